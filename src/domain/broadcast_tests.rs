@@ -1,0 +1,268 @@
+//! Tests of the fan-out: fixed cases, random histories, and under the feature
+//! `shuttle` random interleavings of threads.
+
+use super::*;
+
+fn at(nanos: i64) -> Timestamp {
+    Timestamp::from_nanos(nanos)
+}
+
+fn publish(broadcast: &Broadcast<u32>, value: u32) -> Timestamp {
+    broadcast
+        .publish(at(0), |_| (value, 1))
+        .expect("the broadcast is open")
+}
+
+/// All that the subscription still gives, and why it ended.
+fn drain(subscription: &mut Subscription<u32>) -> (Vec<(Timestamp, u32)>, End) {
+    let (mut all, mut batch) = (Vec::new(), Vec::new());
+    loop {
+        match subscription.recv_batch(&mut batch, 3) {
+            Ok(()) => all.extend(batch.iter().map(|e| (e.time, e.payload))),
+            Err(end) => return (all, end),
+        }
+    }
+}
+
+#[cfg(not(feature = "shuttle"))]
+mod cases {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TWO: Capacity = Capacity {
+        messages: 2,
+        bytes: 100,
+    };
+
+    #[test]
+    fn a_subscriber_gets_what_comes_after_it_and_nothing_before() {
+        let broadcast = Broadcast::new();
+        publish(&broadcast, 1);
+        let (mut early, _membership) = broadcast.subscribe(Capacity::default()).unwrap();
+        let time = publish(&broadcast, 2);
+        broadcast.close();
+        assert_eq!(drain(&mut early), (vec![(time, 2)], End::Closed));
+    }
+
+    #[test]
+    fn a_closed_broadcast_takes_nothing() {
+        let broadcast = Broadcast::<u32>::new();
+        broadcast.close();
+        assert!(broadcast.subscribe(TWO).is_err());
+        let refused = broadcast.publish(at(0), |_| unreachable!("build must not be called"));
+        assert_eq!(refused, Err(Closed));
+    }
+
+    #[test]
+    fn too_many_messages_cut_the_slow_consumer_and_no_other() {
+        let broadcast = Broadcast::new();
+        let (mut slow, _slow_membership) = broadcast.subscribe(TWO).unwrap();
+        let (mut quick, _quick_membership) = broadcast.subscribe(Capacity::default()).unwrap();
+        for value in 1..=3 {
+            publish(&broadcast, value);
+        }
+        assert_eq!(slow.end(), Some(End::SlowConsumer));
+        assert_eq!(drain(&mut slow), (vec![], End::SlowConsumer));
+        assert_eq!(
+            (broadcast.subscribers(), broadcast.slow_consumers()),
+            (1, 1)
+        );
+        broadcast.close();
+        assert_eq!(drain(&mut quick).0.len(), 3);
+    }
+
+    #[test]
+    fn too_many_bytes_cut_the_slow_consumer() {
+        let broadcast = Broadcast::new();
+        let (mut slow, _membership) = broadcast.subscribe(TWO).unwrap();
+        broadcast.publish(at(0), |_| (1, 100)).unwrap();
+        assert_eq!(slow.end(), None);
+        broadcast.publish(at(0), |_| (2, 1)).unwrap();
+        assert_eq!(drain(&mut slow), (vec![], End::SlowConsumer));
+    }
+
+    #[test]
+    fn a_batch_counts_until_the_next_one_is_asked_for() {
+        let broadcast = Broadcast::new();
+        let (mut reader, _membership) = broadcast.subscribe(TWO).unwrap();
+        let mut batch = Vec::new();
+        publish(&broadcast, 1);
+        publish(&broadcast, 2);
+        reader.recv_batch(&mut batch, 1).unwrap();
+        reader.recv_batch(&mut batch, 1).unwrap();
+        publish(&broadcast, 3);
+        assert_eq!(reader.end(), None);
+        publish(&broadcast, 4);
+        assert_eq!(reader.end(), Some(End::SlowConsumer));
+    }
+
+    #[test]
+    fn dropping_the_membership_ends_the_reader() {
+        let broadcast = Broadcast::new();
+        let (mut reader, membership) = broadcast.subscribe(TWO).unwrap();
+        publish(&broadcast, 1);
+        drop(membership);
+        assert_eq!(broadcast.subscribers(), 0);
+        let (messages, end) = drain(&mut reader);
+        assert_eq!((messages.len(), end), (1, End::Left));
+    }
+
+    proptest! {
+        /// Any history of joins, leaves and messages, with a wall clock that
+        /// jumps: each reader has exactly the messages of its membership, in
+        /// the one order, with strictly rising times.
+        #[test]
+        fn every_reader_sees_its_stretch_of_the_one_order(
+            steps in prop::collection::vec((0u8..8, any::<i32>()), 1..200)
+        ) {
+            let broadcast = Broadcast::new();
+            let mut published: Vec<(Timestamp, u32)> = Vec::new();
+            let mut members = std::collections::VecDeque::new();
+            let mut finished = Vec::new();
+            for (step, clock) in steps {
+                match step {
+                    0 => {
+                        let (reader, membership) = broadcast.subscribe(Capacity::default()).unwrap();
+                        members.push_back((reader, membership, published.len()));
+                    }
+                    1 => if let Some((reader, membership, from)) = members.pop_front() {
+                        drop(membership);
+                        finished.push((reader, from, published.len(), End::Left));
+                    }
+                    _ => {
+                        let value = published.len() as u32;
+                        let time = broadcast.publish(at(i64::from(clock)), |_| (value, 1)).unwrap();
+                        published.push((time, value));
+                    }
+                }
+            }
+            broadcast.close();
+            let until = published.len();
+            let mut kept = Vec::new();
+            for (reader, membership, from) in members {
+                kept.push(membership);
+                finished.push((reader, from, until, End::Closed));
+            }
+            prop_assert!(published.is_sorted_by(|a, b| a.0 < b.0));
+            for (mut reader, from, until, end) in finished {
+                prop_assert_eq!(drain(&mut reader), (published[from..until].to_vec(), end));
+            }
+        }
+    }
+}
+
+#[cfg(feature = "shuttle")]
+mod shuttle {
+    use super::*;
+    use ::shuttle::{check_random, thread};
+
+    const ROUNDS: usize = 3000;
+
+    #[test]
+    fn all_readers_agree_and_times_rise() {
+        check_random(
+            || {
+                let broadcast = Broadcast::new();
+                let readers: Vec<_> = (0..2)
+                    .map(|_| {
+                        let (mut reader, membership) =
+                            broadcast.subscribe(Capacity::default()).unwrap();
+                        thread::spawn(move || {
+                            let all = drain(&mut reader);
+                            drop(membership);
+                            all
+                        })
+                    })
+                    .collect();
+                let writers: Vec<_> = (0..2)
+                    .map(|writer| {
+                        let broadcast = broadcast.clone();
+                        thread::spawn(move || {
+                            (0..2).map(|i| publish(&broadcast, writer * 10 + i)).max()
+                        })
+                    })
+                    .collect();
+                for writer in writers {
+                    writer.join().unwrap();
+                }
+                broadcast.close();
+                let seen: Vec<_> = readers.into_iter().map(|r| r.join().unwrap()).collect();
+                assert_eq!(seen[0], seen[1]);
+                let (messages, end) = &seen[0];
+                assert_eq!((messages.len(), *end), (4, End::Closed));
+                assert!(messages.is_sorted_by(|a, b| a.0 < b.0));
+            },
+            ROUNDS,
+        );
+    }
+
+    #[test]
+    fn a_late_reader_gets_a_suffix() {
+        check_random(
+            || {
+                let broadcast = Broadcast::new();
+                let writer = {
+                    let broadcast = broadcast.clone();
+                    thread::spawn(move || {
+                        for value in 0..3 {
+                            publish(&broadcast, value);
+                        }
+                        broadcast.close();
+                    })
+                };
+                if let Ok((mut reader, _membership)) = broadcast.subscribe(Capacity::default()) {
+                    let (messages, end) = drain(&mut reader);
+                    let values: Vec<u32> = messages.iter().map(|m| m.1).collect();
+                    let suffix: Vec<u32> = (3 - values.len() as u32..3).collect();
+                    assert_eq!((values, end), (suffix, End::Closed));
+                }
+                writer.join().unwrap();
+            },
+            ROUNDS,
+        );
+    }
+
+    #[test]
+    fn a_slow_reader_gets_a_prefix_or_is_cut_and_never_blocks_the_writer() {
+        check_random(
+            || {
+                let broadcast = Broadcast::new();
+                let capacity = Capacity {
+                    messages: 1,
+                    bytes: 10,
+                };
+                let (mut reader, _membership) = broadcast.subscribe(capacity).unwrap();
+                let reading = thread::spawn(move || drain(&mut reader));
+                for value in 0..3 {
+                    publish(&broadcast, value);
+                }
+                broadcast.close();
+                let (messages, end) = reading.join().unwrap();
+                let values: Vec<u32> = messages.iter().map(|m| m.1).collect();
+                assert!(values.iter().copied().eq(0..values.len() as u32));
+                assert_eq!(end == End::Closed, values.len() == 3);
+            },
+            ROUNDS,
+        );
+    }
+
+    #[test]
+    fn leaving_while_others_publish_ends_the_reader() {
+        check_random(
+            || {
+                let broadcast = Broadcast::new();
+                let (mut reader, membership) = broadcast.subscribe(Capacity::default()).unwrap();
+                let reading = thread::spawn(move || drain(&mut reader));
+                let leaving = thread::spawn(move || drop(membership));
+                publish(&broadcast, 0);
+                publish(&broadcast, 1);
+                leaving.join().unwrap();
+                let (messages, end) = reading.join().unwrap();
+                assert!(messages.len() <= 2);
+                assert_eq!(end, End::Left);
+                assert_eq!(broadcast.subscribers(), 0);
+            },
+            ROUNDS,
+        );
+    }
+}

@@ -1,0 +1,14 @@
+//! The rules, without a port: what a message is, in which order it stands, who
+//! gets it, and what happens to those who are too slow.
+//!
+//! Nothing here knows a socket, a thread, generated code or serde: values come
+//! in as arguments (the time of day included) and go out as values. Everything
+//! may be called from any thread.
+
+pub mod backoff;
+pub mod broadcast;
+pub mod chat;
+pub mod clock;
+pub mod error;
+pub mod postbox;
+mod sync;

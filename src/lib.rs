@@ -1,0 +1,44 @@
+//! Small messaging services built on one idea: *an ordered fan-out guarded by a
+//! mutex, one OS thread per stream, no async in our own code*.
+//!
+//! # The map
+//!
+//! Arrows run one way: `domain <- wire <- grpc | http <- service <- cli`.
+//!
+//! | module | what it holds | read first |
+//! |---|---|---|
+//! | [`domain`] | the rules, without a port | `broadcast`, the heart |
+//! | [`wire`] | generated messages, conversions, JSON, status tables | `method` |
+//! | [`grpc`] | the C core: server, streams, health, client | `stream`, then `writer` |
+//! | [`http`] | the front, and the tiny_http loops behind it | `front` |
+//! | [`service`] | chat and bridge: `Config`, `start`, `Handle` | `chat` |
+//! | [`bench`] | measurements | `fanout` |
+//! | [`cli`] | text to typed configuration, a file for each command | |
+//!
+//! # Invariants, as absences
+//!
+//! - No socket, no thread, no generated type and no serde type in `domain`.
+//! - No blocking call inside the broadcast's critical section: no send that can
+//!   wait, no I/O, no callback but the one that encodes.
+//! - No blocking call in a gRPC handler: it runs on a completion-queue thread.
+//! - No panic passes from a handler into a thread that serves others.
+//! - No queue, buffer, body, header, count of threads or wait without a bound.
+//! - No service imports another; the bridge knows the chat only by gRPC.
+//! - No SendMessage that may have reached the server is sent again.
+//!
+//! The cargo feature `shuttle` leaves only `domain`, on shuttle's primitives.
+
+pub mod domain;
+
+#[cfg(not(feature = "shuttle"))]
+pub mod bench;
+#[cfg(not(feature = "shuttle"))]
+pub mod cli;
+#[cfg(not(feature = "shuttle"))]
+pub mod grpc;
+#[cfg(not(feature = "shuttle"))]
+pub mod http;
+#[cfg(not(feature = "shuttle"))]
+pub mod service;
+#[cfg(not(feature = "shuttle"))]
+pub mod wire;

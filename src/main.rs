@@ -1,0 +1,17 @@
+//! Parses the command line, runs the command, and turns its error into an exit
+//! code.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use messenger::cli::Cli;
+
+fn main() -> ExitCode {
+    match Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("messenger: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
