@@ -1,0 +1,197 @@
+//! The gRPC server: set-up, limits that the C core enforces, and the ordered end.
+
+use std::ffi::CString;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+use grpcio::{
+    ChannelBuilder, EnvBuilder, Environment, ResourceQuota, ServerBuilder, ServerCredentials,
+    Service,
+};
+
+use super::blocking;
+use super::stream::Streams;
+
+/// What the transport is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub host: String,
+    /// 0 is any free port.
+    pub ports: Vec<u16>,
+    /// Completion-queue threads, the counterpart of a ThreadPoolExecutor's
+    /// workers; handlers never block them.
+    pub threads: usize,
+    /// The largest message that is received, in bytes.
+    pub receive_bytes: usize,
+    /// The largest total of a call's metadata, in bytes.
+    pub metadata_bytes: usize,
+    /// The most memory that the C core may take for its buffers, in bytes.
+    pub memory_bytes: usize,
+    /// Server streams in the whole process.
+    pub streams: usize,
+    /// A peer that is silent so long is pinged...
+    pub keepalive: Duration,
+    /// ...and is taken for gone when it does not answer the ping for so long.
+    pub keepalive_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            host: "0.0.0.0".into(),
+            ports: vec![51075],
+            threads: 2,
+            receive_bytes: 512 * 1024,
+            metadata_bytes: 16 * 1024,
+            memory_bytes: 1024 * 1024 * 1024,
+            streams: 10_000,
+            keepalive: Duration::from_secs(10),
+            keepalive_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+/// The end of a server, in three steps of at most so long each: streams say
+/// goodbye, the C core lets go of what is left, then what is left is cancelled.
+const GOODBYE: Duration = Duration::from_millis(2500);
+const LETTING_GO: Duration = Duration::from_millis(500);
+const CANCELLING: Duration = Duration::from_millis(1000);
+
+/// A server that listens.
+pub struct Server {
+    server: grpcio::Server,
+    ports: Vec<u16>,
+    streams: Streams,
+}
+
+/// A port that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {reason}")]
+pub struct BindError {
+    pub address: String,
+    pub reason: String,
+}
+
+impl Server {
+    /// Listens on all ports and serves at once.
+    ///
+    /// # Errors
+    /// [`BindError`] for the first port that is taken or not allowed.
+    pub fn start(
+        config: &Config,
+        streams: Streams,
+        services: Vec<Service>,
+    ) -> Result<Self, BindError> {
+        let environment = environment(config.threads);
+        let mut builder = ServerBuilder::new(environment.clone())
+            .channel_args(channel(config, environment).build_args());
+        for service in services {
+            builder = builder.register_service(service);
+        }
+        let failed = |address: String, reason: &dyn std::fmt::Display| BindError {
+            address,
+            reason: reason.to_string(),
+        };
+        let mut server = builder
+            .build()
+            .map_err(|e| failed(config.host.clone(), &e))?;
+        let mut ports = Vec::new();
+        for port in &config.ports {
+            let address = address(&config.host, *port);
+            let bound = server.add_listening_port(address.clone(), ServerCredentials::insecure());
+            ports.push(bound.map_err(|_| failed(address.clone(), &why_not(&address)))?);
+        }
+        server.start();
+        Ok(Self {
+            server,
+            ports,
+            streams,
+        })
+    }
+
+    /// The ports that are listened on, in the order of the configuration.
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    /// Ends the server within [`GOODBYE`] + [`LETTING_GO`] + [`CANCELLING`]. The
+    /// broadcasts have to be closed before: that is what ends the streams.
+    pub fn shut_down(mut self) {
+        let left = self.streams.wait_until_over(GOODBYE);
+        if left > 0 {
+            tracing::warn!(
+                streams = left,
+                "peers do not read; their streams are cancelled"
+            );
+        }
+        let (over_sender, over) = bounded(1);
+        let ended = self.server.shutdown();
+        let waiter = thread::Builder::new().name("grpc-shutdown".into());
+        let waiting = waiter.spawn(move || {
+            blocking::wait(ended, Some(LETTING_GO + CANCELLING));
+            let _ = over_sender.send(());
+        });
+        let patience = if left == 0 {
+            LETTING_GO
+        } else {
+            Duration::ZERO
+        };
+        let mut clean = waiting.is_ok() && over.recv_timeout(patience).is_ok();
+        if !clean {
+            self.server.cancel_all_calls();
+            clean = over.recv_timeout(CANCELLING).is_ok();
+        }
+        if !clean {
+            // The C core aborts the process when a server is destroyed that has
+            // not shut down completely, so this one is left to the exit.
+            tracing::warn!("the C core did not let go of all calls in time");
+            std::mem::forget(self.server);
+        }
+    }
+}
+
+/// The C core's threads, "grpc-0" and so on.
+pub fn environment(threads: usize) -> Arc<Environment> {
+    let builder = EnvBuilder::new().cq_count(threads.max(1));
+    Arc::new(builder.name_prefix("grpc").build())
+}
+
+fn channel(config: &Config, environment: Arc<Environment>) -> ChannelBuilder {
+    let int = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
+    let quota = ResourceQuota::new(Some("server")).resize_memory(config.memory_bytes);
+    ChannelBuilder::new(environment)
+        // The C core shares ports by default: a second server would take half
+        // of the calls instead of failing.
+        .reuse_port(false)
+        .set_resource_quota(quota)
+        .max_receive_message_len(int(config.receive_bytes))
+        .max_concurrent_stream(int(config.streams.saturating_add(1024)))
+        .raw_cfg_int(key("grpc.max_metadata_size"), int(config.metadata_bytes))
+        .keepalive_time(config.keepalive)
+        .keepalive_timeout(config.keepalive_timeout)
+        .keepalive_permit_without_calls(true)
+        .http2_max_pings_without_data(0)
+        .http2_min_recv_ping_interval_without_data(Duration::from_secs(5))
+}
+
+/// A name for one of the C core's channel arguments.
+pub(super) fn key(name: &'static str) -> CString {
+    CString::new(name).unwrap_or_default()
+}
+
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        return format!("[{host}]:{port}");
+    }
+    format!("{host}:{port}")
+}
+
+/// The C core does not say why, so the operating system is asked again.
+fn why_not(address: &str) -> String {
+    match std::net::TcpListener::bind(address) {
+        Err(error) => error.to_string(),
+        Ok(_) => "the C core refused it".into(),
+    }
+}

@@ -1,0 +1,15 @@
+//! What goes over the wire: generated messages, the descriptions of the methods,
+//! conversions to and from the domain's types, JSON, and the status tables.
+//!
+//! Nothing here opens a socket or starts a thread.
+
+pub mod chat;
+pub mod health;
+pub mod json;
+pub mod method;
+pub mod status;
+
+/// The messages of `proto/*.proto`, one module a file.
+pub mod generated {
+    include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
+}
