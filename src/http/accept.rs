@@ -1,0 +1,134 @@
+//! The thread `http-accept`: takes connections and gives each its thread.
+//!
+//! Owns the listening socket. It must not know requests. Whatever goes wrong
+//! with one connection, the listener stays.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::connection::{Connection, Shared, serve};
+use super::message::Refusal;
+
+/// Enough for the parser and for a callback, small enough for a thousand.
+const STACK_BYTES: usize = 128 * 1024;
+/// Wait after a failed accept, which is mostly a lack of file descriptors.
+const BACK_OFF: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
+/// How long a refused client may take to read why.
+const LINGER: Duration = Duration::from_secs(1);
+/// Refused clients that linger at the same time.
+const LINGERING: usize = 64;
+
+/// Accepts until the other end of `wake` is dropped.
+pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared>) {
+    let mut refused = Refused::default();
+    let mut failing = false;
+    let mut number = 0u64;
+    while !shared.stopping.load(Ordering::SeqCst) {
+        if !refused.wait(listener, wake) {
+            return;
+        }
+        match listener.accept() {
+            Ok((stream, _)) => {
+                failing = false;
+                if shared.connections.len() >= shared.limits.connections {
+                    let limit = shared.limits.connections;
+                    refused.add(stream, &format!("over the limit of {limit} connections"));
+                } else {
+                    number += 1;
+                    if let Err(Some(stream)) = start(number, stream, shared) {
+                        refused.add(stream, "no thread for this connection");
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                // Once, not twenty times a second.
+                if !failing {
+                    tracing::warn!(%error, "cannot accept connections, still trying");
+                }
+                failing = true;
+                // Those that are refused may hold the descriptors that are missing.
+                refused = Refused::default();
+                let mut until_stop = [PollFd::new(wake, PollFlags::IN)];
+                let _ = poll(&mut until_stop, Some(&BACK_OFF));
+            }
+        }
+    }
+}
+
+/// Gives `stream` its thread, or gives it back if there is none to be had.
+fn start(number: u64, stream: TcpStream, shared: &Arc<Shared>) -> Result<(), Option<TcpStream>> {
+    let connection = shared.connections.add(number, stream);
+    let (theirs, with) = (Arc::clone(&connection), Arc::clone(shared));
+    // A thread's name has at most 15 bytes.
+    let spawned = thread::Builder::new()
+        .name(format!("http-conn-{}", number % 100_000))
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            let _listed = with.connections.listed(number);
+            serve(&theirs, &with);
+        });
+    spawned.map(drop).map_err(|error| {
+        tracing::warn!(%error, "no thread for a connection");
+        drop(shared.connections.listed(number));
+        Arc::into_inner(connection).map(Connection::into_stream)
+    })
+}
+
+/// Clients that were sent a 503 and now get some time to read it, without a
+/// thread: a close while their request is unread would take it away from them.
+#[derive(Default)]
+struct Refused {
+    lingering: VecDeque<(Instant, TcpStream)>,
+}
+
+impl Refused {
+    fn add(&mut self, mut stream: TcpStream, why: &str) {
+        let bytes = Refusal::new(503, why.to_owned()).encode(true, true);
+        // A fresh socket has room for this. If not, the client gets a close.
+        if stream.set_nonblocking(true).is_ok() && stream.write_all(&bytes).is_ok() {
+            let _ = stream.shutdown(Shutdown::Write);
+            if self.lingering.len() == LINGERING {
+                self.lingering.pop_front();
+            }
+            self.lingering.push_back((Instant::now() + LINGER, stream));
+        }
+    }
+
+    /// Waits for the next connection. `false`: it is time to stop.
+    fn wait(&mut self, listener: &TcpListener, wake: &UnixStream) -> bool {
+        loop {
+            let now = Instant::now();
+            while self
+                .lingering
+                .front()
+                .is_some_and(|(until, _)| *until <= now)
+            {
+                self.lingering.pop_front();
+            }
+            let timeout = self.lingering.front().map(|_| BACK_OFF);
+            let mut fds = [
+                PollFd::new(listener, PollFlags::IN),
+                PollFd::new(wake, PollFlags::IN),
+            ];
+            let _ = poll(&mut fds, timeout.as_ref());
+            if !fds[1].revents().is_empty() {
+                return false;
+            }
+            if !fds[0].revents().is_empty() {
+                return true;
+            }
+        }
+    }
+}

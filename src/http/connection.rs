@@ -1,0 +1,225 @@
+//! One client's connection: request in, lane, answer out, until it ends.
+//!
+//! Owns the order of those steps and the list of open connections. It must not
+//! know how any step is done. Each connection has a thread `http-conn-N`, which
+//! runs [`serve`] and nothing else.
+
+use std::collections::HashMap;
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::answer::{Style, encode_head};
+use super::client::Client;
+use super::exchange::{Answered, Exchange};
+use super::head::Head;
+use super::intake::{Failure, Intake, KEPT_BYTES};
+use super::limits::Limits;
+
+/// An open connection, as its thread and a shutdown see it.
+pub(super) struct Connection {
+    stream: TcpStream,
+    /// From the first byte of a request until its answer is written.
+    busy: AtomicBool,
+}
+
+impl Connection {
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+}
+
+/// What all connections share.
+pub(super) struct Shared {
+    pub(super) limits: Limits,
+    pub(super) exchange: Exchange,
+    pub(super) stopping: AtomicBool,
+    pub(super) connections: Connections,
+}
+
+/// Serves `connection` until it ends.
+pub(super) fn serve(connection: &Connection, shared: &Shared) {
+    let limits = &shared.limits;
+    let Ok(mut client) = Client::new(&connection.stream, limits) else {
+        return;
+    };
+    let mut intake = Intake::default();
+    let mut buffers = Buffers::default();
+    loop {
+        if intake.is_empty() {
+            connection.busy.store(false, Ordering::SeqCst);
+            // In this order: a shutdown that still saw it busy is seen here.
+            if shared.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+        let head = match intake.next(&mut client, limits, &connection.busy) {
+            Ok(Some(head)) => head,
+            Ok(None) | Err(Failure::Gone) => return,
+            Err(Failure::Refused(refusal)) => {
+                if client.write(&refusal.encode(true, true), b"").is_ok() {
+                    client.close_softly(limits);
+                }
+                return;
+            }
+        };
+        let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
+        match answer(
+            &mut client,
+            shared,
+            &head,
+            &intake.body,
+            &mut buffers,
+            keep_alive,
+        ) {
+            Fate::Delivered if keep_alive => {}
+            Fate::Delivered => {
+                // With nothing unread, a plain close resets nothing.
+                if !intake.is_empty() {
+                    client.close_softly(limits);
+                }
+                return;
+            }
+            Fate::Lost => {
+                client.reset();
+                return;
+            }
+        }
+    }
+}
+
+/// Reused for every request of a connection.
+#[derive(Default)]
+struct Buffers {
+    out: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+enum Fate {
+    Delivered,
+    Lost,
+}
+
+fn answer(
+    client: &mut Client<'_>,
+    shared: &Shared,
+    head: &Head,
+    body: &[u8],
+    buffers: &mut Buffers,
+    keep_alive: bool,
+) -> Fate {
+    let Buffers { out, answer } = buffers;
+    let style = Style {
+        http10: head.http10,
+        keep_alive,
+    };
+    let answered = shared.exchange.run(head, body, out, answer);
+    out.clear();
+    let fate = match answered {
+        Ok(Answered { extent, receipt }) => {
+            let encoded = encode_head(answer, style, out);
+            let written = encoded.and_then(|()| client.write(out, &answer[extent.head..]));
+            match receipt {
+                _ if written.is_err() => Fate::Lost,
+                None => Fate::Delivered,
+                Some(receipt) if client.delivered() => {
+                    receipt.delivered();
+                    Fate::Delivered
+                }
+                Some(_) => Fate::Lost,
+            }
+        }
+        Err(refusal) => {
+            // The request was read whole, so the connection is still in step.
+            let bytes = refusal.encode(!keep_alive, head.method != "HEAD");
+            match client.write(&bytes, b"") {
+                Ok(()) => Fate::Delivered,
+                Err(_) => Fate::Lost,
+            }
+        }
+    };
+    for buffer in [out, answer] {
+        buffer.clear();
+        buffer.shrink_to(KEPT_BYTES);
+    }
+    fate
+}
+
+/// All open connections, by number.
+#[derive(Default)]
+pub(super) struct Connections {
+    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    ended: Condvar,
+}
+
+/// Takes its connection off the list when dropped, whatever ends the thread.
+pub(super) struct Listed<'a> {
+    connections: &'a Connections,
+    number: u64,
+}
+
+impl Connections {
+    pub(super) fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    pub(super) fn add(&self, number: u64, stream: TcpStream) -> Arc<Connection> {
+        let connection = Arc::new(Connection {
+            stream,
+            busy: AtomicBool::new(false),
+        });
+        self.lock().insert(number, Arc::clone(&connection));
+        connection
+    }
+
+    /// To be held by whoever serves `number`.
+    pub(super) fn listed(&self, number: u64) -> Listed<'_> {
+        Listed {
+            connections: self,
+            number,
+        }
+    }
+
+    /// Wakes the connections that wait for a request. Only their reading side is
+    /// closed, so a request that has just come in is still answered.
+    pub(super) fn close_idle(&self) {
+        for connection in self.lock().values() {
+            if !connection.busy.load(Ordering::SeqCst) {
+                let _ = connection.stream.shutdown(Shutdown::Read);
+            }
+        }
+    }
+
+    pub(super) fn close_all(&self) {
+        for connection in self.lock().values() {
+            let _ = connection.stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Whether all connections ended within `patience`.
+    pub(super) fn wait_until_none(&self, patience: Duration) -> bool {
+        let deadline = Instant::now() + patience;
+        let mut open = self.lock();
+        while !open.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let waited = self.ended.wait_timeout(open, left);
+            open = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.connections.lock().remove(&self.number);
+        self.connections.ended.notify_all();
+    }
+}

@@ -1,0 +1,283 @@
+//! The front's side of the lanes: private connections, one per lane, each of
+//! which carries one request at a time.
+//!
+//! Owns those connections, the queue for them and the numbers of requests. It
+//! must not know the client's socket. A connection's thread runs it.
+//!
+//! tiny_http's pool counts idle threads, not queued tasks, so connections that
+//! come in a burst are never served. Here they are opened one after another,
+//! each confirmed by an answer before the next, and stay open for good: an
+//! answer that comes too late is waited for and thrown away, not cut off.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::answer::{Extent, measure};
+use super::head::Head;
+use super::limits::Limits;
+use super::message::Refusal;
+use super::receipt::{Receipt, Receipts};
+
+/// Carries a request's number to the lane. A client's own is stripped.
+pub(super) const NUMBER_HEADER: &str = "x-front-request";
+/// The number of a request that only asks whether the lane answers.
+pub(super) const PROBE: u64 = 0;
+
+/// How long a lane may take to answer the probe.
+const PROBE_TIME: Duration = Duration::from_secs(2);
+const READ_BYTES: usize = 4 * 1024;
+const BODY_READ_BYTES: usize = 64 * 1024;
+
+/// One private connection. It moves to whoever uses it.
+struct Lane {
+    index: usize,
+    /// `None` once it broke. Its next user opens it again.
+    stream: Option<Arc<UnixStream>>,
+    /// An answer that nobody waits for any more, as far as it was read.
+    late: Option<Late>,
+}
+
+struct Late {
+    bytes: Vec<u8>,
+    to_head: bool,
+}
+
+/// A lane's answer. The receipt must be settled once its fate is known.
+pub(super) struct Answered {
+    pub(super) extent: Extent,
+    pub(super) receipt: Option<Receipt>,
+}
+
+/// All private connections.
+pub(super) struct Exchange {
+    socket: PathBuf,
+    limits: Limits,
+    receipts: Arc<Receipts>,
+    next_number: AtomicU64,
+    put_back: Sender<Lane>,
+    free: Receiver<Lane>,
+    /// Held while a lane is opened, so that this happens one at a time.
+    opening: Mutex<()>,
+    /// The open streams by lane, to cut them at shutdown. Empty after that.
+    open: Mutex<Vec<Option<Arc<UnixStream>>>>,
+    /// Dropped at shutdown, which wakes everyone who waits for a lane.
+    closing: Mutex<Option<Sender<()>>>,
+    closed: Receiver<()>,
+}
+
+impl Exchange {
+    /// Opens `lanes` connections to the tiny_http server at `socket`.
+    pub(super) fn open(
+        socket: PathBuf,
+        lanes: usize,
+        limits: &Limits,
+        receipts: Arc<Receipts>,
+    ) -> io::Result<Exchange> {
+        let (put_back, free) = bounded(lanes);
+        let (closing, closed) = bounded(0);
+        let exchange = Exchange {
+            socket,
+            limits: limits.clone(),
+            receipts,
+            next_number: AtomicU64::new(PROBE + 1),
+            put_back,
+            free,
+            opening: Mutex::new(()),
+            open: Mutex::new(vec![None; lanes]),
+            closing: Mutex::new(Some(closing)),
+            closed,
+        };
+        for index in 0..lanes {
+            let stream = Some(exchange.connect(index)?);
+            let _ = exchange.put_back.try_send(Lane {
+                index,
+                stream,
+                late: None,
+            });
+        }
+        Ok(exchange)
+    }
+
+    /// Passes one request to a free lane and reads the answer into `answer`.
+    /// `out` is scratch space. A client that vanishes while its request waits
+    /// here is not noticed: the request may still be run, as if the client had
+    /// vanished a moment later.
+    pub(super) fn run(
+        &self,
+        head: &Head,
+        body: &[u8],
+        out: &mut Vec<u8>,
+        answer: &mut Vec<u8>,
+    ) -> Result<Answered, Refusal> {
+        let mut lane = self.take()?;
+        let result = self.run_in(&mut lane, head, body, out, answer);
+        // There is room for every lane.
+        let _ = self.put_back.try_send(lane);
+        result
+    }
+
+    /// Cuts all lanes. Requests in them get 502, those that wait for one 503.
+    pub(super) fn close(&self) {
+        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        for stream in self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+            .flatten()
+        {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn take(&self) -> Result<Lane, Refusal> {
+        if let Ok(lane) = self.free.try_recv() {
+            return Ok(lane);
+        }
+        // crossbeam wakes those who wait in turn.
+        select! {
+            recv(self.free) -> lane => lane.map_err(|_| shutting_down()),
+            recv(self.closed) -> _ => Err(shutting_down()),
+            default(self.limits.lane_wait) => Err(busy()),
+        }
+    }
+
+    fn run_in(
+        &self,
+        lane: &mut Lane,
+        head: &Head,
+        body: &[u8],
+        out: &mut Vec<u8>,
+        answer: &mut Vec<u8>,
+    ) -> Result<Answered, Refusal> {
+        let stream = match lane.stream.take() {
+            Some(stream) => stream,
+            None => self.connect(lane.index).map_err(|error| {
+                tracing::error!(%error, "a lane cannot be opened");
+                busy()
+            })?,
+        };
+        if let Some(mut late) = lane.late.take()
+            && let Err(error) = read_answer(&stream, &mut late.bytes, late.to_head)
+        {
+            if is_timeout(&error) {
+                (lane.stream, lane.late) = (Some(stream), Some(late));
+            }
+            return Err(busy());
+        }
+        let number = self.next_number.fetch_add(1, Ordering::Relaxed);
+        out.clear();
+        encode(number, head, body, out);
+        let to_head = head.method == "HEAD";
+        answer.clear();
+        self.receipts.expect(number);
+        let sent = (&*stream).write_all(out);
+        let read = match sent {
+            Ok(()) => read_answer(&stream, answer, to_head),
+            // Not even a timeout is harmless in the middle of a request.
+            Err(error) => Err(io::Error::new(ErrorKind::BrokenPipe, error)),
+        };
+        let receipt = self.receipts.take(number);
+        match read {
+            Ok(extent) => {
+                lane.stream = Some(stream);
+                Ok(Answered { extent, receipt })
+            }
+            // From here on the receipt is dropped, so the answer counts as lost.
+            Err(error) if is_timeout(&error) => {
+                let bytes = std::mem::take(answer);
+                (lane.stream, lane.late) = (Some(stream), Some(Late { bytes, to_head }));
+                Err(Refusal::new(504, "the request was not answered in time"))
+            }
+            Err(error) => {
+                tracing::error!(%error, "a lane broke");
+                Err(Refusal::new(
+                    502,
+                    "the request may or may not have been handled",
+                ))
+            }
+        }
+    }
+
+    fn connect(&self, index: usize) -> io::Result<Arc<UnixStream>> {
+        let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = Arc::new(UnixStream::connect(&self.socket)?);
+        {
+            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = open.get_mut(index).ok_or(ErrorKind::NotConnected)?;
+            *place = Some(Arc::clone(&stream));
+        }
+        stream.set_write_timeout(Some(self.limits.answer_time))?;
+        stream.set_read_timeout(Some(PROBE_TIME))?;
+        let probe = format!("GET / HTTP/1.1\r\n{NUMBER_HEADER}: {PROBE}\r\n\r\n");
+        (&*stream).write_all(probe.as_bytes())?;
+        read_answer(&stream, &mut Vec::new(), false)?;
+        stream.set_read_timeout(Some(self.limits.answer_time))?;
+        Ok(stream)
+    }
+}
+
+/// The request as tiny_http gets it: always with a length, never chunked.
+fn encode(number: u64, head: &Head, body: &[u8], out: &mut Vec<u8>) {
+    let mut field = |name: &str, separator: &str, value: &str, end: &str| {
+        for part in [name, separator, value, end] {
+            out.extend_from_slice(part.as_bytes());
+        }
+    };
+    field(&head.method, " ", &head.target, " HTTP/1.1\r\n");
+    field(NUMBER_HEADER, ": ", &number.to_string(), "\r\n");
+    field("Content-Length", ": ", &body.len().to_string(), "\r\n");
+    for (name, value) in &head.headers {
+        field(name, ": ", value, "\r\n");
+    }
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(body);
+}
+
+/// Reads until `bytes` holds exactly one answer. After an error, `bytes` holds
+/// what has come so far, and reading can go on from there.
+fn read_answer(mut stream: &UnixStream, bytes: &mut Vec<u8>, to_head: bool) -> io::Result<Extent> {
+    let mut extent = None;
+    loop {
+        if extent.is_none() {
+            extent = measure(bytes, to_head)?;
+        }
+        let have = bytes.len();
+        let want = match extent {
+            None => READ_BYTES,
+            Some(extent) => match (extent.head + extent.body).checked_sub(have) {
+                Some(0) => return Ok(extent),
+                Some(missing) => missing.min(BODY_READ_BYTES),
+                None => return Err(io::Error::other("more than one answer")),
+            },
+        };
+        bytes.resize(have + want, 0);
+        let read = stream.read(&mut bytes[have..]);
+        bytes.truncate(have + read.as_ref().map_or(0, |read| *read));
+        match read {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn busy() -> Refusal {
+    Refusal::new(503, "no lane became free in time")
+}
+
+fn shutting_down() -> Refusal {
+    Refusal::new(503, "shutting down")
+}

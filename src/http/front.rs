@@ -1,0 +1,173 @@
+//! The public face: bind, serve, shut down.
+//!
+//! Owns the order in which the parts start and stop. It must not know requests
+//! or bytes. The caller's thread runs it.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::accept;
+use super::connection::{Connections, Shared};
+use super::exchange::Exchange;
+use super::lane::Lanes;
+use super::limits::Limits;
+use super::message::{Request, Response};
+use super::receipt::Receipts;
+
+/// Connections that the kernel completes before they are accepted.
+const BACKLOG: i32 = 1024;
+/// The waits of a shutdown: for requests that are in flight, and for connections
+/// that were cut. The lanes add half a second.
+const FLIGHT_TIME: Duration = Duration::from_secs(2);
+const CUT_TIME: Duration = Duration::from_secs(1);
+
+/// A reserved address that refuses connections until [`Front::serve`].
+pub struct Front {
+    socket: OwnedFd,
+    local_addr: SocketAddr,
+}
+
+impl Front {
+    /// Reserves the first of `addr` that can be had; port 0 picks a free one.
+    ///
+    /// A port that somebody listens on is an error here. One that another
+    /// `Front` has reserved, but does not serve yet, is an error of the later
+    /// `serve`: the kernel arbitrates between listeners only.
+    ///
+    /// # Errors
+    /// What the system says of the last address, `InvalidInput` if there is none.
+    pub fn bind(addr: impl ToSocketAddrs) -> io::Result<Front> {
+        let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+        for addr in addr.to_socket_addrs()? {
+            match Front::reserve(addr) {
+                Ok(front) => return Ok(front),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// The address, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Starts all threads, and listens once they are ready. Each of `lanes` is
+    /// the handler of one loop, which runs on a thread called `name` (or
+    /// `name-0`, `name-1`, ... if there are several; 15 bytes are shown).
+    ///
+    /// A handler that panics is logged, answered with 500, and called again.
+    ///
+    /// # Errors
+    /// No lanes, no threads or descriptors left, or a port that was taken since
+    /// [`Front::bind`]. Nothing is left running then.
+    pub fn serve<H>(self, limits: Limits, lanes: Vec<H>, name: &str) -> io::Result<Serving>
+    where
+        H: FnMut(Request) -> Response + Send + 'static,
+    {
+        let count = lanes.len();
+        if count == 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "no lanes to serve with",
+            ));
+        }
+        let receipts = Arc::new(Receipts::default());
+        let lanes = Lanes::start(lanes, name, &receipts)?;
+        let exchange = Exchange::open(lanes.socket().to_owned(), count, &limits, receipts)?;
+        let shared = Arc::new(Shared {
+            limits,
+            exchange,
+            stopping: AtomicBool::new(false),
+            connections: Connections::default(),
+        });
+        let (wake, woken) = UnixStream::pair()?;
+        rustix::net::listen(&self.socket, BACKLOG)?;
+        let listener = TcpListener::from(self.socket);
+        listener.set_nonblocking(true)?;
+        let for_accept = Arc::clone(&shared);
+        let accept = thread::Builder::new()
+            .name("http-accept".into())
+            .spawn(move || accept::run(&listener, &woken, &for_accept))?;
+        Ok(Serving {
+            local_addr: self.local_addr,
+            shared,
+            _lanes: lanes,
+            accept: Some((accept, wake)),
+        })
+    }
+
+    fn reserve(addr: SocketAddr) -> io::Result<Front> {
+        let family = match addr {
+            SocketAddr::V4(_) => AddressFamily::INET,
+            SocketAddr::V6(_) => AddressFamily::INET6,
+        };
+        let (kind, flags) = (SocketType::STREAM, SocketFlags::CLOEXEC);
+        let socket = rustix::net::socket_with(family, kind, flags, None)?;
+        // A restart need not wait for the connections of the last run to expire.
+        rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
+        rustix::net::bind(&socket, &addr)?;
+        let local_addr = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
+        Ok(Front { socket, local_addr })
+    }
+}
+
+/// A front at work. Dropping it shuts it down as [`Serving::shutdown`] does.
+pub struct Serving {
+    local_addr: SocketAddr,
+    shared: Arc<Shared>,
+    _lanes: Lanes,
+    /// Its thread ends when the socket beside it is dropped.
+    accept: Option<(JoinHandle<()>, UnixStream)>,
+}
+
+impl Serving {
+    /// The address that it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Stops accepting, closes idle connections at once, lets requests that are
+    /// in flight finish for 2 s, cuts the rest, and ends all threads. Takes less
+    /// than 4 s. A handler that is still busy then is left behind and logged.
+    /// tiny_http's own idle threads may take 5 s more to end.
+    pub fn shutdown(self) {
+        drop(self);
+    }
+
+    fn stop(&mut self) {
+        let shared = &self.shared;
+        shared.stopping.store(true, Ordering::SeqCst);
+        if let Some((accept, wake)) = self.accept.take() {
+            drop(wake);
+            let _ = accept.join();
+        }
+        // Only now: nobody adds a connection any more.
+        shared.connections.close_idle();
+        if !shared.connections.wait_until_none(FLIGHT_TIME) {
+            tracing::warn!(
+                open = shared.connections.len(),
+                "cutting requests at shutdown"
+            );
+            shared.connections.close_all();
+            shared.exchange.close();
+            shared.connections.wait_until_none(CUT_TIME);
+        }
+        shared.exchange.close();
+        // Then the lanes are dropped: idle now, unless a handler hangs.
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

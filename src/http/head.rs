@@ -1,0 +1,271 @@
+//! The head of a request: request line and header fields, and what they say
+//! about the body.
+//!
+//! Owns the strict rules of HTTP/1.1 message framing, as a pure function of
+//! bytes: whatever is ambiguous is refused, never guessed. It must not know
+//! sockets, time or lanes. A connection's thread runs it.
+
+use super::limits::Limits;
+use super::message::Refusal;
+
+/// How the body of a request is delimited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Framing {
+    /// Exactly so many bytes, within the body limit. 0 if the head says nothing.
+    Length(usize),
+    Chunked,
+}
+
+/// A request's head that has passed every rule.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) method: String,
+    /// Origin form (`/path?query`) or `*`, ASCII only.
+    pub(super) target: String,
+    /// The fields that are meant for the handler.
+    pub(super) headers: Vec<(String, String)>,
+    pub(super) framing: Framing,
+    pub(super) http10: bool,
+    pub(super) keep_alive: bool,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub(super) expects_continue: bool,
+    /// Bytes of the head in the input, its empty line included.
+    pub(super) bytes: usize,
+}
+
+/// Fields that belong to one connection or to framing. The lane gets its own.
+const NOT_FORWARDED: [&str; 10] = [
+    "connection",
+    "content-length",
+    "expect",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    super::exchange::NUMBER_HEADER,
+];
+
+/// Parses the head at the start of `input`. `None`: it is not complete yet.
+pub(super) fn parse(input: &[u8], limits: &Limits) -> Result<Option<Head>, Refusal> {
+    let mut fields = Vec::with_capacity(limits.header_fields);
+    let mut request = httparse::Request::new(&mut []);
+    let parsed = request.parse_with_uninit_headers(input, fields.spare_capacity_mut());
+    let bytes = match parsed {
+        Ok(httparse::Status::Complete(bytes)) => bytes,
+        Ok(httparse::Status::Partial) if input.len() < limits.header_bytes => return Ok(None),
+        Ok(httparse::Status::Partial) => return Err(head_too_large(input, limits)),
+        Err(error) => return Err(refusal_of(error, input, limits)),
+    };
+    if bytes > limits.header_bytes {
+        return Err(head_too_large(input, limits));
+    }
+    let http10 = request.version == Some(0);
+    let mut fields = Fields::default();
+    for header in request.headers.iter() {
+        fields.take(header);
+    }
+    if !http10 && fields.hosts != 1 {
+        return Err(Refusal::malformed("HTTP/1.1 needs exactly one Host field"));
+    }
+    let framing = fields.framing(http10, limits)?;
+    Ok(Some(Head {
+        method: request.method.unwrap_or_default().to_owned(),
+        target: target(
+            request.method.unwrap_or_default(),
+            request.path.unwrap_or_default(),
+        )?,
+        framing,
+        http10,
+        keep_alive: !fields.close && (!http10 || fields.keep_alive),
+        expects_continue: fields.expects_continue(http10)?,
+        headers: fields.forwarded,
+        bytes,
+    }))
+}
+
+/// What the header fields say, gathered in one pass.
+#[derive(Default)]
+struct Fields<'a> {
+    hosts: usize,
+    lengths: Vec<&'a [u8]>,
+    encodings: Vec<&'a [u8]>,
+    expectation: Option<&'a [u8]>,
+    close: bool,
+    keep_alive: bool,
+    forwarded: Vec<(String, String)>,
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, header: &httparse::Header<'a>) {
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("host") {
+            self.hosts += 1;
+        } else if is("content-length") {
+            self.lengths.push(header.value);
+        } else if is("transfer-encoding") {
+            self.encodings.push(header.value);
+        } else if is("expect") {
+            self.expectation = Some(header.value);
+        } else if is("connection") {
+            for option in header.value.split(|&byte| byte == b',') {
+                let option = option.trim_ascii();
+                self.close |= option.eq_ignore_ascii_case(b"close");
+                self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+            }
+        }
+        if NOT_FORWARDED.iter().any(|name| is(name)) {
+            return;
+        }
+        // tiny_http takes ASCII only. No field with other bytes means anything here.
+        match std::str::from_utf8(header.value) {
+            Ok(value) if value.is_ascii() => {
+                self.forwarded
+                    .push((header.name.to_owned(), value.to_owned()));
+            }
+            _ => {}
+        }
+    }
+
+    fn framing(&self, http10: bool, limits: &Limits) -> Result<Framing, Refusal> {
+        match (self.lengths.as_slice(), self.encodings.as_slice()) {
+            ([], []) => Ok(Framing::Length(0)),
+            ([first, rest @ ..], []) => {
+                if rest.iter().any(|other| other != first) {
+                    return Err(Refusal::malformed("Content-Length fields that differ"));
+                }
+                content_length(first, limits)
+            }
+            ([_, ..], [_, ..]) => Err(Refusal::malformed(
+                "both Content-Length and Transfer-Encoding",
+            )),
+            ([], _) if http10 => Err(Refusal::malformed("Transfer-Encoding in HTTP/1.0")),
+            ([], [only]) if only.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+            ([], _) => Err(Refusal::new(
+                501,
+                "the only Transfer-Encoding taken is chunked",
+            )),
+        }
+    }
+
+    /// HTTP/1.0 knows no expectations, so they are ignored there.
+    fn expects_continue(&self, http10: bool) -> Result<bool, Refusal> {
+        match self.expectation {
+            Some(value) if !http10 => {
+                if value.eq_ignore_ascii_case(b"100-continue") {
+                    Ok(true)
+                } else {
+                    Err(Refusal::new(
+                        417,
+                        "the only expectation met is 100-continue",
+                    ))
+                }
+            }
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Digits only: no sign, no blanks, no list. Digits that overflow are a length too.
+fn content_length(value: &[u8], limits: &Limits) -> Result<Framing, Refusal> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(Refusal::malformed("Content-Length is not a number"));
+    }
+    let length = value.iter().try_fold(0usize, |length, digit| {
+        length
+            .checked_mul(10)?
+            .checked_add(usize::from(digit - b'0'))
+    });
+    match length {
+        Some(length) if length <= limits.body_bytes => Ok(Framing::Length(length)),
+        _ => Err(body_too_large(limits)),
+    }
+}
+
+/// The path and query of an origin-form, absolute-form or `*` target.
+fn target(method: &str, target: &str) -> Result<String, Refusal> {
+    let origin = if target.starts_with('/') || target == "*" || method == "CONNECT" {
+        target
+    } else if let Some((_, rest)) = target.split_once("://") {
+        match rest.find(['/', '?']) {
+            Some(start) => &rest[start..],
+            None => "/",
+        }
+    } else {
+        return Err(Refusal::malformed(
+            "the request target is neither a path nor a URI",
+        ));
+    };
+    let mut ascii = String::with_capacity(origin.len() + 1);
+    if origin.starts_with('?') {
+        ascii.push('/');
+    }
+    // Some clients send UTF-8 as it is. Percent-encoding is what they meant.
+    for byte in origin.bytes() {
+        if byte.is_ascii() {
+            ascii.push(char::from(byte));
+        } else {
+            ascii.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Ok(ascii)
+}
+
+pub(super) fn body_too_large(limits: &Limits) -> Refusal {
+    Refusal::new(
+        413,
+        format!("the body is over the limit of {} bytes", limits.body_bytes),
+    )
+}
+
+fn head_too_large(input: &[u8], limits: &Limits) -> Refusal {
+    let limit = limits.header_bytes;
+    if input.iter().take(limit).any(|&byte| byte == b'\n') {
+        Refusal::new(
+            431,
+            format!("the header is over the limit of {limit} bytes"),
+        )
+    } else {
+        Refusal::new(
+            414,
+            format!("the request line is over the limit of {limit} bytes"),
+        )
+    }
+}
+
+fn refusal_of(error: httparse::Error, input: &[u8], limits: &Limits) -> Refusal {
+    match error {
+        httparse::Error::TooManyHeaders => {
+            let limit = limits.header_fields;
+            Refusal::new(431, format!("more than the limit of {limit} header fields"))
+        }
+        httparse::Error::Version if names_http_version(input) => {
+            Refusal::new(505, "the HTTP versions spoken are 1.0 and 1.1")
+        }
+        error => Refusal::malformed(format!("malformed request: {error}")),
+    }
+}
+
+/// Whether the request line ends with a well-formed version, one that is not ours.
+fn names_http_version(input: &[u8]) -> bool {
+    let line = input
+        .trim_ascii_start()
+        .split(|&byte| byte == b'\n')
+        .next()
+        .unwrap_or_default();
+    let version = line
+        .trim_ascii_end()
+        .rsplit(|&byte| byte == b' ')
+        .next()
+        .unwrap_or_default();
+    match version.strip_prefix(b"HTTP/") {
+        Some([major]) => major.is_ascii_digit(),
+        Some([major, b'.', minor]) => major.is_ascii_digit() && minor.is_ascii_digit(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -1,0 +1,150 @@
+//! Taking in one whole request from a client, within all limits.
+//!
+//! Owns the buffers of a connection, so that what a client pipelines is kept for
+//! the next round. It must not know lanes or answers. A connection's thread
+//! runs it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use super::chunked::Decoder;
+use super::client::{Client, ReadError};
+use super::head::{self, Framing, Head};
+use super::limits::Limits;
+use super::message::Refusal;
+
+/// Memory that a connection keeps between two requests, per buffer.
+pub(super) const KEPT_BYTES: usize = 32 * 1024;
+const HEAD_READ_BYTES: usize = 4 * 1024;
+const CHUNKED_READ_BYTES: usize = 16 * 1024;
+const BODY_READ_BYTES: usize = 64 * 1024;
+
+/// Why there is no request.
+pub(super) enum Failure {
+    /// To be told to the client, and the end of the connection.
+    Refused(Refusal),
+    /// There is nobody to tell.
+    Gone,
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        Failure::Refused(refusal)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Intake {
+    /// Read but not used yet.
+    input: Vec<u8>,
+    /// The decoded body of the request that was returned last.
+    pub(super) body: Vec<u8>,
+}
+
+impl Intake {
+    /// Whether the client has sent nothing beyond the last request.
+    pub(super) fn is_empty(&self) -> bool {
+        self.input.is_empty()
+    }
+
+    /// Waits for a request and takes it in. `busy` is set at its first byte.
+    /// `None`: the client closed, or stayed silent for the idle time.
+    pub(super) fn next(
+        &mut self,
+        client: &mut Client<'_>,
+        limits: &Limits,
+        busy: &AtomicBool,
+    ) -> Result<Option<Head>, Failure> {
+        self.shrink();
+        if self.input.is_empty() {
+            match client.read(&mut self.input, HEAD_READ_BYTES, limits.idle_time) {
+                Ok(0) | Err(_) => return Ok(None),
+                Ok(_) => busy.store(true, Ordering::SeqCst),
+            }
+        }
+        let mut source = Source {
+            client,
+            deadline: Instant::now() + limits.request_time,
+            limits,
+        };
+        let head = loop {
+            if let Some(head) = head::parse(&self.input, limits)? {
+                break head;
+            }
+            // The parser refuses a head that has no room left.
+            let room = limits.header_bytes.saturating_sub(self.input.len());
+            source.read(&mut self.input, room.clamp(1, HEAD_READ_BYTES))?;
+        };
+        self.input.drain(..head.bytes);
+        let has_body = head.framing != Framing::Length(0);
+        if head.expects_continue && has_body && self.input.is_empty() {
+            let go_on = source.client.write(b"HTTP/1.1 100 Continue\r\n\r\n", b"");
+            go_on.map_err(|_| Failure::Gone)?;
+        }
+        match head.framing {
+            Framing::Length(length) => self.take_length(&mut source, length)?,
+            Framing::Chunked => self.take_chunked(&mut source)?,
+        }
+        Ok(Some(head))
+    }
+
+    fn take_length(&mut self, source: &mut Source<'_, '_>, length: usize) -> Result<(), Failure> {
+        let ready = length.min(self.input.len());
+        self.body.extend(self.input.drain(..ready));
+        // Memory grows with what has come, not with what was announced.
+        while self.body.len() < length {
+            let missing = length - self.body.len();
+            source.read(&mut self.body, missing.min(BODY_READ_BYTES))?;
+        }
+        Ok(())
+    }
+
+    fn take_chunked(&mut self, source: &mut Source<'_, '_>) -> Result<(), Failure> {
+        let mut decoder = Decoder::new();
+        loop {
+            let (used, complete) = decoder.feed(&self.input, &mut self.body, source.limits)?;
+            self.input.drain(..used);
+            if complete {
+                return Ok(());
+            }
+            // What the decoder leaves is less than one line.
+            source.read(&mut self.input, CHUNKED_READ_BYTES)?;
+        }
+    }
+
+    fn shrink(&mut self) {
+        self.body.clear();
+        self.body.shrink_to(KEPT_BYTES);
+        self.input.shrink_to(KEPT_BYTES);
+    }
+}
+
+/// The client, until one request has to be complete.
+struct Source<'a, 'b> {
+    client: &'a mut Client<'b>,
+    deadline: Instant,
+    limits: &'a Limits,
+}
+
+impl Source<'_, '_> {
+    fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<(), Failure> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left < Duration::from_millis(1) {
+            return Err(self.too_slow().into());
+        }
+        match self.client.read(buffer, most, left) {
+            Ok(0) => Err(Refusal::malformed("the request ended early").into()),
+            Ok(_) => Ok(()),
+            Err(ReadError::TimedOut) => Err(self.too_slow().into()),
+            Err(ReadError::Gone) => Err(Failure::Gone),
+        }
+    }
+
+    fn too_slow(&self) -> Refusal {
+        let limit = self.limits.request_time.as_secs_f64();
+        Refusal::new(
+            408,
+            format!("the request was not complete within {limit} s"),
+        )
+    }
+}

@@ -1,0 +1,259 @@
+//! The lanes: blocking tiny_http loops, each with one handler.
+//!
+//! Owns the tiny_http server, its Unix socket in a private folder, and the loop
+//! threads. It must not know the public socket. With one lane, [`run`] is the
+//! classic single-threaded loop, and the place for a breakpoint: it is passed
+//! once per request. tiny_http's own threads carry the name `http-tiny`.
+
+use std::any::Any;
+use std::io::{self, Cursor, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::exchange::{NUMBER_HEADER, PROBE};
+use super::message::{Request, Response};
+use super::receipt::Receipts;
+
+/// How long a shutdown waits for handlers that are still busy.
+const HANDLER_TIME: Duration = Duration::from_millis(500);
+
+/// The running loops. Dropping this ends them.
+pub(super) struct Lanes {
+    server: Arc<tiny_http::Server>,
+    stopping: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    socket: PathBuf,
+    /// Removed when this is dropped.
+    _folder: tempfile::TempDir,
+}
+
+impl Lanes {
+    /// Starts one loop per handler, named `name`, or `name-0`, `name-1`, ... if
+    /// there are several.
+    pub(super) fn start<H>(
+        handlers: Vec<H>,
+        name: &str,
+        receipts: &Arc<Receipts>,
+    ) -> io::Result<Lanes>
+    where
+        H: FnMut(Request) -> Response + Send + 'static,
+    {
+        // Nobody but this user may connect: that would bypass the front.
+        let folder = tempfile::Builder::new()
+            .prefix("http-lane-")
+            .permissions(std::fs::Permissions::from_mode(0o700))
+            .tempdir()?;
+        let socket = folder.path().join("lane.sock");
+        let server = Arc::new(start_tiny_http(socket.clone())?);
+        let mut lanes = Lanes {
+            server,
+            stopping: Arc::default(),
+            threads: Vec::new(),
+            socket,
+            _folder: folder,
+        };
+        let several = handlers.len() > 1;
+        for (n, handler) in handlers.into_iter().enumerate() {
+            let name = if several {
+                format!("{name}-{n}")
+            } else {
+                name.to_owned()
+            };
+            let server = Arc::clone(&lanes.server);
+            let stopping = Arc::clone(&lanes.stopping);
+            let receipts = Arc::clone(receipts);
+            lanes.threads.push(
+                thread::Builder::new()
+                    .name(name)
+                    .spawn(move || run(&server, &stopping, &receipts, handler))?,
+            );
+        }
+        Ok(lanes)
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Ends the loops. A handler that is still busy after half a second is left
+    /// behind: a thread cannot be ended from outside.
+    fn stop(&mut self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for _ in &self.threads {
+            self.server.unblock();
+        }
+        let deadline = Instant::now() + HANDLER_TIME;
+        for thread in self.threads.drain(..) {
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(2));
+            }
+            if thread.is_finished() {
+                let _ = thread.join();
+            } else {
+                tracing::warn!(thread = ?thread.thread().name(), "handler still busy at shutdown");
+            }
+        }
+    }
+}
+
+impl Drop for Lanes {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// tiny_http names no thread, and a thread without a name takes its parent's.
+/// So the parent is a thread that is made for the name.
+fn start_tiny_http(socket: PathBuf) -> io::Result<tiny_http::Server> {
+    let start = thread::Builder::new()
+        .name("http-tiny".into())
+        .spawn(move || tiny_http::Server::http_unix(&socket))?;
+    match start.join() {
+        Ok(server) => server.map_err(io::Error::other),
+        Err(_) => Err(io::Error::other("tiny_http panicked at start")),
+    }
+}
+
+/// The loop: takes requests one at a time, and answers each before the next.
+fn run(
+    server: &tiny_http::Server,
+    stopping: &AtomicBool,
+    receipts: &Receipts,
+    mut handler: impl FnMut(Request) -> Response,
+) {
+    while !stopping.load(Ordering::SeqCst) {
+        let mut incoming = match server.recv() {
+            Ok(incoming) => incoming,
+            Err(error) => {
+                // Also how `unblock` wakes this loop. The lanes are open by now,
+                // so it goes on even if tiny_http has lost its listener.
+                if !stopping.load(Ordering::SeqCst) {
+                    tracing::error!(%error, "tiny_http takes no more connections");
+                }
+                continue;
+            }
+        };
+        let (number, request) = match read(&mut incoming) {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%error, "a lane broke within a request");
+                continue;
+            }
+        };
+        if number == PROBE {
+            respond(
+                incoming,
+                Response {
+                    status: 204,
+                    ..Response::default()
+                },
+            );
+            continue;
+        }
+        let mut response = catch_unwind(AssertUnwindSafe(|| handler(request)))
+            .unwrap_or_else(|panic| internal_error(&*panic));
+        // Before the answer leaves, so that the front finds it there.
+        if let Some(undelivered) = response.undelivered.take() {
+            receipts.put(number, undelivered);
+        }
+        respond(incoming, response);
+    }
+}
+
+/// The request as the handler sees it, and the number that the front gave it.
+fn read(incoming: &mut tiny_http::Request) -> io::Result<(u64, Request)> {
+    let (path, query) = match incoming.url().split_once('?') {
+        Some((path, query)) => (path.to_owned(), query.to_owned()),
+        None => (incoming.url().to_owned(), String::new()),
+    };
+    let mut number = None;
+    let mut headers = Vec::with_capacity(incoming.headers().len());
+    for header in incoming.headers() {
+        if header.field.equiv(NUMBER_HEADER) {
+            number = header.value.as_str().parse().ok();
+        } else if !header.field.equiv("Content-Length") {
+            headers.push((header.field.to_string(), header.value.to_string()));
+        }
+    }
+    let number = number.ok_or_else(|| io::Error::other("a request that is not the front's"))?;
+    let length = incoming.body_length().unwrap_or(0);
+    let mut body = Vec::with_capacity(length);
+    if length > 0 {
+        incoming
+            .as_reader()
+            .take(length as u64)
+            .read_to_end(&mut body)?;
+    }
+    if body.len() < length {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let method = incoming.method().to_string();
+    Ok((
+        number,
+        Request {
+            method,
+            path,
+            query,
+            headers,
+            body,
+        },
+    ))
+}
+
+fn respond(incoming: tiny_http::Request, response: Response) {
+    let status = match response.status {
+        status @ 200..=599 => status,
+        status => {
+            tracing::error!(status, "a handler answered with an impossible status");
+            500
+        }
+    };
+    let headers = response.headers.iter().filter_map(|(name, value)| {
+        let header = tiny_http::Header::from_bytes(name.as_bytes(), value.as_bytes()).ok();
+        // A line end in a value would be a header of its own on the wire.
+        let sound = is_token(name) && !value.bytes().any(|byte| byte.is_ascii_control());
+        if name.eq_ignore_ascii_case("content-length") {
+            // tiny_http would believe it, and the body's own length is right.
+            return None;
+        }
+        if header.is_none() || !sound {
+            tracing::error!(name, "a handler answered with a header that cannot be sent");
+        }
+        header.filter(|_| sound)
+    });
+    let length = response.body.len();
+    // Only a known length lets the front tell a whole answer from a torn one.
+    let answer = tiny_http::Response::new(
+        tiny_http::StatusCode(status),
+        headers.collect(),
+        Cursor::new(response.body),
+        Some(length),
+        None,
+    )
+    .with_chunked_threshold(usize::MAX);
+    if let Err(error) = incoming.respond(answer) {
+        tracing::error!(%error, "a lane broke within an answer");
+    }
+}
+
+fn is_token(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+fn internal_error(panic: &(dyn Any + Send)) -> Response {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    tracing::error!(panic = text, "a handler panicked");
+    Response::error(500, "INTERNAL", "the request could not be handled")
+}

@@ -1,0 +1,56 @@
+//! The bounds of the front, in one place.
+//!
+//! Owns numbers only. It must not know how a bound is enforced. No thread runs it.
+
+use std::time::Duration;
+
+/// Every bound of the [`Front`](super::Front). The defaults suit a service
+/// that takes small JSON bodies. Memory for requests is bounded by
+/// `connections * (header_bytes + body_bytes)`; the size of answers is the
+/// handlers' own affair.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Request line and header fields together, in bytes. Over: 431 or 414.
+    pub header_bytes: usize,
+    /// Number of header fields of a request. Over: 431.
+    pub header_fields: usize,
+    /// Decoded request body, in bytes. Over: 413, before it is read.
+    pub body_bytes: usize,
+    /// From the first byte of a request until it is complete. Over: 408.
+    pub request_time: Duration,
+    /// Silence between two requests on a kept-alive connection. Over: a silent close.
+    pub idle_time: Duration,
+    /// Open connections. Over: 503 with `Retry-After`, without a new thread.
+    pub connections: usize,
+    /// Wait for a free lane. Over: 503.
+    pub lane_wait: Duration,
+    /// From passing a request to a lane until its answer is there. Over: 504.
+    /// The handler is not interrupted: its lane is free again when it returns.
+    pub answer_time: Duration,
+    /// From the first byte of an answer until the kernel has taken the last.
+    /// Over: the connection is reset and the answer counts as undelivered.
+    pub write_time: Duration,
+    /// After an error answer: bytes that are read and thrown away, so that a
+    /// client that is still sending gets to read the answer.
+    pub drain_bytes: usize,
+    /// Longest time of that draining.
+    pub drain_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            header_bytes: 16 * 1024,
+            header_fields: 64,
+            body_bytes: 512 * 1024,
+            request_time: Duration::from_secs(10),
+            idle_time: Duration::from_secs(60),
+            connections: 1024,
+            lane_wait: Duration::from_secs(30),
+            answer_time: Duration::from_secs(60),
+            write_time: Duration::from_secs(10),
+            drain_bytes: 2 * 1024 * 1024,
+            drain_time: Duration::from_secs(2),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A buffering HTTP/1.1 front in threads, before single-threaded tiny_http loops.
+//!
+//! Owns the public socket, and takes in whole, well-formed requests within
+//! bounds before any handler hears of them. It must not know what the requests
+//! are about: no gRPC, no chat, nothing else of this crate.
+//!
+//! Why a front: one slow client stops a single-threaded loop, and tiny_http 0.12
+//! on a public port can be made to abort, hang or lose its listener by a single
+//! request (each case is a test).
+//!
+//! ```text
+//! client --TCP-- http-conn-N --.                                  one thread per connection
+//! client --TCP-- http-conn-N --+--Unix socket-- tiny_http -- lane   one loop per handler
+//! client --TCP-- http-conn-N --'
+//! ```
+//!
+//! Read in this order: [`front`] starts and stops everything; [`accept`] gives
+//! each client a thread; [`connection`] is that thread's loop, which takes in a
+//! request ([`intake`], [`head`], [`chunked`]), passes it through a private
+//! connection ([`exchange`], [`answer`]) to the loop that calls the handler
+//! ([`lane`]), and writes the answer ([`client`]). [`receipt`] tells a handler
+//! when that last step failed.
+//!
+//! Every buffer, queue and wait is bounded, most of them by [`Limits`].
+
+mod accept;
+mod answer;
+mod chunked;
+mod client;
+mod connection;
+mod exchange;
+mod front;
+mod head;
+mod intake;
+mod lane;
+mod limits;
+mod message;
+mod receipt;
+
+pub use front::{Front, Serving};
+pub use limits::Limits;
+pub use message::{Request, Response, Undelivered};
