@@ -1,0 +1,168 @@
+//! `messenger client`, the bridge.
+
+use std::time::Duration;
+
+use super::{Error, duration, signals};
+use crate::domain::postbox;
+use crate::grpc::client::Keepalive;
+use crate::http;
+use crate::service::bridge;
+
+/// Run the bridge: HTTP in front of a chat server
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The chat server
+    #[arg(
+        long,
+        env = "MESSENGER_SERVER_ADDR",
+        default_value = "localhost:51075",
+        value_name = "HOST:PORT"
+    )]
+    server: String,
+    /// Address to listen on
+    #[arg(long, env = "MESSENGER_HTTP_HOST", default_value = "0.0.0.0")]
+    host: String,
+    /// HTTP port to listen on; 0 takes any free one and prints it
+    #[arg(
+        long,
+        env = "MESSENGER_HTTP_PORT",
+        default_value_t = 8080,
+        value_name = "PORT"
+    )]
+    http_port: u16,
+    /// How long the HTTP port stays closed for want of a subscription
+    #[arg(long, env = "MESSENGER_CONNECT_WAIT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
+    connect_wait: Duration,
+    /// What a server that does not acknowledge gets to register a subscription
+    #[arg(long, env = "MESSENGER_SETTLE", default_value = "200ms", value_name = "TIME", value_parser = duration::parse)]
+    settle: Duration,
+    /// Deadline of SendMessage
+    #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
+    send_timeout: Duration,
+    /// Silence after which the server is pinged; Python servers take it ill below five minutes
+    #[arg(long, env = "MESSENGER_CLIENT_KEEPALIVE", default_value = "310s", value_name = "TIME", value_parser = duration::parse)]
+    keepalive: Duration,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger client
+  messenger client --server chat.example:51075 --http-port 8081
+  curl -d '{\"author\":\"anna\",\"text\":\"Hello\"}' localhost:8080/sendMessage
+  curl -X POST localhost:8080/getAndFlushMessages";
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    /// Messages that the postbox keeps; the oldest make room
+    #[arg(
+        long,
+        env = "MESSENGER_POSTBOX_MESSAGES",
+        default_value_t = 100_000,
+        value_name = "N"
+    )]
+    postbox_messages: usize,
+    /// Bytes of author and text that the postbox keeps
+    #[arg(long, env = "MESSENGER_POSTBOX_BYTES", default_value_t = 64 << 20, value_name = "BYTES")]
+    postbox_bytes: usize,
+    #[command(flatten)]
+    http: HttpLimits,
+}
+
+/// What the HTTP front takes.
+#[derive(clap::Args, Debug)]
+pub struct HttpLimits {
+    /// Largest header section of a request
+    #[arg(
+        long,
+        env = "MESSENGER_HTTP_HEADER_BYTES",
+        default_value_t = 16_384,
+        value_name = "BYTES"
+    )]
+    http_header_bytes: usize,
+    /// Most header fields of a request
+    #[arg(
+        long,
+        env = "MESSENGER_HTTP_HEADER_FIELDS",
+        default_value_t = 64,
+        value_name = "N"
+    )]
+    http_header_fields: usize,
+    /// Largest body of a request
+    #[arg(
+        long,
+        env = "MESSENGER_HTTP_BODY_BYTES",
+        default_value_t = 524_288,
+        value_name = "BYTES"
+    )]
+    http_body_bytes: usize,
+    /// Time to send a request in
+    #[arg(long, env = "MESSENGER_HTTP_REQUEST_TIME", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
+    http_request_time: Duration,
+    /// Silence after which a kept-alive connection is closed
+    #[arg(long, env = "MESSENGER_HTTP_IDLE_TIME", default_value = "60s", value_name = "TIME", value_parser = duration::parse)]
+    http_idle_time: Duration,
+    /// Most connections at a time
+    #[arg(
+        long,
+        env = "MESSENGER_HTTP_CONNECTIONS",
+        default_value_t = 1024,
+        value_name = "N"
+    )]
+    http_connections: usize,
+}
+
+impl HttpLimits {
+    pub fn limits(&self) -> http::Limits {
+        http::Limits {
+            header_bytes: self.http_header_bytes,
+            header_fields: self.http_header_fields,
+            body_bytes: self.http_body_bytes,
+            request_time: self.http_request_time,
+            idle_time: self.http_idle_time,
+            connections: self.http_connections,
+            ..http::Limits::default()
+        }
+    }
+}
+
+impl Args {
+    fn config(&self) -> bridge::Config {
+        bridge::Config {
+            server: self.server.clone(),
+            host: self.host.clone(),
+            http_port: self.http_port,
+            connect_wait: self.connect_wait,
+            settle: self.settle,
+            send_timeout: self.send_timeout,
+            keepalive: Keepalive {
+                interval: self.keepalive,
+                ..Keepalive::default()
+            },
+            postbox: postbox::Capacity {
+                messages: self.limits.postbox_messages,
+                bytes: self.limits.postbox_bytes,
+            },
+            http: self.limits.http.limits(),
+        }
+    }
+
+    pub fn run(&self) -> Result<(), Error> {
+        let stop = signals::stop()?;
+        let config = self.config();
+        let Some(handle) = bridge::start(&config, &stop)? else {
+            return Ok(());
+        };
+        println!(
+            "messenger client listening on http://{}",
+            handle.local_addr()
+        );
+        stop.recv()?;
+        tracing::info!("shutting down");
+        handle.shut_down();
+        Ok(())
+    }
+}

@@ -1,0 +1,83 @@
+//! `messenger demo`: everything in one process, on embedded defaults.
+
+use crossbeam_channel::Receiver;
+
+use super::{Error, signals};
+use crate::service::{bridge, chat};
+
+/// Run the server and the bridge in one process, to try things
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Address to listen on
+    #[arg(long, env = "MESSENGER_DEMO_HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// Port of the chat server
+    #[arg(long, env = "MESSENGER_SERVER_PORT", default_value_t = 51075)]
+    port: u16,
+    /// Another port of the chat server; may be repeated
+    #[arg(
+        long,
+        env = "MESSENGER_ALSO_PORT",
+        default_value = "50051",
+        value_name = "PORT",
+        value_delimiter = ','
+    )]
+    also_port: Vec<u16>,
+    /// Port of the bridge
+    #[arg(
+        long,
+        env = "MESSENGER_HTTP_PORT",
+        default_value_t = 8080,
+        value_name = "PORT"
+    )]
+    http_port: u16,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger demo
+  messenger demo --http-port 9080 --port 0 --also-port 0";
+
+impl Args {
+    pub fn run(&self) -> Result<(), Error> {
+        let stop = signals::stop()?;
+        let mut config = chat::Config::default();
+        config.server.host.clone_from(&self.host);
+        config.server.ports = vec![self.port];
+        config.server.ports.extend(&self.also_port);
+        let server = chat::start(&config)?;
+        // Whatever happens to the bridge, the server ends in order.
+        let result = self.run_bridge(server.ports(), &stop);
+        server.shut_down();
+        result
+    }
+
+    fn run_bridge(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
+        let config = bridge::Config {
+            server: format!("{}:{}", self.host, ports[0]),
+            host: self.host.clone(),
+            http_port: self.http_port,
+            ..bridge::Config::default()
+        };
+        let Some(bridge) = bridge::start(&config, stop)? else {
+            return Ok(());
+        };
+        let http = bridge.local_addr();
+        let ports: Vec<String> = ports.iter().map(|p| format!("{}:{p}", self.host)).collect();
+        println!("chat server    {}", ports.join("  "));
+        println!("bridge         http://{http}");
+        println!();
+        println!("Try, from another terminal:");
+        println!(
+            "  curl -d '{{\"author\":\"anna\",\"text\":\"Hello\"}}' http://{http}/sendMessage"
+        );
+        println!("  curl -X POST http://{http}/getAndFlushMessages");
+        println!("  messenger tail --server {}", ports[0]);
+        println!();
+        println!("Ctrl-C ends it.");
+        stop.recv()?;
+        bridge.shut_down();
+        Ok(())
+    }
+}

@@ -1,0 +1,41 @@
+//! Durations on the command line, as people write them.
+
+use std::time::Duration;
+
+/// Parses "250ms", "5s", "2m" or a plain number of seconds.
+///
+/// # Errors
+/// A sentence that shows the form.
+pub fn parse(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(at) => text.split_at(at),
+        None => (text, "s"),
+    };
+    let seconds_per_unit = match unit {
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err(format!("{unit:?} is no unit; write 250ms, 5s or 2m")),
+    };
+    let number: f64 = number
+        .parse()
+        .map_err(|_| "write it like 250ms, 5s or 2m".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds_per_unit)
+        .map_err(|_| "has to be a positive duration that a computer lives to see".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_people_write() {
+        assert_eq!(parse("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(parse("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(parse("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "s", "-1s", "5h", "1e300s", "NaN"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+}

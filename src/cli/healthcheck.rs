@@ -1,0 +1,53 @@
+//! `messenger healthcheck`: for containers and scripts.
+
+use std::time::Duration;
+
+use super::{Error, duration};
+use crate::grpc::client::{ChatClient, Keepalive};
+use crate::grpc::server::environment;
+
+/// Exit with 0 if a server or a bridge is well, else with 1 and a reason
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The gRPC server to ask, by grpc.health.v1
+    #[arg(
+        long,
+        env = "MESSENGER_SERVER_ADDR",
+        default_value = "localhost:51075",
+        value_name = "HOST:PORT"
+    )]
+    server: String,
+    /// The gRPC service to ask about; the whole server if empty
+    #[arg(long, env = "MESSENGER_HEALTH_SERVICE", default_value = "")]
+    service: String,
+    /// Ask a bridge over HTTP instead
+    #[arg(long, env = "MESSENGER_HTTP_ADDR", value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// How long an answer may take
+    #[arg(long, env = "MESSENGER_HEALTH_TIMEOUT", default_value = "3s", value_name = "TIME", value_parser = duration::parse)]
+    timeout: Duration,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger healthcheck
+  messenger healthcheck --service mes_grpc.MessengerServer
+  messenger healthcheck --http localhost:8080";
+
+impl Args {
+    pub fn run(&self) -> Result<(), Error> {
+        if let Some(address) = &self.http {
+            let agent = ureq::Agent::config_builder()
+                .timeout_global(Some(self.timeout))
+                .build()
+                .new_agent();
+            agent.get(format!("http://{address}/")).call()?;
+        } else {
+            let client = ChatClient::new(environment(1), &self.server, Keepalive::default());
+            client.check_health(&self.service, self.timeout)?;
+        }
+        println!("ok");
+        Ok(())
+    }
+}

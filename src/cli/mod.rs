@@ -1,0 +1,81 @@
+//! The command line: text in, typed configuration out, and one file for each
+//! command. What a command does is in `service` and `bench`.
+
+mod bench;
+mod client;
+mod demo;
+mod duration;
+mod healthcheck;
+mod log;
+mod send;
+mod server;
+mod signals;
+mod tail;
+
+use clap::{Parser, Subcommand};
+
+/// Small messaging services on one ordered fan-out.
+///
+/// Every flag has an environment variable; the flag wins. Results go to standard
+/// output, the log goes to standard error.
+#[derive(Parser, Debug)]
+#[command(name = "messenger", version, propagate_version = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(flatten)]
+    log: log::Args,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger demo                         server and bridge in one process, to try things
+  messenger server --port 51075          the chat server
+  messenger client --http-port 8080      the bridge: HTTP in front of a chat server
+  messenger tail                         print the chat as it happens
+  messenger send anna 'Hello, world'     say something";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Server(server::Args),
+    Client(client::Args),
+    Demo(demo::Args),
+    Tail(tail::Args),
+    Send(send::Args),
+    Healthcheck(healthcheck::Args),
+    Bench(bench::Args),
+}
+
+/// Whatever ends a command with an exit code other than 0; one line for people.
+pub type Error = Box<dyn std::error::Error>;
+
+impl Cli {
+    /// Runs the command on the calling thread until it is done or a signal ends
+    /// it.
+    ///
+    /// # Errors
+    /// One line that says what is wrong and with what.
+    pub fn run(self) -> Result<(), Error> {
+        self.log.install();
+        match self.command {
+            Command::Server(args) => args.run(),
+            Command::Client(args) => args.run(),
+            Command::Demo(args) => args.run(),
+            Command::Tail(args) => args.run(),
+            Command::Send(args) => args.run(),
+            Command::Healthcheck(args) => args.run(),
+            Command::Bench(args) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,148 @@
+//! `messenger server`
+
+use std::time::Duration;
+
+use super::{Error, duration, signals};
+use crate::domain::{broadcast, chat as rules};
+use crate::grpc::server;
+use crate::service::chat;
+
+/// Run the chat server: gRPC mes_grpc.MessengerServer
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Address to listen on
+    #[arg(long, env = "MESSENGER_SERVER_HOST", default_value = "0.0.0.0")]
+    host: String,
+    /// Port to listen on; 0 takes any free one and prints it
+    #[arg(long, env = "MESSENGER_SERVER_PORT", default_value_t = 51075)]
+    port: u16,
+    /// Another port to listen on; may be repeated
+    #[arg(
+        long,
+        env = "MESSENGER_ALSO_PORT",
+        value_name = "PORT",
+        value_delimiter = ','
+    )]
+    also_port: Vec<u16>,
+    /// Completion-queue threads, the counterpart of ThreadPoolExecutor's workers
+    #[arg(long, env = "MESSENGER_GRPC_THREADS", default_value_t = 2, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=64))]
+    grpc_threads: u16,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger server
+  messenger server --port 0                    any free port, printed
+  messenger server --also-port 50051           for clients that expect that one
+  MESSENGER_SERVER_PORT=6000 messenger server";
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    /// Largest author, in bytes of UTF-8
+    #[arg(
+        long,
+        env = "MESSENGER_MAX_AUTHOR_BYTES",
+        default_value_t = 256,
+        value_name = "BYTES"
+    )]
+    max_author_bytes: usize,
+    /// Largest text, in bytes of UTF-8
+    #[arg(
+        long,
+        env = "MESSENGER_MAX_TEXT_BYTES",
+        default_value_t = 262_144,
+        value_name = "BYTES"
+    )]
+    max_text_bytes: usize,
+    /// Largest gRPC message that is received
+    #[arg(
+        long,
+        env = "MESSENGER_MAX_RECEIVE_BYTES",
+        default_value_t = 524_288,
+        value_name = "BYTES"
+    )]
+    max_receive_bytes: usize,
+    /// Largest total of a call's metadata
+    #[arg(
+        long,
+        env = "MESSENGER_MAX_METADATA_BYTES",
+        default_value_t = 16_384,
+        value_name = "BYTES"
+    )]
+    max_metadata_bytes: usize,
+    /// Most memory for the transport's buffers
+    #[arg(long, env = "MESSENGER_MAX_BUFFER_BYTES", default_value_t = 1 << 30, value_name = "BYTES")]
+    max_buffer_bytes: usize,
+    /// Most streams at a time
+    #[arg(
+        long,
+        env = "MESSENGER_MAX_STREAMS",
+        default_value_t = 10_000,
+        value_name = "N"
+    )]
+    max_streams: usize,
+    /// Messages that may wait for one reader before it is cut
+    #[arg(
+        long,
+        env = "MESSENGER_BACKLOG_MESSAGES",
+        default_value_t = 8192,
+        value_name = "N"
+    )]
+    backlog_messages: usize,
+    /// Bytes that may wait for one reader before it is cut
+    #[arg(long, env = "MESSENGER_BACKLOG_BYTES", default_value_t = 8 << 20, value_name = "BYTES")]
+    backlog_bytes: usize,
+    /// Silence after which a peer is pinged
+    #[arg(long, env = "MESSENGER_KEEPALIVE", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
+    keepalive: Duration,
+    /// Time to answer that ping, after which the peer is taken for gone
+    #[arg(long, env = "MESSENGER_KEEPALIVE_TIMEOUT", default_value = "3s", value_name = "TIME", value_parser = duration::parse)]
+    keepalive_timeout: Duration,
+}
+
+impl Args {
+    fn config(&self) -> chat::Config {
+        let limits = &self.limits;
+        let mut ports = vec![self.port];
+        ports.extend(&self.also_port);
+        chat::Config {
+            server: server::Config {
+                host: self.host.clone(),
+                ports,
+                threads: usize::from(self.grpc_threads),
+                receive_bytes: limits.max_receive_bytes,
+                metadata_bytes: limits.max_metadata_bytes,
+                memory_bytes: limits.max_buffer_bytes,
+                streams: limits.max_streams,
+                keepalive: limits.keepalive,
+                keepalive_timeout: limits.keepalive_timeout,
+            },
+            limits: rules::Limits {
+                author_bytes: limits.max_author_bytes,
+                text_bytes: limits.max_text_bytes,
+            },
+            backlog: broadcast::Capacity {
+                messages: limits.backlog_messages,
+                bytes: limits.backlog_bytes,
+            },
+        }
+    }
+
+    pub fn run(&self) -> Result<(), Error> {
+        let stop = signals::stop()?;
+        let config = self.config();
+        let handle = chat::start(&config)?;
+        for port in handle.ports() {
+            println!("messenger server listening on {}:{port}", self.host);
+        }
+        stop.recv()?;
+        tracing::info!("shutting down");
+        handle.shut_down();
+        Ok(())
+    }
+}
