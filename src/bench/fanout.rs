@@ -1,6 +1,8 @@
 //! How much a delivery costs: N readers, each on a connection of its own, and a
 //! few senders that keep a bounded number of messages under way.
 
+use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -9,8 +11,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::process::{ServerProcess, cpu_time, resident_bytes};
-use crate::domain::error::{Code, Error};
-use crate::grpc::client::{ChatClient, ChatStream, Keepalive};
+use super::wire_reader::WireReaders;
+use crate::domain::clock::Timestamp;
+use crate::domain::error::Error;
+use crate::grpc::client::{ChatClient, Keepalive};
 use crate::grpc::server::environment;
 
 #[derive(Clone, Debug)]
@@ -53,34 +57,19 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// When the server does not start, or a reader loses a message.
 pub fn run(config: &Config, progress: &dyn Fn(u64)) -> Result<Report, Box<dyn std::error::Error>> {
     let server = ServerProcess::start(&config.server_args)?;
-    let environment = environment(2);
-    let client = || {
-        let environment = environment.clone();
-        ChatClient::new(environment, &server.address(), Keepalive::default())
-    };
-    let sender = Arc::new(client());
+    let sender = ChatClient::new(environment(1), &server.address(), Keepalive::default());
+    let sender = Arc::new(sender);
     sender.send("bench", "warm-up", TIMEOUT)?;
     let memory_before = resident_bytes(server.id())?;
-    let pace = Arc::new(Pace::new(config));
-    let mut readers = Vec::new();
-    for _ in 0..config.readers {
-        let client = client();
-        let (stream, _) = client.subscribe(TIMEOUT, Duration::ZERO)?;
-        let (pace, messages) = (pace.clone(), config.messages);
-        let reader = thread::Builder::new().name("bench-reader".into());
-        readers.push(reader.stack_size(128 * 1024).spawn(move || {
-            let result = read(stream, messages, &pace);
-            // The connection ends only when the last reader is done.
-            (client, result)
-        })?);
-    }
+    let mut readers = WireReaders::open(&server.address(), config.readers, TIMEOUT)?;
     let memory = resident_bytes(server.id())?.saturating_sub(memory_before);
     let cpu_before = (cpu_time(server.id())?, cpu_time(std::process::id())?);
     let started = Instant::now();
-    let text: Arc<str> = "x".repeat(config.text_bytes).into();
+    let pace = Arc::new(Pace::new(config));
     let mut senders = Vec::new();
     for _ in 0..config.in_flight {
-        let (client, pace, text) = (sender.clone(), pace.clone(), text.clone());
+        let (client, pace) = (sender.clone(), pace.clone());
+        let text = "x".repeat(config.text_bytes);
         let sender = thread::Builder::new().name("bench-sender".into());
         senders.push(sender.spawn(move || {
             while pace.may_send() {
@@ -89,21 +78,17 @@ pub fn run(config: &Config, progress: &dyn Fn(u64)) -> Result<Report, Box<dyn st
             Ok::<(), Error>(())
         })?);
     }
-    while !pace.wait(Duration::from_millis(200)) {
-        progress(pace.slowest());
-    }
+    let read = receive_all(config, &mut readers, &pace, progress);
     let seconds = started.elapsed().as_secs_f64();
     let cpu = (
         cpu_time(server.id())?.saturating_sub(cpu_before.0),
         cpu_time(std::process::id())?.saturating_sub(cpu_before.1),
     );
+    pace.stop();
     for sender in senders {
         sender.join().map_err(|_| "a sender panicked")??;
     }
-    for reader in readers {
-        let (_client, result) = reader.join().map_err(|_| "a reader panicked")?;
-        result?;
-    }
+    read?;
     let deliveries = config.readers as f64 * config.messages as f64;
     Ok(Report {
         readers: config.readers,
@@ -117,20 +102,48 @@ pub fn run(config: &Config, progress: &dyn Fn(u64)) -> Result<Report, Box<dyn st
     })
 }
 
-/// Reads all messages, and checks that their times rise.
-fn read(mut stream: ChatStream, messages: u64, pace: &Pace) -> Result<(), Error> {
-    let mut last = None;
-    for number in 1..=messages {
-        let message = stream.recv().inspect_err(|_| pace.fail())?;
-        if last.is_some_and(|last| message.send_time <= last) {
-            pace.fail();
-            return Err(Error::new(
-                Code::DataLoss,
-                "a reader saw times that do not rise",
-            ));
+/// Receives until every reader has every message, and checks that their times
+/// rise.
+fn receive_all(
+    config: &Config,
+    readers: &mut WireReaders,
+    pace: &Pace,
+    progress: &dyn Fn(u64),
+) -> io::Result<()> {
+    let mut seen = vec![(0u64, Timestamp::default()); config.readers];
+    let (mut in_order, mut slowest) = (true, 0);
+    // How many readers have each message that some lack.
+    let mut behind: VecDeque<usize> = VecDeque::new();
+    let mut told = Instant::now();
+    while slowest < config.messages {
+        let before = slowest;
+        readers.poll(TIMEOUT, |reader, message| {
+            let (Some(message), Some((count, last))) = (message, seen.get_mut(reader)) else {
+                return;
+            };
+            in_order &= message.send_time > *last;
+            let index = usize::try_from(*count - slowest).unwrap_or_default();
+            *count += 1;
+            *last = message.send_time;
+            if index == behind.len() {
+                behind.push_back(0);
+            }
+            behind[index] += 1;
+            while behind.front() == Some(&config.readers) {
+                behind.pop_front();
+                slowest += 1;
+            }
+        })?;
+        if !in_order {
+            return Err(io::Error::other("a reader saw times that do not rise"));
         }
-        last = Some(message.send_time);
-        pace.received(number);
+        if slowest > before {
+            pace.all_received(slowest);
+        }
+        if told.elapsed() > Duration::from_millis(200) {
+            told = Instant::now();
+            progress(slowest);
+        }
     }
     Ok(())
 }
@@ -139,85 +152,40 @@ fn read(mut stream: ChatStream, messages: u64, pace: &Pace) -> Result<(), Error>
 struct Pace {
     messages: u64,
     window: u64,
-    readers: u64,
     sent: AtomicU64,
-    /// How many readers have reached each multiple of a quarter of the window.
-    marks: Mutex<Marks>,
+    /// How many messages every reader has.
+    received: Mutex<u64>,
     changed: Condvar,
-}
-
-struct Marks {
-    reached: Vec<u64>,
-    slowest: u64,
-    failed: bool,
 }
 
 impl Pace {
     fn new(config: &Config) -> Self {
-        let step = (config.window / 4).max(1);
-        let marks = Marks {
-            reached: vec![0; usize::try_from(config.messages / step + 2).unwrap_or(2)],
-            slowest: 0,
-            failed: false,
-        };
         Self {
             messages: config.messages,
             window: config.window,
-            readers: config.readers as u64,
             sent: AtomicU64::new(0),
-            marks: Mutex::new(marks),
+            received: Mutex::new(0),
             changed: Condvar::new(),
         }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Marks> {
-        self.marks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Blocks until the next message is due; false when there is none.
     fn may_send(&self) -> bool {
         let number = self.sent.fetch_add(1, Ordering::Relaxed);
-        if number >= self.messages {
-            return false;
-        }
-        let ahead = |marks: &mut Marks| !marks.failed && number >= marks.slowest + self.window;
-        let marks = self.changed.wait_while(self.lock(), ahead);
-        !marks.unwrap_or_else(PoisonError::into_inner).failed
+        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        let ahead = |received: &mut u64| number >= received.saturating_add(self.window);
+        drop(self.changed.wait_while(received, ahead));
+        number < self.messages
     }
 
-    fn received(&self, number: u64) {
-        // Only marks are counted under the lock, not every message.
-        let step = (self.window / 4).max(1);
-        if !number.is_multiple_of(step) && number != self.messages {
-            return;
-        }
-        let mut marks = self.lock();
-        let index = usize::try_from(number.div_ceil(step)).unwrap_or(usize::MAX);
-        if let Some(reached) = marks.reached.get_mut(index) {
-            *reached += 1;
-            if *reached == self.readers {
-                marks.slowest = marks.slowest.max(number);
-                self.changed.notify_all();
-            }
-        }
-    }
-
-    fn fail(&self) {
-        self.lock().failed = true;
+    fn all_received(&self, messages: u64) {
+        *self.received.lock().unwrap_or_else(PoisonError::into_inner) = messages;
         self.changed.notify_all();
     }
 
-    fn slowest(&self) -> u64 {
-        self.lock().slowest
-    }
-
-    /// Waits until every reader has everything, or one has failed; false after
-    /// the timeout.
-    fn wait(&self, timeout: Duration) -> bool {
-        let unfinished = |marks: &mut Marks| !marks.failed && marks.slowest < self.messages;
-        let waited = self
-            .changed
-            .wait_timeout_while(self.lock(), timeout, unfinished);
-        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    /// Lets every sender end.
+    fn stop(&self) {
+        self.sent.fetch_max(self.messages, Ordering::Relaxed);
+        self.all_received(u64::MAX);
     }
 }

@@ -3,3 +3,4 @@
 
 pub mod fanout;
 pub mod process;
+pub mod wire_reader;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, duration, signals};
+use super::{Error, descriptors, duration, signals};
 use crate::domain::postbox;
 use crate::grpc::client::Keepalive;
 use crate::http;
@@ -153,6 +153,7 @@ impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
         let config = self.config();
+        descriptors::check_limit(config.http.connections);
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());
         };

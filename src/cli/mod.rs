@@ -4,6 +4,7 @@
 mod bench;
 mod client;
 mod demo;
+mod descriptors;
 mod duration;
 mod healthcheck;
 mod log;
@@ -57,6 +58,7 @@ impl Cli {
     /// One line that says what is wrong and with what.
     pub fn run(self) -> Result<(), Error> {
         self.log.install();
+        descriptors::raise_limit();
         match self.command {
             Command::Server(args) => args.run(),
             Command::Client(args) => args.run(),

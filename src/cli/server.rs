@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, duration, signals};
+use super::{Error, descriptors, duration, signals};
 use crate::domain::{broadcast, chat as rules};
 use crate::grpc::server;
 use crate::service::chat;
@@ -136,6 +136,7 @@ impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
         let config = self.config();
+        descriptors::check_limit(config.server.streams);
         let handle = chat::start(&config)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);

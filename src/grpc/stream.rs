@@ -26,7 +26,7 @@ const BUSY: Duration = Duration::from_micros(1500);
 
 /// ...and then its thread gathers for so long before it takes the next one. At
 /// lower rates nothing is ever held back.
-const GATHER: Duration = Duration::from_millis(1);
+const GATHER: Duration = Duration::from_millis(2);
 
 /// How long a status may wait for a peer that does not read.
 const STATUS_WAIT: Duration = Duration::from_secs(10);

@@ -44,6 +44,21 @@ struct Lane {
     late: Option<Late>,
 }
 
+/// Puts its lane back, whatever happens: a lost lane would be lost for good.
+struct Taken<'a> {
+    exchange: &'a Exchange,
+    lane: Option<Lane>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            // There is room for every lane.
+            let _ = self.exchange.put_back.try_send(lane);
+        }
+    }
+}
+
 struct Late {
     bytes: Vec<u8>,
     to_head: bool,
@@ -96,10 +111,11 @@ impl Exchange {
         };
         for index in 0..lanes {
             let stream = Some(exchange.connect(index)?);
+            let late = None;
             let _ = exchange.put_back.try_send(Lane {
                 index,
                 stream,
-                late: None,
+                late,
             });
         }
         Ok(exchange)
@@ -116,23 +132,21 @@ impl Exchange {
         out: &mut Vec<u8>,
         answer: &mut Vec<u8>,
     ) -> Result<Answered, Refusal> {
-        let mut lane = self.take()?;
-        let result = self.run_in(&mut lane, head, body, out, answer);
-        // There is room for every lane.
-        let _ = self.put_back.try_send(lane);
-        result
+        let mut taken = Taken {
+            exchange: self,
+            lane: Some(self.take()?),
+        };
+        match &mut taken.lane {
+            Some(lane) => self.run_in(lane, head, body, out, answer),
+            None => Err(busy()),
+        }
     }
 
     /// Cuts all lanes. Requests in them get 502, those that wait for one 503.
     pub(super) fn close(&self) {
         *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        for stream in self
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-            .flatten()
-        {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        for stream in open.drain(..).flatten() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -164,13 +178,15 @@ impl Exchange {
                 busy()
             })?,
         };
-        if let Some(mut late) = lane.late.take()
-            && let Err(error) = read_answer(&stream, &mut late.bytes, late.to_head)
-        {
-            if is_timeout(&error) {
-                (lane.stream, lane.late) = (Some(stream), Some(late));
+        if let Some(mut late) = lane.late.take() {
+            let _ = stream.set_read_timeout(Some(self.limits.lane_wait));
+            if let Err(error) = read_answer(&stream, &mut late.bytes, late.to_head) {
+                if is_timeout(&error) {
+                    (lane.stream, lane.late) = (Some(stream), Some(late));
+                }
+                return Err(busy());
             }
-            return Err(busy());
+            let _ = stream.set_read_timeout(Some(self.limits.answer_time));
         }
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         out.clear();

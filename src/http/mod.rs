@@ -14,11 +14,11 @@
 //! client --TCP-- http-conn-N --'
 //! ```
 //!
-//! Read in this order: [`front`] starts and stops everything; [`accept`] gives
-//! each client a thread; [`connection`] is that thread's loop, which takes in a
-//! request ([`intake`], [`head`], [`chunked`]), passes it through a private
-//! connection ([`exchange`], [`answer`]) to the loop that calls the handler
-//! ([`lane`]), and writes the answer ([`client`]). [`receipt`] tells a handler
+//! Read in this order: `front` starts and stops everything; `accept` gives
+//! each client a thread; `connection` is that thread's loop, which takes in a
+//! request (`intake`, `head`, `chunked`), passes it through a private
+//! connection (`exchange`, `answer`) to the loop that calls the handler
+//! (`lane`), and writes the answer (`client`). `receipt` tells a handler
 //! when that last step failed.
 //!
 //! Every buffer, queue and wait is bounded, most of them by [`Limits`].

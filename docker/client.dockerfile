@@ -1,0 +1,34 @@
+# The bridge: HTTP in front of the chat server that MESSENGER_SERVER_ADDR names.
+#   docker build -f docker/client.dockerfile -t messenger-client .
+FROM rust:1-bookworm AS builder
+WORKDIR /build
+
+COPY docker/install.sh docker/
+RUN docker/install.sh build
+
+# The dependencies in a layer of their own, under an empty program: the gRPC C
+# core takes ten minutes to compile, and a change in src must not repeat that.
+COPY Cargo.toml Cargo.lock build.rs ./
+COPY proto proto/
+RUN mkdir -p src tests \
+    && echo 'fn main() {}' > src/main.rs \
+    && touch src/lib.rs tests/integration.rs \
+    && cargo build --release --locked
+
+# COPY keeps the files' times, which may lie before the empty program's.
+COPY src src/
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --release --locked \
+    && strip target/release/messenger
+
+FROM debian:bookworm-slim
+COPY docker/install.sh docker/
+RUN docker/install.sh runtime && rm -rf /var/lib/apt/lists/* docker
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin messenger
+COPY --from=builder /build/target/release/messenger /usr/local/bin/messenger
+
+USER messenger
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=5s --start-period=10s --retries=3 \
+    CMD ["messenger", "healthcheck", "--http", "localhost:8080"]
+ENTRYPOINT ["messenger", "client"]

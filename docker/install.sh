@@ -1,0 +1,146 @@
+#!/bin/sh
+# Installs what a step needs, and only what is missing. make, CI and the
+# dockerfiles all call this script, so that there is one list of packages.
+#
+#   docker/install.sh build           what cargo build needs besides Rust
+#   docker/install.sh tests [VENV]    what cargo test needs: the Python programs'
+#                                     environment, in target/venv by default
+#   docker/install.sh runtime         what the finished binary needs
+#
+# A relative VENV counts from the repository's root.
+# PYTHON=/path/to/python3 picks the interpreter for the tests.
+set -eu
+
+cd "$(dirname "$0")/.."
+
+# What each step needs. A new need is one more line: the Debian package, and
+# the command or the library file that shows that it is there.
+build_needs() {
+    need_command g++ g++
+    need_command cmake cmake
+    need_command make make
+}
+
+runtime_needs() {
+    need_library libstdc++6 libstdc++.so.6
+}
+
+tests_needs() {
+    python=$(find_python) || missing="$missing python3 python3-venv"
+}
+
+# The protos whose Python stubs the tests import. health.proto is not among
+# them: the grpcio-health-checking package brings its own.
+test_protos="messenger.proto"
+
+requirements=tests/reference/requirements.txt
+
+say() {
+    echo "install.sh: $*" >&2
+}
+
+die() {
+    say "$@"
+    exit 1
+}
+
+# need_command PACKAGE COMMAND
+need_command() {
+    command -v "$2" >/dev/null 2>&1 || missing="$missing $1"
+}
+
+# need_library PACKAGE FILE
+need_library() {
+    # ldconfig is often not in the PATH of ordinary users.
+    { PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -qF "$2"; } 2>/dev/null ||
+        missing="$missing $1"
+}
+
+# Debian's python3 comes without the parts that fill a virtual environment, so
+# being there is not enough. protobuf wants 3.10.
+find_python() {
+    for candidate in ${PYTHON:+"$PYTHON"} python3 /usr/bin/python3; do
+        if "$candidate" -c 'import sys, venv, ensurepip
+sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
+            echo "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo -n "$@"
+    fi
+}
+
+# apt_install PACKAGE...
+apt_install() {
+    how="get them with: apt-get install $*"
+    command -v apt-get >/dev/null 2>&1 ||
+        die "missing: $*. There is no apt-get here: install their counterparts with this system's package manager."
+    as_root true 2>/dev/null ||
+        die "missing: $*. Neither root nor sudo without a password: $how"
+    say "installing: $*"
+    # Old lists may do, so a failed update is not the end.
+    as_root apt-get -q update >&2 || say "apt-get update failed, trying with the old lists"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+        -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" >&2 ||
+        die "missing: $*. apt-get could not install them; $how"
+}
+
+# install_packages STEP
+install_packages() {
+    missing=
+    "$1_needs"
+    [ -n "$missing" ] || return 0
+    # shellcheck disable=SC2086 # a list of packages, split on purpose
+    apt_install $missing
+    missing=
+    "$1_needs"
+    [ -z "$missing" ] || die "installed, yet this step still lacks:$missing (too old, or not in the PATH?)"
+}
+
+# Everything that the environment is made from: when it changes, so does this.
+fingerprint() {
+    for proto in $test_protos; do
+        cksum "proto/$proto"
+    done
+    cksum "$requirements" docker/install.sh
+}
+
+# make_venv FOLDER
+make_venv() {
+    venv=$1
+    stamp=$venv/messenger.stamp
+    if [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; then
+        return
+    fi
+    install_packages tests
+    say "making the Python environment $venv"
+    rm -f "$stamp"
+    "$python" -m venv "$venv" || die "$python could not make $venv"
+    "$venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check \
+        -r "$requirements" >&2 ||
+        die "pip could not install $requirements; it needs PyPI, or a mirror named in PIP_INDEX_URL"
+    site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    for proto in $test_protos; do
+        "$venv/bin/python" -m grpc_tools.protoc -I proto \
+            --python_out="$site" --grpc_python_out="$site" "proto/$proto" ||
+            die "no Python stubs for proto/$proto"
+    done
+    # Last, so that an interrupted run is not taken for a finished one.
+    fingerprint >"$stamp"
+}
+
+case "${1-}" in
+    build | runtime) install_packages "$1" ;;
+    tests) make_venv "${2:-target/venv}" ;;
+    *)
+        echo "usage: docker/install.sh build | tests [VENV] | runtime" >&2
+        exit 2
+        ;;
+esac
