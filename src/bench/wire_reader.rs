@@ -61,6 +61,7 @@ impl WireReaders {
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::with_capacity(count),
         };
+        let mut acknowledged = 0;
         for index in 0..count {
             let connection = Connection::open(address)?;
             let data = epoll::EventData::new_u64(index as u64);
@@ -71,8 +72,11 @@ impl WireReaders {
                 epoll::EventFlags::IN,
             )?;
             readers.connections.push(connection);
+            // The server's pings want an answer while others are still opened.
+            readers.poll(Duration::ZERO, |_, message| {
+                acknowledged += usize::from(message.is_none());
+            })?;
         }
-        let mut acknowledged = 0;
         let deadline = Instant::now() + settle;
         while acknowledged < count && Instant::now() < deadline {
             readers.poll(Duration::from_millis(50), |_, message| {
