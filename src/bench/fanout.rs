@@ -14,8 +14,7 @@ use super::process::{ServerProcess, cpu_time, resident_bytes};
 use super::wire_reader::WireReaders;
 use crate::domain::clock::Timestamp;
 use crate::domain::error::Error;
-use crate::grpc::client::{ChatClient, Keepalive};
-use crate::grpc::server::environment;
+use crate::grpc::client::{ChatClient, Keepalive, environment};
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -57,7 +56,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// When the server does not start, or a reader loses a message.
 pub fn run(config: &Config, progress: &dyn Fn(u64)) -> Result<Report, Box<dyn std::error::Error>> {
     let server = ServerProcess::start(&config.server_args)?;
-    let sender = ChatClient::new(environment(1), &server.address(), Keepalive::default());
+    let sender = ChatClient::new(environment(), &server.address(), Keepalive::default());
     let sender = Arc::new(sender);
     sender.send("bench", "warm-up", TIMEOUT)?;
     let memory_before = resident_bytes(server.id())?;

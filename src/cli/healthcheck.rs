@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, duration};
-use crate::grpc::client::{ChatClient, Keepalive};
-use crate::grpc::server::environment;
+use crate::grpc::client::{ChatClient, Keepalive, environment};
 
 /// Exit with 0 if a server or a bridge is well, else with 1 and a reason
 #[derive(clap::Args, Debug)]
@@ -44,7 +43,7 @@ impl Args {
                 .new_agent();
             agent.get(format!("http://{address}/")).call()?;
         } else {
-            let client = ChatClient::new(environment(1), &self.server, Keepalive::default());
+            let client = ChatClient::new(environment(), &self.server, Keepalive::default());
             client.check_health(&self.service, self.timeout)?;
         }
         println!("ok");

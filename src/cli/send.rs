@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, duration};
-use crate::grpc::client::{ChatClient, Keepalive};
-use crate::grpc::server::environment;
+use crate::grpc::client::{ChatClient, Keepalive, environment};
 use crate::wire::json;
 
 /// Send one message, and print the time that it was given
@@ -38,7 +37,7 @@ Examples:
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let client = ChatClient::new(environment(1), &self.server, Keepalive::default());
+        let client = ChatClient::new(environment(), &self.server, Keepalive::default());
         let time = client.send(&self.author, &self.text, self.timeout)?;
         if self.json {
             println!("{}", json::send_response(time));

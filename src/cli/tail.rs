@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::{Error, signals};
 use crate::domain::chat::Message;
 use crate::domain::error::Code;
-use crate::grpc::client::{ChatClient, Keepalive, Proof};
-use crate::grpc::server::environment;
+use crate::grpc::client::{ChatClient, Keepalive, Proof, environment};
 use crate::wire::json;
 
 /// Print the chat as it happens
@@ -42,7 +41,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let client = ChatClient::new(environment(1), &self.server, Keepalive::default());
+        let client = ChatClient::new(environment(), &self.server, Keepalive::default());
         let (mut stream, proof) = client.subscribe(TIMEOUT, SETTLE)?;
         let abort = stream.abort_handle();
         std::thread::Builder::new()

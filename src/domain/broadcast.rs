@@ -5,7 +5,8 @@
 //! inside that one critical section: the order in which publishers pass through
 //! it *is* the order of all messages. Nothing blocks inside: the channels are
 //! unbounded, and the bound is kept as counts beside them, because a channel
-//! that is created bounded allocates all its slots for every reader.
+//! that is created bounded allocates all its slots for every reader. Readers
+//! that wait are woken after the section, by whoever drops [`Wakeups`].
 //!
 //! A subscriber whose backlog would outgrow its capacity is a *slow consumer*:
 //! it is removed on the spot, so it costs the others nothing.
@@ -13,9 +14,12 @@
 use std::sync::OnceLock;
 
 use super::clock::{Clock, Timestamp};
-use super::sync::{Arc, AtomicUsize, Mutex, Ordering, Receiver, Sender, lock, unbounded};
+use super::signal::Signal;
+use super::sync::{
+    Arc, AtomicUsize, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded,
+};
 
-/// The most that may wait for one subscriber, what it is writing included.
+/// The most that may wait for one subscriber, what is being written included.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     pub messages: usize,
@@ -83,11 +87,39 @@ struct Subscriber<T> {
     backlog: Arc<Backlog>,
 }
 
+/// What a subscriber, its reader and its writer share.
 struct Backlog {
     capacity: Capacity,
     messages: AtomicUsize,
     bytes: AtomicUsize,
     end: OnceLock<End>,
+    arrived: Signal,
+}
+
+/// Readers that have something to read now and do not know it yet. Dropping it
+/// tells them, one system call each; a publisher that has somebody waiting for
+/// its answer answers first.
+#[must_use = "readers wait until it is dropped"]
+#[derive(Default)]
+pub struct Wakeups(Vec<Arc<Backlog>>);
+
+impl Wakeups {
+    /// How many readers wait.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Drop for Wakeups {
+    fn drop(&mut self) {
+        for backlog in &self.0 {
+            backlog.arrived.wake();
+        }
+    }
 }
 
 impl<T: Clone> Default for Broadcast<T> {
@@ -114,7 +146,7 @@ impl<T: Clone> Broadcast<T> {
     /// `build` gets the time stamp and returns the payload with its size in
     /// bytes; it runs once, inside the critical section, and has to be short.
     /// When this returns, the message is ordered and on the channel of every
-    /// subscriber that was there.
+    /// subscriber that was there; those that wait learn of it from [`Wakeups`].
     ///
     /// # Errors
     /// [`Closed`], and `build` was not called.
@@ -122,7 +154,8 @@ impl<T: Clone> Broadcast<T> {
         &self,
         now: Timestamp,
         build: impl FnOnce(Timestamp) -> (T, usize),
-    ) -> Result<Timestamp, Closed> {
+    ) -> Result<(Timestamp, Wakeups), Closed> {
+        let mut wakeups = Wakeups::default();
         let mut state = lock(&self.state);
         if state.closed {
             return Err(Closed);
@@ -135,16 +168,18 @@ impl<T: Clone> Broadcast<T> {
             payload,
         };
         let before = state.subscribers.len();
-        state.subscribers.retain(|s| s.accept(&envelope));
+        state
+            .subscribers
+            .retain(|subscriber| subscriber.accept(&envelope, &mut wakeups));
         let removed = before - state.subscribers.len();
         state.slow_consumers += removed as u64;
-        Ok(time)
+        Ok((time, wakeups))
     }
 
     /// Adds a subscriber, which gets what is published from now on.
     ///
     /// The [`Subscription`] is for the thread that reads, the [`Membership`] for
-    /// whoever notices that the reader has gone.
+    /// whoever writes, and notices that the peer has gone.
     ///
     /// # Errors
     /// [`Closed`].
@@ -158,6 +193,7 @@ impl<T: Clone> Broadcast<T> {
             messages: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             end: OnceLock::new(),
+            arrived: Signal::default(),
         });
         let mut state = lock(&self.state);
         if state.closed {
@@ -172,11 +208,11 @@ impl<T: Clone> Broadcast<T> {
         });
         let subscription = Subscription {
             receiver,
-            backlog,
-            held: (0, 0),
+            backlog: backlog.clone(),
         };
         let membership = Membership {
             id,
+            backlog,
             broadcast: self.clone(),
         };
         Ok((subscription, membership))
@@ -185,9 +221,12 @@ impl<T: Clone> Broadcast<T> {
     /// Ends every subscription with [`End::Closed`] once it has received its
     /// backlog, and refuses all that comes later. May be called again.
     pub fn close(&self) {
-        let mut state = lock(&self.state);
-        state.closed = true;
-        for subscriber in state.subscribers.drain(..) {
+        let ended = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            std::mem::take(&mut state.subscribers)
+        };
+        for subscriber in ended {
             subscriber.end(End::Closed);
         }
     }
@@ -205,35 +244,46 @@ impl<T: Clone> Broadcast<T> {
 
 impl<T: Clone> Subscriber<T> {
     /// Puts the envelope on the channel, or returns false: remove this one.
-    fn accept(&self, envelope: &Envelope<T>) -> bool {
+    fn accept(&self, envelope: &Envelope<T>, wakeups: &mut Wakeups) -> bool {
         let Backlog {
             capacity,
             messages,
             bytes,
+            arrived,
             ..
         } = &*self.backlog;
-        // Only the reader lowers the counts, and only the holder of the lock
-        // raises them, so the check cannot be overtaken by another publisher.
+        // Only the reader's side lowers the counts, and only the holder of the
+        // lock raises them, so the check cannot be overtaken by a publisher.
         if messages.load(Ordering::Acquire) + 1 > capacity.messages
             || bytes.load(Ordering::Acquire) + envelope.bytes > capacity.bytes
         {
-            self.end(End::SlowConsumer);
+            self.set_end(End::SlowConsumer);
+            wakeups.0.push(self.backlog.clone());
             return false;
         }
         messages.fetch_add(1, Ordering::AcqRel);
         bytes.fetch_add(envelope.bytes, Ordering::AcqRel);
-        if self.sender.send(envelope.clone()).is_err() {
-            // The subscription was dropped; its membership will follow.
-            self.end(End::Left);
+        // Nobody receives any more: then its membership will follow.
+        let _ = self.sender.send(envelope.clone());
+        if arrived.take_waiter() {
+            wakeups.0.push(self.backlog.clone());
         }
         true
     }
 }
 
 impl<T> Subscriber<T> {
-    fn end(&self, end: End) {
+    fn set_end(&self, end: End) {
         // Only the first reason counts.
         let _ = self.backlog.end.set(end);
+    }
+
+    /// Takes itself apart so that the reader, once awake, finds the channel
+    /// disconnected.
+    fn end(self, end: End) {
+        self.set_end(end);
+        drop(self.sender);
+        self.backlog.arrived.wake();
     }
 }
 
@@ -241,45 +291,54 @@ impl<T> Subscriber<T> {
 pub struct Subscription<T> {
     receiver: Receiver<Envelope<T>>,
     backlog: Arc<Backlog>,
-    /// Messages and bytes of the batch that the reader holds.
-    held: (usize, usize),
 }
 
 impl<T> Subscription<T> {
     /// Blocks until there is a message, then takes along what has queued up
     /// behind it, `most` messages in all. `batch` is emptied first.
     ///
-    /// Asking for the next batch says that the previous one is done with: until
-    /// then it counts against the capacity.
+    /// The batch counts against the capacity until [`Membership::release`].
     ///
     /// # Errors
     /// [`End`] when there is nothing more to come; `batch` is empty then.
     pub fn recv_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
         batch.clear();
-        let (messages, bytes) = std::mem::take(&mut self.held);
-        self.backlog.messages.fetch_sub(messages, Ordering::AcqRel);
-        self.backlog.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        if self.end() == Some(End::SlowConsumer) {
-            return Err(End::SlowConsumer);
+        let mut armed = false;
+        loop {
+            let connected = self.take_queued(batch, most);
+            if self.end() == Some(End::SlowConsumer) {
+                batch.clear();
+                return Err(End::SlowConsumer);
+            }
+            if !batch.is_empty() {
+                return Ok(());
+            }
+            if !connected {
+                // The sender is dropped after the reason was set, or with the
+                // membership, which sets none.
+                return Err(self.end().unwrap_or(End::Left));
+            }
+            // A message may come between the look and the wait, so the second
+            // look is with the signal armed.
+            if armed {
+                self.backlog.arrived.wait();
+            } else {
+                self.backlog.arrived.arm();
+            }
+            armed = !armed;
         }
-        let Ok(first) = self.receiver.recv() else {
-            // The sender is dropped only after the reason was set, or with the
-            // membership, which sets none.
-            return Err(self.end().unwrap_or(End::Left));
-        };
-        batch.push(first);
+    }
+
+    /// Returns whether more may come.
+    fn take_queued(&self, batch: &mut Vec<Envelope<T>>, most: usize) -> bool {
         while batch.len() < most {
-            let Ok(next) = self.receiver.try_recv() else {
-                break;
-            };
-            batch.push(next);
+            match self.receiver.try_recv() {
+                Ok(envelope) => batch.push(envelope),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
         }
-        if self.end() == Some(End::SlowConsumer) {
-            batch.clear();
-            return Err(End::SlowConsumer);
-        }
-        self.held = (batch.len(), batch.iter().map(|e| e.bytes).sum());
-        Ok(())
+        true
     }
 
     /// Why this subscription was removed, if it was. Messages that came before
@@ -293,14 +352,25 @@ impl<T> Subscription<T> {
 /// its reader ends with [`End::Left`].
 pub struct Membership<T> {
     id: u64,
+    backlog: Arc<Backlog>,
     broadcast: Broadcast<T>,
+}
+
+impl<T> Membership<T> {
+    /// Says that so much of what was received is done with.
+    pub fn release(&self, messages: usize, bytes: usize) {
+        self.backlog.messages.fetch_sub(messages, Ordering::AcqRel);
+        self.backlog.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
 }
 
 impl<T> Drop for Membership<T> {
     fn drop(&mut self) {
         let mut state = lock(&self.broadcast.state);
         if let Ok(at) = state.subscribers.binary_search_by_key(&self.id, |s| s.id) {
-            state.subscribers.remove(at);
+            let subscriber = state.subscribers.remove(at);
+            drop(state);
+            subscriber.end(End::Left);
         }
     }
 }

@@ -11,6 +11,7 @@ fn publish(broadcast: &Broadcast<u32>, value: u32) -> Timestamp {
     broadcast
         .publish(at(0), |_| (value, 1))
         .expect("the broadcast is open")
+        .0
 }
 
 /// All that the subscription still gives, and why it ended.
@@ -50,7 +51,7 @@ mod cases {
         broadcast.close();
         assert!(broadcast.subscribe(TWO).is_err());
         let refused = broadcast.publish(at(0), |_| unreachable!("build must not be called"));
-        assert_eq!(refused, Err(Closed));
+        assert!(refused.is_err());
     }
 
     #[test]
@@ -75,21 +76,21 @@ mod cases {
     fn too_many_bytes_cut_the_slow_consumer() {
         let broadcast = Broadcast::new();
         let (mut slow, _membership) = broadcast.subscribe(TWO).unwrap();
-        broadcast.publish(at(0), |_| (1, 100)).unwrap();
+        drop(broadcast.publish(at(0), |_| (1, 100)));
         assert_eq!(slow.end(), None);
-        broadcast.publish(at(0), |_| (2, 1)).unwrap();
+        drop(broadcast.publish(at(0), |_| (2, 1)));
         assert_eq!(drain(&mut slow), (vec![], End::SlowConsumer));
     }
 
     #[test]
-    fn a_batch_counts_until_the_next_one_is_asked_for() {
+    fn a_batch_counts_until_it_is_released() {
         let broadcast = Broadcast::new();
-        let (mut reader, _membership) = broadcast.subscribe(TWO).unwrap();
+        let (mut reader, membership) = broadcast.subscribe(TWO).unwrap();
         let mut batch = Vec::new();
         publish(&broadcast, 1);
         publish(&broadcast, 2);
-        reader.recv_batch(&mut batch, 1).unwrap();
-        reader.recv_batch(&mut batch, 1).unwrap();
+        reader.recv_batch(&mut batch, 2).unwrap();
+        membership.release(1, 1);
         publish(&broadcast, 3);
         assert_eq!(reader.end(), None);
         publish(&broadcast, 4);
@@ -131,7 +132,7 @@ mod cases {
                     }
                     _ => {
                         let value = published.len() as u32;
-                        let time = broadcast.publish(at(i64::from(clock)), |_| (value, 1)).unwrap();
+                        let (time, _) = broadcast.publish(at(i64::from(clock)), |_| (value, 1)).unwrap();
                         published.push((time, value));
                     }
                 }

@@ -11,4 +11,5 @@ pub mod chat;
 pub mod clock;
 pub mod error;
 pub mod postbox;
+mod signal;
 mod sync;

@@ -1,19 +1,19 @@
-//! The two primitives that carry concurrency in the domain, Mutex and channel.
+//! The primitives that carry concurrency in the domain: Mutex, channel, atomics.
 //! With the cargo feature `shuttle` they are shuttle's, which explores thread
 //! interleavings; everywhere else they are std's and crossbeam's.
 
 #[cfg(not(feature = "shuttle"))]
 mod primitives {
-    pub use crossbeam_channel::{Receiver, Sender, unbounded};
-    pub use std::sync::atomic::{AtomicUsize, Ordering};
-    pub use std::sync::{Arc, Mutex, MutexGuard};
+    pub use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
+    pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+    pub use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 }
 
 #[cfg(feature = "shuttle")]
 mod primitives {
-    pub use shuttle::sync::atomic::{AtomicUsize, Ordering};
-    pub use shuttle::sync::mpsc::{Receiver, Sender, channel as unbounded};
-    pub use shuttle::sync::{Arc, Mutex, MutexGuard};
+    pub use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+    pub use shuttle::sync::mpsc::{Receiver, Sender, TryRecvError, channel as unbounded};
+    pub use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard};
 }
 
 pub use primitives::*;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::stream::{AbortHandle, Abortable, abortable};
 use grpcio::{
-    CallOption, ChannelBuilder, Client, ClientSStreamReceiver, Environment, MetadataBuilder, Method,
+    CallOption, ChannelBuilder, Client, ClientSStreamReceiver, EnvBuilder, Environment,
+    MetadataBuilder, Method,
 };
 use protobuf::well_known_types::empty::Empty;
 
@@ -46,6 +47,12 @@ pub struct ChatClient {
     client: Client,
 }
 
+/// The completion queue of a process's clients, with its thread "grpc-client-0".
+pub fn environment() -> Arc<Environment> {
+    let builder = EnvBuilder::new().cq_count(1).name_prefix("grpc-client");
+    Arc::new(builder.build())
+}
+
 /// How sure one can be that a subscription is live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
@@ -56,6 +63,7 @@ pub enum Proof {
 }
 
 impl ChatClient {
+    /// `environment` is [`environment`]'s, one for all clients of a process.
     pub fn new(environment: Arc<Environment>, server: &str, keepalive: Keepalive) -> Self {
         let channel = ChannelBuilder::new(environment)
             // A call that may have reached the server is never sent again.

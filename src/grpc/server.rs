@@ -84,7 +84,9 @@ impl Server {
         streams: Streams,
         services: Vec<Service>,
     ) -> Result<Self, BindError> {
-        let environment = environment(config.threads);
+        // Named "grpc-0" and so on.
+        let environment = EnvBuilder::new().cq_count(config.threads.max(1));
+        let environment = Arc::new(environment.name_prefix("grpc").build());
         let mut builder = ServerBuilder::new(environment.clone())
             .channel_args(channel(config, environment).build_args());
         for service in services {
@@ -150,12 +152,6 @@ impl Server {
             std::mem::forget(self.server);
         }
     }
-}
-
-/// The C core's threads, "grpc-0" and so on.
-pub fn environment(threads: usize) -> Arc<Environment> {
-    let builder = EnvBuilder::new().cq_count(threads.max(1));
-    Arc::new(builder.name_prefix("grpc").build())
 }
 
 fn channel(config: &Config, environment: Arc<Environment>) -> ChannelBuilder {

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use grpcio::{RpcContext, ServerStreamingSink};
 
 use super::writer::{Batch, Handover, Writer};
-use crate::domain::broadcast::{End, Membership, Subscription};
+use crate::domain::broadcast::{End, Membership, Subscription, Wakeups};
 use crate::domain::error::{Code, Error};
 use crate::wire::method::Encoded;
 use crate::wire::status;
@@ -22,11 +22,14 @@ const STACK_BYTES: usize = 64 * 1024;
 const BATCH_MESSAGES: usize = 1024;
 
 /// A stream is busy when batches follow each other faster than this...
-const BUSY: Duration = Duration::from_micros(1500);
+const BUSY: Duration = Duration::from_millis(1);
 
 /// ...and then its thread gathers for so long before it takes the next one. At
 /// lower rates nothing is ever held back.
-const GATHER: Duration = Duration::from_millis(2);
+const GATHER: Duration = Duration::from_millis(1);
+
+/// How many readers are woken by the thread that published.
+const WAKE_AT_ONCE: usize = 4;
 
 /// How long a status may wait for a peer that does not read.
 const STATUS_WAIT: Duration = Duration::from_secs(10);
@@ -38,6 +41,7 @@ type Pair = (Subscription<Encoded>, Membership<Encoded>);
 pub struct Streams {
     live: Arc<Live>,
     ended: Sender<Ended>,
+    wakeups: Sender<Wakeups>,
 }
 
 #[derive(Default)]
@@ -55,21 +59,32 @@ type Ended = (Instant, Weak<Handover>);
 struct Permit(Arc<Live>);
 
 impl Streams {
-    /// Starts the thread "stream-reaper", which ends with the last clone.
+    /// Starts the threads "stream-reaper" and "stream-waker", which end with the
+    /// last clone.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// When a thread cannot be started.
     pub fn new(limit: usize) -> std::io::Result<Self> {
         let (ended, reaper) = unbounded();
-        thread::Builder::new()
-            .name("stream-reaper".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || reap(&reaper))?;
+        let (wakeups, waker) = unbounded();
+        let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
+            let thread = thread::Builder::new().name(name.into());
+            thread.stack_size(STACK_BYTES).spawn(run).map(drop)
+        };
+        start("stream-reaper", Box::new(move || reap(&reaper)))?;
+        start(
+            "stream-waker",
+            Box::new(move || waker.iter().for_each(drop)),
+        )?;
         let live = Arc::new(Live {
             limit,
             ..Live::default()
         });
-        Ok(Self { live, ended })
+        Ok(Self {
+            live,
+            ended,
+            wakeups,
+        })
     }
 
     /// Serves one server stream: registers the subscription before it returns,
@@ -92,7 +107,6 @@ impl Streams {
         let stream = Stream {
             subscription,
             handover: handover.clone(),
-            begun: first.is_some(),
             ended: self.ended.clone(),
         };
         let number = self.live.number.fetch_add(1, Ordering::Relaxed) + 1;
@@ -105,8 +119,19 @@ impl Streams {
             let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
             return refuse(ctx, sink, &error);
         }
-        let guard = (membership, permit);
-        ctx.spawn(Writer::new(handover, sink, first, guard));
+        ctx.spawn(Writer::new(handover, membership, sink, first, permit));
+    }
+
+    /// Wakes the readers of a message; never blocks for long.
+    ///
+    /// A few are woken at once. Many are left to one thread that goes through
+    /// them: what is published before it comes to a reader costs no wake-up of
+    /// its own, so the busier the machine, the more goes into one batch. No
+    /// reader stands in its queue twice, which bounds it.
+    pub fn wake(&self, wakeups: Wakeups) {
+        if wakeups.len() > WAKE_AT_ONCE {
+            let _ = self.wakeups.send(wakeups);
+        }
     }
 
     /// How many streams are open.
@@ -160,8 +185,6 @@ fn refuse(ctx: &RpcContext<'_>, sink: ServerStreamingSink<Encoded>, error: &Erro
 struct Stream {
     subscription: Subscription<Encoded>,
     handover: Arc<Handover>,
-    /// Whether the writer has something to write already.
-    begun: bool,
     ended: Sender<Ended>,
 }
 
@@ -179,12 +202,6 @@ impl Stream {
     /// Forwards batch after batch, and returns why there are no more.
     fn forward(&mut self) -> End {
         let mut batch = Batch::new();
-        if self.begun {
-            match self.written() {
-                Ok(empty) => batch = empty,
-                Err(end) => return end,
-            }
-        }
         let mut received = Instant::now();
         loop {
             if let Err(end) = self.subscription.recv_batch(&mut batch, BATCH_MESSAGES) {
@@ -192,9 +209,11 @@ impl Stream {
             }
             let busy = received.elapsed() < BUSY;
             received = Instant::now();
-            self.handover.offer(batch);
-            match self.written() {
-                Ok(empty) => batch = empty,
+            // After a close, the rest of the backlog still goes out; the
+            // shutdown has its own bound.
+            let cut = || self.subscription.end().filter(|end| *end != End::Closed);
+            match self.handover.offer(batch, cut) {
+                Ok(spare) => batch = spare,
                 Err(end) => return end,
             }
             if busy {
@@ -203,13 +222,6 @@ impl Stream {
                 thread::sleep(GATHER);
             }
         }
-    }
-
-    fn written(&self) -> Result<Batch, End> {
-        // After a close, the rest of the backlog still goes out; the shutdown
-        // has its own bound.
-        let cut = || self.subscription.end().filter(|end| *end != End::Closed);
-        self.handover.wait(cut)
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use futures_util::{Sink as _, ready};
 use grpcio::{RpcStatus, ServerStreamingSink, ServerStreamingSinkFailure, WriteFlags};
 
-use crate::domain::broadcast::{End, Envelope};
+use crate::domain::broadcast::{End, Envelope, Membership};
 use crate::domain::clock::Timestamp;
 use crate::domain::error::{Code, Error};
 use crate::wire::method::Encoded;
@@ -30,7 +30,7 @@ const CUT_CHECK: Duration = Duration::from_millis(100);
 #[derive(Default)]
 pub struct Handover {
     slot: Mutex<Slot>,
-    returned: Condvar,
+    taken: Condvar,
 }
 
 #[derive(Default)]
@@ -39,60 +39,67 @@ struct Slot {
     batch: Batch,
     command: Option<Command>,
     waker: Option<Waker>,
-    /// For the thread: the vector of the batch that is written.
-    written: Option<Batch>,
+    /// For the thread: an empty vector, and whether to go on.
+    spare: Batch,
+    thread_waits: bool,
     writer_gone: bool,
 }
 
+#[derive(Clone, Copy)]
 enum Command {
-    /// Write no more messages, send the status.
+    /// Write no more messages, send the status. After [`End::Closed`], what was
+    /// handed over before is still written.
     Finish(End),
     /// Drop the call, whatever state it is in.
     Cancel,
 }
 
 impl Handover {
-    /// Hands a batch over; one at a time, so [`Handover::wait`] comes next.
-    pub fn offer(&self, batch: Batch) {
-        self.change(|slot| slot.batch = batch);
-    }
-
-    /// Blocks until the batch is written, and returns its vector, emptied. This
-    /// wait is what lets the backlog of a slow reader grow.
+    /// Hands a batch over, and returns an empty vector for the next one. While
+    /// one batch is written one other may wait here; for a third this blocks,
+    /// which is what lets the backlog of a slow reader grow.
     ///
     /// # Errors
-    /// Why the thread need not wait any longer: the writer has gone, or `cut`
-    /// says that nobody is to be waited for.
-    pub fn wait(&self, cut: impl Fn() -> Option<End>) -> Result<Batch, End> {
+    /// Why the batch is not to be handed over: the writer has gone, or `cut`
+    /// says so.
+    pub fn offer(&self, batch: Batch, cut: impl Fn() -> Option<End>) -> Result<Batch, End> {
         let mut slot = self.lock();
-        loop {
-            if let Some(batch) = slot.written.take() {
-                return Ok(batch);
-            }
-            if slot.writer_gone {
-                return Err(End::Left);
-            }
+        while !slot.batch.is_empty() && !slot.writer_gone {
             if let Some(end) = cut() {
                 return Err(end);
             }
-            let waited = self.returned.wait_timeout(slot, CUT_CHECK);
+            slot.thread_waits = true;
+            let waited = self.taken.wait_timeout(slot, CUT_CHECK);
             slot = waited.unwrap_or_else(PoisonError::into_inner).0;
+            slot.thread_waits = false;
         }
+        if slot.writer_gone {
+            return Err(End::Left);
+        }
+        slot.batch = batch;
+        let spare = std::mem::take(&mut slot.spare);
+        Self::wake(slot);
+        Ok(spare)
     }
 
     /// Ends the stream with the status for `end`.
     pub fn finish(&self, end: End) {
-        self.change(|slot| slot.command = Some(Command::Finish(end)));
+        self.command(Command::Finish(end));
     }
 
     /// Ends the stream without a status.
     pub fn cancel(&self) {
-        self.change(|slot| slot.command = Some(Command::Cancel));
+        self.command(Command::Cancel);
     }
 
-    fn change(&self, change: impl FnOnce(&mut Slot)) {
+    fn command(&self, command: Command) {
         let mut slot = self.lock();
-        change(&mut slot);
+        slot.command = Some(command);
+        Self::wake(slot);
+    }
+
+    /// Outside the lock, since the writer takes it at once.
+    fn wake(mut slot: MutexGuard<'_, Slot>) {
         let waker = slot.waker.take();
         drop(slot);
         if let Some(waker) = waker {
@@ -106,9 +113,10 @@ impl Handover {
 }
 
 /// The C core's side. It ends when the status is out, or the peer or the call
-/// has gone; `guard` is dropped with it.
+/// has gone; then `membership` and `guard` are dropped with it.
 pub struct Writer<G> {
     handover: Arc<Handover>,
+    membership: Membership<Encoded>,
     state: State,
     batch: Batch,
     next: usize,
@@ -119,7 +127,7 @@ pub struct Writer<G> {
 impl<G> Drop for Writer<G> {
     fn drop(&mut self) {
         self.handover.lock().writer_gone = true;
-        self.handover.returned.notify_one();
+        self.handover.taken.notify_one();
     }
 }
 
@@ -129,51 +137,65 @@ enum State {
     Gone,
 }
 
+/// What the slot has for the writer.
+enum Next {
+    /// The batch, the new one or the one that is not written yet.
+    Write,
+    Command(Command),
+    Nothing,
+}
+
 impl<G> Writer<G> {
     /// `first` is written before any batch.
     pub fn new(
         handover: Arc<Handover>,
+        membership: Membership<Encoded>,
         sink: ServerStreamingSink<Encoded>,
         first: Option<Encoded>,
         guard: G,
     ) -> Self {
-        if let Some(payload) = first {
-            handover.lock().batch.push(Envelope {
-                time: Timestamp::default(),
-                bytes: payload.len(),
-                payload,
-            });
-        }
+        let first = first.map(|payload| Envelope {
+            time: Timestamp::default(),
+            // It was never on the channel, so it does not count.
+            bytes: 0,
+            payload,
+        });
         Self {
             handover,
+            membership,
             state: State::Open(sink),
-            batch: Batch::new(),
+            batch: first.into_iter().collect(),
             next: 0,
             last_time: None,
             _guard: guard,
         }
     }
 
-    /// Takes the next batch or command; Pending when there is none.
-    fn poll_slot(&mut self, cx: &Context<'_>) -> Poll<Option<Command>> {
+    /// Looks into the slot, and asks to be woken when there is nothing new.
+    fn look(&mut self, cx: &Context<'_>) -> Next {
         let mut slot = self.handover.lock();
-        if let Some(command) = slot.command.take() {
-            return Poll::Ready(Some(command));
-        }
-        if self.next == self.batch.len() && !slot.batch.is_empty() {
-            std::mem::swap(&mut slot.batch, &mut self.batch);
-            self.next = 0;
-            return Poll::Ready(None);
+        if let Some(command) = slot.command {
+            let unwritten = !self.batch.is_empty() || !slot.batch.is_empty();
+            let wait = matches!(command, Command::Finish(End::Closed)) && unwritten;
+            if !wait {
+                slot.command = None;
+                return Next::Command(command);
+            }
         }
         match &slot.waker {
             Some(waker) if waker.will_wake(cx.waker()) => {}
             _ => slot.waker = Some(cx.waker().clone()),
         }
         if self.batch.is_empty() {
-            Poll::Pending
-        } else {
-            Poll::Ready(None)
+            if slot.batch.is_empty() {
+                return Next::Nothing;
+            }
+            std::mem::swap(&mut slot.batch, &mut self.batch);
+            if slot.thread_waits {
+                self.handover.taken.notify_one();
+            }
         }
+        Next::Write
     }
 
     /// Writes what is left of the batch, and waits until the C core has taken it.
@@ -193,6 +215,16 @@ impl<G> Writer<G> {
         }
         // Also notices a peer that has gone, when there is nothing to write.
         Pin::new(sink).poll_flush(cx)
+    }
+
+    /// The batch is written: it counts no more, and its vector goes back.
+    fn release_batch(&mut self) {
+        let counted = self.batch.iter().filter(|envelope| envelope.bytes > 0);
+        let (messages, bytes) = counted.fold((0, 0), |(m, b), e| (m + 1, b + e.bytes));
+        self.membership.release(messages, bytes);
+        self.batch.clear();
+        self.next = 0;
+        self.handover.lock().spare = std::mem::take(&mut self.batch);
     }
 
     fn status(&self, end: End) -> RpcStatus {
@@ -216,41 +248,27 @@ impl<G: Unpin> Future for Writer<G> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         loop {
-            if let State::Finishing(status) = &mut this.state {
-                // Whether or not the status arrived, the call is over; the wait
-                // for a peer that does not read is ended by Cancel.
-                let over = Pin::new(status).poll(cx).is_ready();
-                let command = this.poll_slot(cx);
-                if over || matches!(command, Poll::Ready(Some(Command::Cancel))) {
-                    return Poll::Ready(());
-                }
-                return Poll::Pending;
+            let next = this.look(cx);
+            if let Next::Command(Command::Cancel) = next {
+                return Poll::Ready(());
             }
-            let slot = this.poll_slot(cx);
-            match slot {
-                Poll::Ready(Some(Command::Cancel)) => return Poll::Ready(()),
-                Poll::Ready(Some(Command::Finish(end))) => {
-                    let status = this.status(end);
-                    if let State::Open(sink) = std::mem::replace(&mut this.state, State::Gone) {
-                        this.batch.clear();
-                        this.next = 0;
-                        this.state = State::Finishing(sink.fail(status));
-                    }
-                    continue;
+            if let State::Finishing(status) = &mut this.state {
+                // Whether or not the status arrived, the call is over. The wait
+                // for a peer that does not read is ended by Cancel.
+                return Pin::new(status).poll(cx).map(drop);
+            }
+            if let Next::Command(Command::Finish(end)) = next {
+                let status = this.status(end);
+                if let State::Open(sink) = std::mem::replace(&mut this.state, State::Gone) {
+                    this.state = State::Finishing(sink.fail(status));
                 }
-                Poll::Ready(None) | Poll::Pending => {}
+                continue;
             }
             match this.poll_write(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if slot.is_pending() => return Poll::Pending,
-                Poll::Ready(Ok(())) => {
-                    let mut batch = std::mem::take(&mut this.batch);
-                    this.next = 0;
-                    batch.clear();
-                    this.handover.lock().written = Some(batch);
-                    this.handover.returned.notify_one();
-                }
+                Poll::Ready(Ok(())) if this.batch.is_empty() => return Poll::Pending,
+                Poll::Ready(Ok(())) => this.release_batch(),
             }
         }
     }

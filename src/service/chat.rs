@@ -3,7 +3,7 @@
 use grpcio::{RpcContext, Service, ServiceBuilder};
 use protobuf::well_known_types::empty::Empty;
 
-use crate::domain::broadcast::{Broadcast, Capacity};
+use crate::domain::broadcast::{Broadcast, Capacity, Wakeups};
 use crate::domain::chat::Limits;
 use crate::domain::clock::Timestamp;
 use crate::domain::error::Error;
@@ -83,13 +83,19 @@ struct Chat {
 
 impl Chat {
     fn service(&self, streams: &Streams) -> Service {
-        let (sender, reader, streams) = (self.clone(), self.clone(), streams.clone());
+        let (sender, reader) = (self.clone(), self.clone());
+        let (wake, streams) = (streams.clone(), streams.clone());
         ServiceBuilder::new()
             .add_unary_handler(&wire::SEND_MESSAGE, move |ctx, request, sink| {
+                let mut wakeups = Wakeups::default();
                 handler::unary(&ctx, sink, || {
-                    let time = sender.publish(request)?;
+                    let time;
+                    (time, wakeups) = sender.publish(request)?;
                     Ok(wire::response(time))
                 });
+                // Only now that the answer is on its way: a sender does not wait
+                // for a thousand system calls.
+                wake.wake(wakeups);
             })
             .add_server_streaming_handler(&wire::READ_MESSAGES_ENCODED, move |ctx, _, sink| {
                 let acknowledgement = wants_acknowledgement(&ctx).then(wire::acknowledgement);
@@ -104,7 +110,7 @@ impl Chat {
             .build()
     }
 
-    fn publish(&self, request: wire::Request) -> Result<Timestamp, Error> {
+    fn publish(&self, request: wire::Request) -> Result<(Timestamp, Wakeups), Error> {
         self.limits.check(&request.author, &request.text)?;
         let draft = Draft::new(request.author, request.text);
         let published = self

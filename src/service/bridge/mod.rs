@@ -13,8 +13,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::postbox::{Capacity, Postbox};
-use crate::grpc::client::{ChatClient, Keepalive};
-use crate::grpc::server::environment;
+use crate::grpc::client::{ChatClient, Keepalive, environment};
 use crate::http::{Front, Limits, Serving};
 
 use api::Api;
@@ -68,7 +67,7 @@ pub struct Handle {
 pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Handle>> {
     // The port is reserved first, so that a taken one is known at once.
     let front = Front::bind((config.host.as_str(), config.http_port))?;
-    let client = ChatClient::new(environment(1), &config.server, config.keepalive);
+    let client = ChatClient::new(environment(), &config.server, config.keepalive);
     let client = Arc::new(client);
     let postbox = Arc::new(Postbox::new(config.postbox));
     let link = Arc::new(Link::default());
