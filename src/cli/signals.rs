@@ -11,10 +11,13 @@ use super::Error;
 /// When the handler cannot be installed; to be called once a process.
 pub fn stop() -> Result<Receiver<()>, Error> {
     let (sender, receiver) = bounded(1);
+    let mut asked = false;
     ctrlc::set_handler(move || {
-        if sender.try_send(()).is_err() {
+        if std::mem::replace(&mut asked, true) {
             std::process::exit(130);
         }
+        // There is room for one, and this is the one.
+        let _ = sender.try_send(());
     })?;
     Ok(receiver)
 }

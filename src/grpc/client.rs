@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::{AbortHandle, Abortable, abortable};
+use grpcio::Error::RpcFailure;
 use grpcio::{
     CallOption, ChannelBuilder, Client, ClientSStreamReceiver, EnvBuilder, Environment,
     MetadataBuilder, Method,
@@ -126,6 +127,7 @@ impl ChatClient {
             receiver,
             abort,
             early: None,
+            failed: None,
         };
         let acknowledges = match self.call(&chat::PROBE, &Empty::new(), timeout) {
             Ok(_) => true,
@@ -180,9 +182,13 @@ impl ChatClient {
         timeout: Duration,
     ) -> Result<A, Error> {
         let options = CallOption::default().timeout(timeout);
-        self.client
-            .unary_call(method, request, options)
-            .map_err(|e| from_grpcio(&e))
+        let answer = self.client.unary_call(method, request, options);
+        answer.map_err(|error| match from_grpcio(&error) {
+            // Nobody here cancels a unary call: the C core does so with calls
+            // that reach a server in the moment of its end.
+            error if error.code == Code::Cancelled => Error::unavailable("the server has ended"),
+            error => error,
+        })
     }
 }
 
@@ -191,6 +197,8 @@ pub struct ChatStream {
     receiver: Abortable<ClientSStreamReceiver<ChatMessage>>,
     abort: AbortHandle,
     early: Option<Message>,
+    /// Why the stream ends, once its last messages are out.
+    failed: Option<Error>,
 }
 
 enum Received {
@@ -224,23 +232,34 @@ impl ChatStream {
     }
 
     fn receive(&mut self, timeout: Option<Duration>) -> Received {
-        match blocking::wait(self.receiver.next(), timeout) {
-            None => Received::Nothing,
-            Some(Some(Ok(wire))) => {
-                chat::message(wire).map_or(Received::Acknowledgement, Received::Message)
+        loop {
+            match blocking::wait(self.receiver.next(), timeout) {
+                None => return Received::Nothing,
+                Some(Some(Ok(wire))) => {
+                    let message = chat::message(wire);
+                    return message.map_or(Received::Acknowledgement, Received::Message);
+                }
+                // grpcio tells of the end as soon as it knows, before messages
+                // that came earlier; those follow when it is asked again.
+                Some(Some(Err(error @ RpcFailure(_)))) => self.failed = Some(from_grpcio(&error)),
+                Some(Some(Err(error))) => return Received::End(from_grpcio(&error)),
+                Some(None) => return Received::End(self.end()),
             }
-            Some(Some(Err(error))) => Received::End(from_grpcio(&error)),
-            Some(None) if self.abort.is_aborted() => {
-                Received::End(Error::new(Code::Cancelled, "the stream was aborted"))
-            }
-            Some(None) => Received::End(Error::unavailable("the server ended the stream")),
         }
+    }
+
+    fn end(&mut self) -> Error {
+        if self.abort.is_aborted() {
+            return Error::new(Code::Cancelled, "the stream was aborted");
+        }
+        let failed = self.failed.take();
+        failed.unwrap_or_else(|| Error::unavailable("the server ended the stream"))
     }
 }
 
 fn from_grpcio(error: &grpcio::Error) -> Error {
     match error {
-        grpcio::Error::RpcFailure(rpc) => status::from_grpc(rpc),
+        RpcFailure(rpc) => status::from_grpc(rpc),
         grpcio::Error::RpcFinished(Some(rpc)) => status::from_grpc(rpc),
         grpcio::Error::Codec(_) => Error::new(Code::Internal, error.to_string()),
         _ => Error::unavailable(error.to_string()),

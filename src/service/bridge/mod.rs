@@ -66,7 +66,12 @@ pub struct Handle {
 /// A port that is taken, or no thread to be had.
 pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Handle>> {
     // The port is reserved first, so that a taken one is known at once.
-    let front = Front::bind((config.host.as_str(), config.http_port))?;
+    let address = (config.host.as_str(), config.http_port);
+    let front = Front::bind(address).map_err(|error| {
+        let (host, port) = address;
+        let reason = format!("cannot listen on {host}:{port}: {error}");
+        std::io::Error::new(error.kind(), reason)
+    })?;
     let client = ChatClient::new(environment(), &config.server, config.keepalive);
     let client = Arc::new(client);
     let postbox = Arc::new(Postbox::new(config.postbox));
