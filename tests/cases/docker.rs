@@ -1,0 +1,73 @@
+//! The dockerfiles, walked against the tree: no engine runs here.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::layout::{files, root};
+use super::terminal::help;
+
+/// Lines of a dockerfile, with continued ones joined.
+fn instructions(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap().replace("\\\n", " ");
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn what_the_dockerfiles_copy_and_run_is_there() {
+    let script = fs::read_to_string(root().join("docker/install.sh")).unwrap();
+    let (_, cases) = script
+        .rsplit_once("\ncase ")
+        .expect("a case at the end of the script");
+    let patterns = cases
+        .lines()
+        .filter_map(|line| line.trim().split_once(')'))
+        .map(|(left, _)| left);
+    let known: BTreeSet<_> = patterns.flat_map(|p| p.split('|')).map(str::trim).collect();
+    assert!(
+        known.contains("build") && known.contains("runtime"),
+        "{known:?}"
+    );
+    let dockerfiles = files(&root().join("docker"), ".dockerfile");
+    assert_eq!(dockerfiles.len(), 2);
+    for file in dockerfiles {
+        let (mut copies, mut runs) = (0, 0);
+        for instruction in instructions(&file) {
+            let words: Vec<_> = instruction.split_whitespace().collect();
+            if words[0] == "COPY" && !words[1].starts_with("--from=") {
+                for source in &words[1..words.len() - 1] {
+                    assert!(root().join(source).exists(), "{}: {source}", file.display());
+                    copies += 1;
+                }
+            }
+            for pair in words
+                .windows(2)
+                .filter(|pair| pair[0].ends_with("install.sh") && words[0] == "RUN")
+            {
+                assert!(known.contains(pair[1]), "{}: {pair:?}", file.display());
+                runs += 1;
+            }
+            if words[0] == "ENTRYPOINT" || instruction.contains("CMD [") {
+                let (_, array) = instruction.split_once('[').unwrap();
+                let arguments: Vec<String> = serde_json::from_str(&format!("[{array}")).unwrap();
+                assert_eq!(arguments[0], "messenger");
+                let (code, _) = help(&[arguments[1..].to_vec(), vec!["--help".into()]].concat());
+                assert_eq!(code, 0, "{}: {instruction}", file.display());
+            }
+        }
+        assert!(copies >= 5 && runs >= 2, "{} was read", file.display());
+    }
+    let compose = fs::read_to_string(root().join("docker/compose.yaml")).unwrap();
+    let named = compose
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("dockerfile: "));
+    let named: Vec<_> = named.collect();
+    assert!(
+        named.len() >= 2 && named.iter().all(|file| root().join(file).is_file()),
+        "{named:?}"
+    );
+}

@@ -1,0 +1,15 @@
+//! One file for each topic.
+
+mod bridge;
+mod bridge_faults;
+mod docker;
+mod front;
+mod health;
+mod layout;
+mod limits;
+mod order;
+mod python;
+mod shutdown;
+mod slow;
+mod terminal;
+mod transport;

@@ -1,0 +1,40 @@
+//! What the cases share: processes as owned values, clients, and waiting for
+//! events with a deadline.
+
+pub mod http;
+pub mod process;
+pub mod programs;
+pub mod rpc;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long anything may take that should take no time at all: generous, since
+/// other tests run on the same two cores.
+pub const SOON: Duration = Duration::from_secs(15);
+
+/// Held by tests that need the machine: one of them at a time.
+pub fn heavy() -> MutexGuard<'static, ()> {
+    static MACHINE: Mutex<()> = Mutex::new(());
+    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Asks again and again until `condition` holds. Panics at the deadline; returns
+/// how long it took.
+pub fn eventually(within: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Duration {
+    let started = Instant::now();
+    while !condition() {
+        let waited = started.elapsed();
+        assert!(waited < within, "not within {within:?}: {what}");
+        thread::sleep(Duration::from_millis(3));
+    }
+    started.elapsed()
+}
+
+/// The number of nanoseconds since 1970 that a time in RFC 3339 stands for.
+pub fn nanos(time: &str) -> i64 {
+    let time = chrono::DateTime::parse_from_rfc3339(time)
+        .unwrap_or_else(|e| panic!("{time:?} is no time: {e}"));
+    time.timestamp_nanos_opt().expect("a year before 2262")
+}

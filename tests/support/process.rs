@@ -1,0 +1,161 @@
+//! A child process as an owned value: killed and reaped when it is dropped, its
+//! standard error kept in a file and printed when the test fails.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+use rustix::process::{Pid, kill_process};
+
+pub use rustix::process::Signal;
+
+use super::{SOON, eventually};
+
+pub struct Process {
+    name: String,
+    child: Child,
+    lines: Receiver<String>,
+    log: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+/// A command whose environment has none of our variables.
+pub fn command(program: &str) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MESSENGER_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(env!("CARGO_MANIFEST_DIR"));
+    command
+}
+
+impl Process {
+    /// Starts it, with nothing on standard input.
+    pub fn spawn(mut command: Command) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = folder.path().join("stderr");
+        let name = format!("{:?} {:?}", command.get_program(), command.get_args());
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(&log).expect("a file for standard error"))
+            .spawn()
+            .unwrap_or_else(|e| panic!("{name}: {e}"));
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let (sender, lines) = unbounded();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            name,
+            child,
+            lines,
+            log,
+            _folder: folder,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The next line of standard output; `None` at its end. Panics when it does
+    /// not come in time.
+    pub fn line(&self, within: Duration) -> Option<String> {
+        match self.lines.recv_timeout(within) {
+            Ok(line) => Some(line),
+            Err(error) if error.is_disconnected() => None,
+            Err(_) => panic!("no line within {within:?} from {}", self.name),
+        }
+    }
+
+    /// What it has written to standard error so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).expect("the file of standard error")
+    }
+
+    pub fn wait_for_log(&self, within: Duration, words: &str) {
+        eventually(within, words, || self.log().contains(words));
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        kill_process(pid.expect("a process id"), signal).expect("a process to signal");
+    }
+
+    /// Stops it, and returns when none of its threads runs any more.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let stopped = |stat: &String| stat.rsplit(')').next().unwrap().starts_with(" T");
+        eventually(SOON, "all threads are stopped", || {
+            self.tasks("stat").iter().all(stopped)
+        });
+    }
+
+    /// This file of each of its threads. Source: proc(5), /proc/PID/task.
+    fn tasks(&self, file: &str) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let tasks = tasks.into_iter().flatten().filter_map(Result::ok);
+        tasks
+            .filter_map(|task| std::fs::read_to_string(task.path().join(file)).ok())
+            .collect()
+    }
+
+    /// How many of its threads have a name that starts so.
+    pub fn threads_named(&self, prefix: &str) -> usize {
+        let names = self.tasks("comm");
+        names.iter().filter(|name| name.starts_with(prefix)).count()
+    }
+
+    /// Waits until so many of its threads have such a name: a thread takes its
+    /// name after it has started.
+    pub fn wait_for_threads(&self, prefix: &str, count: usize) {
+        let what = format!("{count} threads named {prefix}");
+        eventually(SOON, &what, || self.threads_named(prefix) == count);
+    }
+
+    pub fn is_alive(&mut self) -> bool {
+        self.status().is_none()
+    }
+
+    /// The exit code, or the negative number of the signal that ended it.
+    pub fn wait_exit(&mut self, within: Duration) -> i32 {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.status() {
+                return status.code().unwrap_or(-status.signal().unwrap_or(0));
+            }
+            assert!(
+                Instant::now() < deadline,
+                "not over within {within:?}: {}",
+                self.name
+            );
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the state of a child")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- {} wrote:\n{}---", self.name, self.log());
+        }
+    }
+}

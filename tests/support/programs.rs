@@ -1,0 +1,192 @@
+//! Our programs and the Python programs, started on free ports and waited for.
+
+use std::net::{TcpListener, TcpStream};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use super::process::{Process, command};
+use super::{SOON, eventually};
+
+const MESSENGER: &str = env!("CARGO_BIN_EXE_messenger");
+
+/// Something that listens on a port of the loopback interface.
+pub struct Program {
+    process: Process,
+    ports: Vec<u16>,
+}
+
+impl Program {
+    pub fn port(&self) -> u16 {
+        self.ports[0]
+    }
+
+    pub fn ports(&self) -> &[u16] {
+        &self.ports
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port())
+    }
+}
+
+impl Deref for Program {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl DerefMut for Program {
+    fn deref_mut(&mut self) -> &mut Process {
+        &mut self.process
+    }
+}
+
+/// A `messenger` command with these arguments.
+pub fn messenger(arguments: &[&str]) -> Process {
+    messenger_with(arguments, &[])
+}
+
+pub fn messenger_with(arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+    let mut command = command(MESSENGER);
+    command.args(arguments).envs(variables.iter().copied());
+    Process::spawn(command)
+}
+
+pub struct Server;
+
+impl Server {
+    /// `messenger server` on a free port.
+    pub fn start(flags: &[&str]) -> Program {
+        Self::start_on(0, flags)
+    }
+
+    pub fn start_on(port: u16, flags: &[&str]) -> Program {
+        let port = port.to_string();
+        let mut arguments = vec!["server", "--host", "127.0.0.1", "--port", &port];
+        arguments.extend(flags);
+        let also = flags.iter().filter(|flag| **flag == "--also-port").count();
+        Self::listening(messenger(&arguments), 1 + also)
+    }
+
+    /// Waits for so many lines that each name a port.
+    pub fn listening(process: Process, lines: usize) -> Program {
+        let ports = (0..lines).map(|_| announced(&process, "messenger server listening on "));
+        let ports = ports.collect();
+        Program { process, ports }
+    }
+}
+
+pub struct Bridge;
+
+impl Bridge {
+    /// `messenger client` on a free port.
+    pub fn start(server: &str, flags: &[&str]) -> Program {
+        let process = Self::spawn(server, 0, flags);
+        let ports = vec![announced(&process, "messenger client listening on http://")];
+        Program { process, ports }
+    }
+
+    /// Does not wait until it listens.
+    pub fn spawn(server: &str, port: u16, flags: &[&str]) -> Process {
+        let port = port.to_string();
+        let mut arguments = vec!["client", "--host", "127.0.0.1"];
+        arguments.extend(["--server", server, "--http-port", &port]);
+        arguments.extend(flags);
+        messenger(&arguments)
+    }
+}
+
+/// The Python programs of `tests/reference`.
+pub struct Python;
+
+impl Python {
+    pub fn server() -> Program {
+        let port = free_port();
+        Self::listening(
+            "chat_server.py",
+            port,
+            &[("MESSENGER_SERVER_PORT", &port.to_string())],
+        )
+    }
+
+    pub fn bridge(server: &str) -> Program {
+        let port = free_port();
+        let variables = [
+            ("MESSENGER_SERVER_ADDR", server),
+            ("MESSENGER_HTTP_PORT", &port.to_string()),
+        ];
+        Self::listening("chat_client.py", port, &variables)
+    }
+
+    /// `reader.py` with these arguments: a plain gRPC client.
+    pub fn reader(arguments: &[&str]) -> Process {
+        Self::spawn("reader.py", arguments, &[])
+    }
+
+    fn listening(script: &str, port: u16, variables: &[(&str, &str)]) -> Program {
+        let mut process = Self::spawn(script, &[], variables);
+        let what = format!("{script} accepts connections");
+        eventually(Duration::from_secs(60), &what, || {
+            assert!(process.is_alive(), "{script} has ended");
+            accepts(port)
+        });
+        let ports = vec![port];
+        Program { process, ports }
+    }
+
+    fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+        let venv = Path::new(MESSENGER).parent().and_then(Path::parent);
+        let default = venv.expect("a target folder").join("venv/bin/python");
+        let python = std::env::var_os("MESSENGER_TEST_PYTHON").map_or(default, Into::into);
+        assert!(
+            python.exists(),
+            "there is no {}: docker/install.sh tests makes it",
+            python.display()
+        );
+        let mut command = command(&python.to_string_lossy());
+        command.arg("-u");
+        command.arg(format!("tests/reference/{script}"));
+        command.args(arguments).envs(variables.iter().copied());
+        Process::spawn(command)
+    }
+}
+
+/// `messenger tail --json` whose subscription is live.
+pub fn tail(server: &str) -> Process {
+    let process = messenger(&["tail", "--server", server, "--json"]);
+    process.wait_for_log(SOON, "subscribed to");
+    process
+}
+
+/// A port that nobody has now. Not one that the kernel gives to outgoing
+/// connections, or somebody could have it in a moment.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = fastrand::u16(10_000..30_000);
+    let _ = NEXT.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
+    loop {
+        let port = 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20_000;
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+pub fn accepts(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
+/// The port at the end of a line that starts so.
+fn announced(process: &Process, start: &str) -> u16 {
+    let line = process.line(SOON).unwrap_or_default();
+    let address = line.strip_prefix(start);
+    let port = address.and_then(|address| address.rsplit(':').next()?.parse().ok());
+    match port {
+        Some(0) | None => panic!("no port in {line:?}; log: {}", process.log()),
+        Some(port) => port,
+    }
+}

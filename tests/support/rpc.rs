@@ -1,0 +1,266 @@
+//! gRPC clients in this process.
+
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
+use futures_util::StreamExt as _;
+use futures_util::stream::AbortHandle;
+use grpcio::{
+    CallOption, ChannelBuilder, Client, ClientSStreamReceiver, Environment, MetadataBuilder,
+    Method, RpcStatus,
+};
+use messenger::domain::chat::Message;
+use messenger::domain::error::Error;
+use messenger::grpc::blocking;
+use messenger::grpc::client::{ChatClient, ChatStream, Keepalive, Proof};
+use messenger::wire::generated::messenger::ChatMessage;
+use messenger::wire::{chat, status};
+use protobuf::well_known_types::empty::Empty;
+
+use super::SOON;
+use super::http::{Seen, seen};
+
+/// What a Python server gets to register a subscription.
+pub const SETTLE: Duration = Duration::from_millis(500);
+
+pub fn environment() -> Arc<Environment> {
+    static SHARED: OnceLock<Arc<Environment>> = OnceLock::new();
+    let shared = SHARED.get_or_init(messenger::grpc::client::environment);
+    shared.clone()
+}
+
+/// A client with a connection of its own.
+pub fn client(server: &str) -> ChatClient {
+    ChatClient::new(environment(), server, Keepalive::default())
+}
+
+/// The same without our code around it.
+pub fn raw(server: &str) -> Client {
+    let channel = ChannelBuilder::new(environment())
+        .use_local_subchannel_pool(true)
+        .enable_retry(false)
+        .connect(server);
+    Client::new(channel)
+}
+
+/// Sends and returns the time in the answer, in nanoseconds.
+pub fn send(client: &ChatClient, author: &str, text: &str) -> i64 {
+    let sent = client.send(author, text, SOON);
+    sent.unwrap_or_else(|e| panic!("send: {e}")).nanos()
+}
+
+/// A live subscription that nobody reads until [`receive`] is called.
+pub fn subscribe(client: &ChatClient) -> Result<ChatStream, Error> {
+    client.subscribe(SOON, SETTLE).map(|(stream, _)| stream)
+}
+
+/// The next message of such a stream, or its end; aborted when neither comes.
+pub fn receive(stream: &mut ChatStream) -> Result<Message, Error> {
+    let abort = stream.abort_handle();
+    let (done, waiting) = bounded::<()>(0);
+    thread::spawn(move || {
+        if waiting.recv_timeout(SOON) == Err(RecvTimeoutError::Timeout) {
+            abort.abort();
+        }
+    });
+    let next = stream.recv();
+    drop(done);
+    next
+}
+
+/// A thread that reads a stream from its live subscription on.
+pub struct Reader {
+    pub proof: Proof,
+    messages: Receiver<Result<Message, Error>>,
+    abort: AbortHandle,
+}
+
+impl Reader {
+    pub fn start(server: &str) -> Self {
+        let client = client(server);
+        let (mut stream, proof) = client.subscribe(SOON, SETTLE).expect("a subscription");
+        let abort = stream.abort_handle();
+        let (sender, messages) = unbounded();
+        thread::spawn(move || {
+            let _connection = client;
+            loop {
+                let message = stream.recv();
+                let over = message.is_err();
+                if sender.send(message).is_err() || over {
+                    return;
+                }
+            }
+        });
+        Self {
+            proof,
+            messages,
+            abort,
+        }
+    }
+
+    pub fn next(&self) -> Message {
+        let next = self.messages.recv_timeout(SOON);
+        next.expect("a message in time")
+            .expect("a message, not an end")
+    }
+
+    /// The next message, for comparison.
+    pub fn seen(&self) -> Seen {
+        let message = self.next();
+        seen(&message.author, &message.text, message.send_time.nanos())
+    }
+
+    /// Skips the messages that are left; returns their number and the end.
+    pub fn end(&self, within: Duration) -> (usize, Error) {
+        let deadline = std::time::Instant::now() + within;
+        for skipped in 0.. {
+            match self.messages.recv_deadline(deadline) {
+                Ok(Ok(_)) => {}
+                Ok(Err(end)) => return (skipped, end),
+                Err(_) => break,
+            }
+        }
+        panic!("the stream did not end within {within:?}");
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
+}
+
+/// What a stream of a [`Crowd`] reports.
+#[derive(Debug)]
+enum Event {
+    Live,
+    Message,
+    End(Error),
+}
+
+/// Many streams on a few connections, without a thread for each.
+pub struct Crowd {
+    size: usize,
+    events: Receiver<Event>,
+    _clients: Vec<Client>,
+}
+
+impl Crowd {
+    /// Returns when the server has acknowledged all subscriptions.
+    pub fn open(server: &str, connections: usize, streams: usize) -> Self {
+        let (sender, events) = unbounded();
+        let clients: Vec<_> = (0..connections).map(|_| raw(server)).collect();
+        for client in &clients {
+            for _ in 0..streams {
+                follow(client, sender.clone());
+            }
+        }
+        let size = connections * streams;
+        let crowd = Self {
+            size,
+            events,
+            _clients: clients,
+        };
+        for live in 0..size {
+            match crowd.events.recv_timeout(SOON) {
+                Ok(Event::Live) => {}
+                other => panic!("{live} of {size} streams are live, then {other:?}"),
+            }
+        }
+        crowd
+    }
+
+    /// Waits until all streams are over, and returns how each of them ended.
+    pub fn ends(&self, within: Duration) -> Vec<Error> {
+        let deadline = std::time::Instant::now() + within;
+        let mut ends = Vec::new();
+        while ends.len() < self.size {
+            match self.events.recv_deadline(deadline) {
+                Ok(Event::End(end)) => ends.push(end),
+                Ok(Event::Live | Event::Message) => {}
+                Err(_) => panic!(
+                    "{} of {} were told within {within:?}",
+                    ends.len(),
+                    self.size
+                ),
+            }
+        }
+        ends
+    }
+}
+
+/// Call options that ask for the acknowledgement of a subscription.
+pub fn acknowledged() -> CallOption {
+    let mut metadata = MetadataBuilder::new();
+    metadata.add_str(chat::ACK_HEADER, "1").unwrap();
+    CallOption::default().headers(metadata.build())
+}
+
+/// A server stream that gives all messages before its end. grpcio tells an
+/// error as soon as it knows it, before the last message, which it still gives
+/// to those who ask on.
+pub struct Stream<T> {
+    receiver: ClientSStreamReceiver<T>,
+    end: Option<RpcStatus>,
+}
+
+impl<T: Unpin> Stream<T> {
+    pub fn open<Q>(
+        client: &Client,
+        method: &Method<Q, T>,
+        request: &Q,
+        options: CallOption,
+    ) -> Self {
+        let receiver = client.server_streaming(method, request, options);
+        Self {
+            receiver: receiver.expect("a stream"),
+            end: None,
+        }
+    }
+
+    /// The next message, or the status at the end.
+    pub async fn next(&mut self) -> Result<T, RpcStatus> {
+        loop {
+            match self.receiver.next().await {
+                Some(Ok(message)) => return Ok(message),
+                Some(Err(grpcio::Error::RpcFailure(status))) => self.end = Some(status),
+                Some(Err(error)) => panic!("{error}"),
+                None => return Err(self.end.clone().unwrap_or_else(RpcStatus::ok)),
+            }
+        }
+    }
+
+    /// The same for an ordinary thread.
+    pub fn wait(&mut self) -> Result<T, RpcStatus> {
+        blocking::wait(self.next(), Some(SOON)).expect("a message or the end in time")
+    }
+}
+
+/// A live ReadMessages stream, without our client's code.
+pub fn open(client: &Client) -> Stream<ChatMessage> {
+    let empty = Empty::new();
+    let mut stream = Stream::open(client, &chat::READ_MESSAGES, &empty, acknowledged());
+    let first = stream.wait().expect("a message");
+    assert_eq!(first, ChatMessage::default(), "the acknowledgement");
+    stream
+}
+
+fn follow(client: &Client, events: Sender<Event>) {
+    let empty = Empty::new();
+    let mut stream = Stream::open(client, &chat::READ_MESSAGES, &empty, acknowledged());
+    client.spawn(async move {
+        loop {
+            let event = match stream.next().await {
+                Ok(message) if message == ChatMessage::default() => Event::Live,
+                Ok(_) => Event::Message,
+                Err(status) => Event::End(status::from_grpc(&status)),
+            };
+            let over = matches!(event, Event::End(_));
+            if events.send(event).is_err() || over {
+                return;
+            }
+        }
+    });
+}
