@@ -7,6 +7,7 @@ mod front;
 mod health;
 mod layout;
 mod limits;
+mod many;
 mod order;
 mod python;
 mod shutdown;
