@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, signals};
+use super::{Error, descriptors, duration, signals, target};
 use crate::domain::postbox;
 use crate::grpc::client::Keepalive;
 use crate::http;
@@ -12,14 +12,8 @@ use crate::service::bridge;
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The chat server
-    #[arg(
-        long,
-        env = "MESSENGER_SERVER_ADDR",
-        default_value = "localhost:51075",
-        value_name = "HOST:PORT"
-    )]
-    server: String,
+    #[command(flatten)]
+    target: target::Args,
     /// Address to listen on
     #[arg(long, env = "MESSENGER_HTTP_HOST", default_value = "0.0.0.0")]
     host: String,
@@ -132,7 +126,7 @@ impl HttpLimits {
 impl Args {
     fn config(&self) -> bridge::Config {
         bridge::Config {
-            server: self.server.clone(),
+            server: self.target.server.clone(),
             host: self.host.clone(),
             http_port: self.http_port,
             connect_wait: self.connect_wait,

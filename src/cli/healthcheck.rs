@@ -2,21 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Error, duration};
+use super::{Error, duration, target};
 use crate::grpc::client::{ChatClient, Keepalive, environment};
 
 /// Exit with 0 if a server or a bridge is well, else with 1 and a reason
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The gRPC server to ask, by grpc.health.v1
-    #[arg(
-        long,
-        env = "MESSENGER_SERVER_ADDR",
-        default_value = "localhost:51075",
-        value_name = "HOST:PORT"
-    )]
-    server: String,
+    #[command(flatten)]
+    target: target::Args,
     /// The gRPC service to ask about; the whole server if empty
     #[arg(long, env = "MESSENGER_HEALTH_SERVICE", default_value = "")]
     service: String,
@@ -43,7 +37,7 @@ impl Args {
                 .new_agent();
             agent.get(format!("http://{address}/")).call()?;
         } else {
-            let client = ChatClient::new(environment(), &self.server, Keepalive::default());
+            let client = ChatClient::new(environment(), &self.target.server, Keepalive::default());
             client.check_health(&self.service, self.timeout)?;
         }
         println!("ok");

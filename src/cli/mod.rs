@@ -12,6 +12,7 @@ mod send;
 mod server;
 mod signals;
 mod tail;
+mod target;
 
 use clap::{Parser, Subcommand};
 

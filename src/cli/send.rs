@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, duration};
+use super::{Error, duration, target};
 use crate::grpc::client::{ChatClient, Keepalive, environment};
 use crate::wire::json;
 
@@ -14,14 +14,8 @@ pub struct Args {
     author: String,
     /// What is said
     text: String,
-    /// The chat server
-    #[arg(
-        long,
-        env = "MESSENGER_SERVER_ADDR",
-        default_value = "localhost:51075",
-        value_name = "HOST:PORT"
-    )]
-    server: String,
+    #[command(flatten)]
+    target: target::Args,
     /// Deadline
     #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
@@ -37,7 +31,7 @@ Examples:
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let client = ChatClient::new(environment(), &self.server, Keepalive::default());
+        let client = ChatClient::new(environment(), &self.target.server, Keepalive::default());
         let time = client.send(&self.author, &self.text, self.timeout)?;
         if self.json {
             println!("{}", json::send_response(time));

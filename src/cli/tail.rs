@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use super::{Error, signals};
+use super::{Error, signals, target};
 use crate::domain::chat::Message;
 use crate::domain::error::Code;
 use crate::grpc::client::{ChatClient, Keepalive, Proof, environment};
@@ -13,14 +13,8 @@ use crate::wire::json;
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The chat server
-    #[arg(
-        long,
-        env = "MESSENGER_SERVER_ADDR",
-        default_value = "localhost:51075",
-        value_name = "HOST:PORT"
-    )]
-    server: String,
+    #[command(flatten)]
+    target: target::Args,
     /// One JSON object a line
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
@@ -41,7 +35,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let client = ChatClient::new(environment(), &self.server, Keepalive::default());
+        let client = ChatClient::new(environment(), &self.target.server, Keepalive::default());
         let (mut stream, proof) = client.subscribe(TIMEOUT, SETTLE)?;
         let abort = stream.abort_handle();
         std::thread::Builder::new()
@@ -51,8 +45,11 @@ impl Args {
                 abort.abort();
             })?;
         match proof {
-            Proof::Acknowledged => eprintln!("subscribed to {}", self.server),
-            Proof::Settled => eprintln!("subscribed to {}, as far as can be known", self.server),
+            Proof::Acknowledged => eprintln!("subscribed to {}", self.target.server),
+            Proof::Settled => eprintln!(
+                "subscribed to {}, as far as can be known",
+                self.target.server
+            ),
         }
         let mut out = io::stdout().lock();
         let mut left = self.count.unwrap_or(u64::MAX);
