@@ -23,10 +23,8 @@ use super::answer::{Extent, measure};
 use super::head::Head;
 use super::limits::Limits;
 use super::message::Refusal;
-use super::receipt::{Receipt, Receipts};
+use super::receipt::{NUMBER_HEADER, Receipt, Receipts};
 
-/// Carries a request's number to the lane. A client's own is stripped.
-pub(super) const NUMBER_HEADER: &str = "x-front-request";
 /// The number of a request that only asks whether the lane answers.
 pub(super) const PROBE: u64 = 0;
 

@@ -44,7 +44,7 @@ const NOT_FORWARDED: [&str; 10] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
-    super::exchange::NUMBER_HEADER,
+    super::receipt::NUMBER_HEADER,
 ];
 
 /// Parses the head at the start of `input`. `None`: it is not complete yet.

@@ -15,9 +15,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::exchange::{NUMBER_HEADER, PROBE};
+use super::exchange::PROBE;
 use super::message::{Request, Response};
-use super::receipt::Receipts;
+use super::receipt::{NUMBER_HEADER, Receipts};
 
 /// How long a shutdown waits for handlers that are still busy.
 const HANDLER_TIME: Duration = Duration::from_millis(500);

@@ -10,6 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::message::Undelivered;
 
+/// Carries a request's number to the lane. A client's own is stripped.
+pub(super) const NUMBER_HEADER: &str = "x-front-request";
+
 /// A promise to call back if an answer is lost. Dropping it is the loss, so no
 /// path can forget it, and none can call twice.
 pub(super) struct Receipt(Option<Undelivered>);
