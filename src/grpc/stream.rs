@@ -134,11 +134,6 @@ impl Streams {
         }
     }
 
-    /// How many streams are open.
-    pub fn open(&self) -> usize {
-        *self.live.lock()
-    }
-
     /// Waits until all streams are over, at most so long. Returns how many are
     /// left.
     pub fn wait_until_over(&self, timeout: Duration) -> usize {
@@ -191,6 +186,9 @@ struct Stream {
 impl Stream {
     fn run(mut self) {
         let end = self.forward();
+        if end == End::SlowConsumer {
+            tracing::warn!("a reader was too slow and is cut; its backlog was full");
+        }
         if end != End::Left {
             self.handover.finish(end);
             let ended = (Instant::now(), Arc::downgrade(&self.handover));
@@ -231,6 +229,7 @@ fn reap(ended: &Receiver<Ended>) {
     while let Ok((since, handover)) = ended.recv() {
         let left = (since + STATUS_WAIT).saturating_duration_since(Instant::now());
         if handover.strong_count() > 0 && !left.is_zero() {
+            // All that wait behind this one have later deadlines.
             thread::sleep(left);
         }
         if let Some(handover) = handover.upgrade() {
