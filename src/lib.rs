@@ -13,6 +13,7 @@
 //! | [`http`] | the front, and the tiny_http loops behind it | `front` |
 //! | [`service`] | chat and bridge: `Config`, `start`, `Handle` | `chat` |
 //! | [`bench`] | measurements | `fanout` |
+//! | [`compare`] | side by side with other implementations | `behaviour`, `speed` |
 //! | [`cli`] | text to typed configuration, a file for each command | |
 //!
 //! # Invariants, as absences
@@ -34,6 +35,7 @@ pub mod domain;
 pub mod bench;
 #[cfg(not(feature = "shuttle"))]
 pub mod cli;
+pub mod compare;
 #[cfg(not(feature = "shuttle"))]
 pub mod grpc;
 #[cfg(not(feature = "shuttle"))]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::process::{ServerProcess, cpu_time, resident_bytes};
+use super::process::{Program, cpu_time, resident_bytes};
 use super::wire_reader::WireReaders;
 use crate::domain::clock::Timestamp;
 use crate::domain::error::Error;
@@ -55,14 +55,15 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// # Errors
 /// When the server does not start, or a reader loses a message.
 pub fn run(config: &Config, progress: &dyn Fn(u64)) -> Result<Report, Box<dyn std::error::Error>> {
-    let server = ServerProcess::start(&config.server_args)?;
-    let sender = ChatClient::new(environment(), &server.address(), Keepalive::default());
+    let server = Program::server(0, &config.server_args)?;
+    let pid = server.id().ok_or("the server has no process")?;
+    let sender = ChatClient::new(environment(), server.address(), Keepalive::default());
     let sender = Arc::new(sender);
     sender.send("bench", "warm-up", TIMEOUT)?;
-    let memory_before = resident_bytes(server.id())?;
-    let mut readers = WireReaders::open(&server.address(), config.readers, TIMEOUT)?;
-    let memory = resident_bytes(server.id())?.saturating_sub(memory_before);
-    let cpu_before = (cpu_time(server.id())?, cpu_time(std::process::id())?);
+    let memory_before = resident_bytes(pid)?;
+    let mut readers = WireReaders::open(server.address(), config.readers, TIMEOUT)?;
+    let memory = resident_bytes(pid)?.saturating_sub(memory_before);
+    let cpu_before = (cpu_time(pid)?, cpu_time(std::process::id())?);
     let started = Instant::now();
     let pace = Arc::new(Pace::new(config));
     let mut senders = Vec::new();
@@ -80,7 +81,7 @@ pub fn run(config: &Config, progress: &dyn Fn(u64)) -> Result<Report, Box<dyn st
     let read = receive_all(config, &mut readers, &pace, progress);
     let seconds = started.elapsed().as_secs_f64();
     let cpu = (
-        cpu_time(server.id())?.saturating_sub(cpu_before.0),
+        cpu_time(pid)?.saturating_sub(cpu_before.0),
         cpu_time(std::process::id())?.saturating_sub(cpu_before.1),
     );
     pace.stop();

@@ -1,68 +1,169 @@
-//! A server in a process of its own, and what the kernel says it used.
+//! A program in a process of its own, and what the kernel says it used.
 
 use std::io::{self, BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A running `messenger server` on a free port of the loopback interface.
-pub struct ServerProcess {
-    child: Child,
-    port: u16,
+/// How long a program may take until it listens. The Python bridge takes ten
+/// seconds.
+const START: Duration = Duration::from_secs(60);
+
+/// How long it may take to end in order.
+const END: Duration = Duration::from_secs(8);
+
+/// A program that listens on a port of the loopback interface. It is ended when
+/// this is dropped.
+pub struct Program {
+    child: Option<Child>,
+    address: String,
 }
 
-impl ServerProcess {
-    /// Starts this very program as a server, and returns when it listens.
+/// How it is known that a program listens.
+pub enum Ready {
+    /// It writes a line that ends with its address.
+    Line,
+    /// This address accepts a connection.
+    Port(String),
+}
+
+impl Program {
+    /// Starts this very program as a server, on this port or on any (0), and
+    /// returns when it listens.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn start(extra: &[String]) -> io::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args([
-                "server",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                "0",
-                "--log-level",
-                "warn",
-            ])
-            .args(extra)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().map(BufReader::new);
-        let mut line = String::new();
-        if let Some(mut stdout) = stdout {
-            stdout.read_line(&mut line)?;
+    pub fn server(port: u16, extra: &[String]) -> io::Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["server", "--host", "127.0.0.1", "--log-level", "error"]);
+        command.args(["--port", &port.to_string()]).args(extra);
+        Self::start(command, &Ready::Line)
+    }
+
+    /// Starts it, without our variables and with nothing on standard input, and
+    /// returns when it listens.
+    ///
+    /// # Errors
+    /// When it does not start, or does not listen within [`START`].
+    pub fn start(mut command: Command, ready: &Ready) -> io::Result<Self> {
+        let set: Vec<_> = command
+            .get_envs()
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("MESSENGER_") && !set.contains(&name) {
+                command.env_remove(name);
+            }
         }
-        let port = line.trim().rsplit(':').next().and_then(|p| p.parse().ok());
-        let Some(port) = port else {
-            let _ = child.kill();
-            return Err(io::Error::other(format!(
-                "the server did not start: {line:?}"
-            )));
+        let what = format!("{}", command.get_program().display());
+        let stdout = match ready {
+            Ready::Line => Stdio::piped(),
+            Ready::Port(_) => Stdio::null(),
         };
-        Ok(Self { child, port })
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::null());
+        let child = child
+            .spawn()
+            .map_err(|e| io::Error::new(e.kind(), format!("{what}: {e}")))?;
+        let mut program = Self {
+            child: Some(child),
+            address: String::new(),
+        };
+        program.address = match ready {
+            Ready::Line => program.announced()?,
+            Ready::Port(address) => program.accepting(address)?,
+        };
+        Ok(program)
     }
 
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+    /// One that somebody else has started, and that is left running.
+    pub fn foreign(address: &str) -> Self {
+        Self {
+            child: None,
+            address: address.to_owned(),
+        }
     }
 
-    pub fn id(&self) -> u32 {
-        self.child.id()
+    fn announced(&mut self) -> io::Result<String> {
+        let stdout = self.child.as_mut().and_then(|child| child.stdout.take());
+        let mut line = String::new();
+        if let Some(stdout) = stdout {
+            BufReader::new(stdout).read_line(&mut line)?;
+        }
+        let port = line.trim().rsplit(':').next();
+        let port: Option<u16> = port.and_then(|port| port.parse().ok());
+        port.map(|port| format!("127.0.0.1:{port}"))
+            .ok_or_else(|| io::Error::other(format!("the program did not start: {line:?}")))
+    }
+
+    fn accepting(&mut self, address: &str) -> io::Result<String> {
+        let deadline = Instant::now() + START;
+        while TcpStream::connect(address).is_err() {
+            if let Some(how) = self.ended() {
+                return Err(io::Error::other(format!("the program has ended: {how}")));
+            }
+            if Instant::now() > deadline {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            // Nothing tells when another process begins to listen.
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(address.to_owned())
+    }
+
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn port(&self) -> u16 {
+        let port = self.address.rsplit(':').next();
+        port.and_then(|port| port.parse().ok()).unwrap_or_default()
+    }
+
+    /// `None` of one that somebody else has started.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// How its process has ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.as_mut()?.try_wait().ok()?
+    }
+
+    /// # Errors
+    /// When it is not ours to signal.
+    pub fn signal(&self, signal: Signal) -> io::Result<()> {
+        let id = self.id().and_then(|id| i32::try_from(id).ok());
+        let pid = id.and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| io::Error::other("the program is somebody else's"))?;
+        Ok(kill_process(pid, signal)?)
     }
 }
 
-impl Drop for ServerProcess {
+impl Drop for Program {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
+        let _ = self.signal(Signal::TERM);
+        let deadline = Instant::now() + END;
+        while self.child.is_some() && self.ended().is_none() {
+            if Instant::now() > deadline {
+                let _ = self.signal(Signal::KILL);
+            }
+            thread::sleep(Duration::from_millis(1));
         }
-        let _ = self.child.wait();
     }
+}
+
+/// A port of the loopback interface that nobody has now.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// User and system time that a process has used so far, all its threads.
@@ -77,9 +178,28 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     let mut fields = rest.split_whitespace().skip(11);
     let mut ticks = || fields.next().and_then(|f| f.parse::<u64>().ok());
     match (ticks(), ticks()) {
-        (Some(user), Some(system)) => Ok(Duration::from_millis((user + system) * 10)),
+        (Some(user), Some(system)) => Ok(TICK * u32::try_from(user + system).unwrap_or(u32::MAX)),
         _ => Err(io::Error::other("/proc/PID/stat has another form")),
     }
+}
+
+/// What proc(5) counts in: USER_HZ is 100 on every Linux that is in use.
+const TICK: Duration = Duration::from_millis(10);
+
+/// User and system time that all processes have used so far. Source: proc(5),
+/// the first three fields of /proc/stat; interrupts are not counted.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub fn machine_cpu_time() -> io::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat")?;
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields
+        .skip(1)
+        .take(3)
+        .filter_map(|f| f.parse::<u64>().ok())
+        .sum();
+    Ok(TICK * u32::try_from(ticks).unwrap_or(u32::MAX))
 }
 
 /// Resident memory of a process in bytes. Source: proc(5), VmRSS.

@@ -21,10 +21,12 @@ const ARROWS: &[(&str, &[&str])] = &[
         "service",
         &["domain", "wire", "grpc", "http", "store", "queue"],
     ),
+    ("compare", &["domain", "wire", "grpc", "bench"]),
     (
         "cli",
         &[
-            "domain", "wire", "grpc", "http", "store", "queue", "service", "bench", "web",
+            "domain", "wire", "grpc", "http", "store", "queue", "service", "bench", "compare",
+            "web",
         ],
     ),
 ];

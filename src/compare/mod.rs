@@ -1,0 +1,10 @@
+//! Our programs side by side with others of the same contract: what they do
+//! (`behaviour`) and what it costs (`speed`), and the report of both.
+//!
+//! Whatever is compared runs in processes of its own. This process is the
+//! client of all of them, the same for each.
+
+pub mod behaviour;
+pub mod peer;
+pub mod report;
+pub mod speed;

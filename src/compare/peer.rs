@@ -1,0 +1,108 @@
+//! The implementations that are compared, and how each is started.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bench::process::{Program, Ready, free_port};
+
+/// Somebody's implementation of a server or a bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// This very program.
+    Ours,
+    /// The programs in `tests/reference`.
+    Python,
+    /// The server in `tests/peers/tonic`.
+    Tonic,
+    /// The C core without our threads: `bench::floor`.
+    Floor,
+    /// Whatever listens there; it is neither started nor ended.
+    Foreign(String),
+}
+
+impl Peer {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Ours => "Rust",
+            Self::Python => "Python",
+            Self::Tonic => "tonic",
+            Self::Floor => "C core",
+            Self::Foreign(address) => address,
+        }
+    }
+}
+
+/// What it takes to start the peers; see `prepare`.
+#[derive(Clone, Debug, Default)]
+pub struct Toolbox {
+    /// An interpreter that has the packages and the stubs.
+    pub python: PathBuf,
+    /// The folder with `chat_server.py` and `chat_client.py`.
+    pub scripts: PathBuf,
+    /// The built tonic server.
+    pub tonic: Option<PathBuf>,
+}
+
+impl Toolbox {
+    /// Starts a server on this port, 0 for any, and returns when it accepts
+    /// connections.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not listen within a minute.
+    pub fn server(&self, peer: &Peer, port: u16) -> io::Result<Program> {
+        let picked = if port == 0 { free_port()? } else { port };
+        let address = format!("127.0.0.1:{picked}");
+        let mut command = match peer {
+            Peer::Foreign(address) => return Ok(Program::foreign(address)),
+            Peer::Ours => return Program::server(port, &[]),
+            Peer::Floor => {
+                let mut command = ours()?;
+                command.args(["bench", "floor-server", "--port", &port.to_string()]);
+                return Program::start(command, &Ready::Line);
+            }
+            Peer::Python => self.script("chat_server.py"),
+            Peer::Tonic => {
+                let tonic = self.tonic.as_deref();
+                Command::new(tonic.ok_or_else(|| io::Error::other("tonic is not built"))?)
+            }
+        };
+        command.env("MESSENGER_SERVER_PORT", picked.to_string());
+        Program::start(command, &Ready::Port(address))
+    }
+
+    /// Starts a bridge in front of this server, and returns when it accepts
+    /// connections.
+    ///
+    /// # Errors
+    /// When it cannot be started, or does not listen within a minute.
+    pub fn bridge(&self, peer: &Peer, server: &str) -> io::Result<Program> {
+        match peer {
+            Peer::Foreign(address) => Ok(Program::foreign(address)),
+            Peer::Python => {
+                let port = free_port()?;
+                let mut command = self.script("chat_client.py");
+                command.env("MESSENGER_SERVER_ADDR", server);
+                command.env("MESSENGER_HTTP_PORT", port.to_string());
+                Program::start(command, &Ready::Port(format!("127.0.0.1:{port}")))
+            }
+            Peer::Ours => {
+                let mut command = ours()?;
+                command.args(["client", "--host", "127.0.0.1", "--http-port", "0"]);
+                command.args(["--log-level", "error", "--server", server]);
+                Program::start(command, &Ready::Line)
+            }
+            Peer::Tonic | Peer::Floor => Err(io::Error::other("there is no such bridge")),
+        }
+    }
+
+    fn script(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.python);
+        command.arg(self.scripts.join(Path::new(name)));
+        command
+    }
+}
+
+fn ours() -> io::Result<Command> {
+    Ok(Command::new(std::env::current_exe()?))
+}
