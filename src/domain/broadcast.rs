@@ -94,11 +94,25 @@ struct Backlog {
     bytes: AtomicUsize,
     end: OnceLock<End>,
     arrived: Signal,
+    bell: OnceLock<Bell>,
 }
 
+impl Backlog {
+    fn wake(&self) {
+        match self.bell.get() {
+            Some(bell) => bell(),
+            None => self.arrived.wake(),
+        }
+    }
+}
+
+/// What is called for a reader that waits, instead of waking its thread. Runs
+/// on the thread that drops [`Wakeups`], or ends the subscription.
+pub type Bell = Box<dyn Fn() + Send + Sync>;
+
 /// Readers that have something to read now and do not know it yet. Dropping it
-/// tells them, one system call each; a publisher that has somebody waiting for
-/// its answer answers first.
+/// tells them; a publisher that has somebody waiting for its answer answers
+/// first.
 #[must_use = "readers wait until it is dropped"]
 #[derive(Default)]
 pub struct Wakeups(Vec<Arc<Backlog>>);
@@ -117,7 +131,7 @@ impl Wakeups {
 impl Drop for Wakeups {
     fn drop(&mut self) {
         for backlog in &self.0 {
-            backlog.arrived.wake();
+            backlog.wake();
         }
     }
 }
@@ -194,6 +208,7 @@ impl<T: Clone> Broadcast<T> {
             bytes: AtomicUsize::new(0),
             end: OnceLock::new(),
             arrived: Signal::default(),
+            bell: OnceLock::new(),
         });
         let mut state = lock(&self.state);
         if state.closed {
@@ -283,7 +298,7 @@ impl<T> Subscriber<T> {
     fn end(self, end: End) {
         self.set_end(end);
         drop(self.sender);
-        self.backlog.arrived.wake();
+        self.backlog.wake();
     }
 }
 
@@ -302,9 +317,29 @@ impl<T> Subscription<T> {
     /// # Errors
     /// [`End`] when there is nothing more to come; `batch` is empty then.
     pub fn recv_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
-        batch.clear();
-        let mut armed = false;
         loop {
+            self.try_batch(batch, most)?;
+            if !batch.is_empty() {
+                return Ok(());
+            }
+            self.backlog.arrived.wait();
+        }
+    }
+
+    /// Takes what has queued up, `most` messages at most; never blocks. If that
+    /// is nothing, the next message or the end rings the bell, or wakes whoever
+    /// waits in [`Waiter::wait`].
+    ///
+    /// # Errors
+    /// As [`Subscription::recv_batch`].
+    pub fn try_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
+        batch.clear();
+        // A message may come between a look and the wait, so there is a second
+        // look with the signal armed.
+        for armed in [false, true] {
+            if armed {
+                self.backlog.arrived.arm();
+            }
             let connected = self.take_queued(batch, most);
             if self.end() == Some(End::SlowConsumer) {
                 batch.clear();
@@ -318,15 +353,19 @@ impl<T> Subscription<T> {
                 // membership, which sets none.
                 return Err(self.end().unwrap_or(End::Left));
             }
-            // A message may come between the look and the wait, so the second
-            // look is with the signal armed.
-            if armed {
-                self.backlog.arrived.wait();
-            } else {
-                self.backlog.arrived.arm();
-            }
-            armed = !armed;
         }
+        Ok(())
+    }
+
+    /// Has this called, from now on, instead of waking whoever waits. Only the
+    /// first one counts.
+    pub fn ring(&self, bell: Bell) {
+        let _ = self.backlog.bell.set(bell);
+    }
+
+    /// For the thread that waits without holding the subscription.
+    pub fn waiter(&self) -> Waiter {
+        Waiter(self.backlog.clone())
     }
 
     /// Returns whether more may come.
@@ -345,6 +384,22 @@ impl<T> Subscription<T> {
     /// an [`End::Closed`] can still be received.
     pub fn end(&self) -> Option<End> {
         self.backlog.end.get().copied()
+    }
+}
+
+/// Where a subscription's thread waits.
+#[derive(Clone)]
+pub struct Waiter(Arc<Backlog>);
+
+impl Waiter {
+    /// Blocks until woken. May return for what has been seen already.
+    pub fn wait(&self) {
+        self.0.arrived.wait();
+    }
+
+    /// Wakes the thread that waits, or the next one that comes.
+    pub fn wake(&self) {
+        self.0.arrived.wake();
     }
 }
 

@@ -8,6 +8,7 @@ pub mod blocking;
 pub mod client;
 pub mod handler;
 pub mod health;
+mod lane;
 pub mod server;
 pub mod stream;
 mod writer;

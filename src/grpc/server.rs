@@ -74,6 +74,12 @@ pub struct BindError {
     pub reason: String,
 }
 
+/// The completion-queue threads of a server, named "grpc-0" and so on.
+pub fn environment(config: &Config) -> Arc<Environment> {
+    let environment = EnvBuilder::new().cq_count(config.threads.max(1));
+    Arc::new(environment.name_prefix("grpc").build())
+}
+
 impl Server {
     /// Listens on all ports and serves at once.
     ///
@@ -81,12 +87,10 @@ impl Server {
     /// [`BindError`] for the first port that is taken or not allowed.
     pub fn start(
         config: &Config,
+        environment: Arc<Environment>,
         streams: Streams,
         services: Vec<Service>,
     ) -> Result<Self, BindError> {
-        // Named "grpc-0" and so on.
-        let environment = EnvBuilder::new().cq_count(config.threads.max(1));
-        let environment = Arc::new(environment.name_prefix("grpc").build());
         let mut builder = ServerBuilder::new(environment.clone())
             .channel_args(channel(config, environment).build_args());
         for service in services {

@@ -2,15 +2,16 @@
 //! gathers what has queued up, and hands the whole batch over at once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use grpcio::{RpcContext, ServerStreamingSink};
+use grpcio::{Environment, RpcContext, ServerStreamingSink};
 
+use super::lane::{Forward, Lane, Lanes};
 use super::writer::{Batch, Handover, Writer};
-use crate::domain::broadcast::{End, Membership, Subscription, Wakeups};
+use crate::domain::broadcast::{End, Membership, Subscription, Waiter};
 use crate::domain::error::{Code, Error};
 use crate::wire::method::Encoded;
 use crate::wire::status;
@@ -21,15 +22,9 @@ const STACK_BYTES: usize = 64 * 1024;
 /// How many messages a thread hands over at once, at most.
 const BATCH_MESSAGES: usize = 1024;
 
-/// A stream is busy when batches follow each other faster than this...
-const BUSY: Duration = Duration::from_millis(1);
-
-/// ...and then its thread gathers for so long before it takes the next one. At
-/// lower rates nothing is ever held back.
-const GATHER: Duration = Duration::from_millis(1);
-
-/// How many readers are woken by the thread that published.
-const WAKE_AT_ONCE: usize = 4;
+/// How many batches one ring of the bell forwards, before the stream's thread
+/// takes over: a reader must not keep the others waiting.
+const RING_BATCHES: usize = 4;
 
 /// How long a status may wait for a peer that does not read.
 const STATUS_WAIT: Duration = Duration::from_secs(10);
@@ -41,7 +36,7 @@ type Pair = (Subscription<Encoded>, Membership<Encoded>);
 pub struct Streams {
     live: Arc<Live>,
     ended: Sender<Ended>,
-    wakeups: Sender<Wakeups>,
+    lanes: Lanes,
 }
 
 #[derive(Default)]
@@ -59,32 +54,22 @@ type Ended = (Instant, Weak<Handover>);
 struct Permit(Arc<Live>);
 
 impl Streams {
-    /// Starts the threads "stream-reaper" and "stream-waker", which end with the
-    /// last clone.
+    /// Starts the thread "stream-reaper", which ends with the last clone.
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn new(limit: usize) -> std::io::Result<Self> {
+    pub fn new(limit: usize, environment: &Arc<Environment>) -> std::io::Result<Self> {
         let (ended, reaper) = unbounded();
-        let (wakeups, waker) = unbounded();
-        let start = |name: &str, run: Box<dyn FnOnce() + Send>| {
-            let thread = thread::Builder::new().name(name.into());
-            thread.stack_size(STACK_BYTES).spawn(run).map(drop)
-        };
-        start("stream-reaper", Box::new(move || reap(&reaper)))?;
-        start(
-            "stream-waker",
-            Box::new(move || waker.iter().for_each(drop)),
-        )?;
+        let thread = thread::Builder::new().name("stream-reaper".into());
+        thread
+            .stack_size(STACK_BYTES)
+            .spawn(move || reap(&reaper))?;
         let live = Arc::new(Live {
             limit,
             ..Live::default()
         });
-        Ok(Self {
-            live,
-            ended,
-            wakeups,
-        })
+        let lanes = Lanes::start(environment)?;
+        Ok(Self { live, ended, lanes })
     }
 
     /// Serves one server stream: registers the subscription before it returns,
@@ -103,35 +88,33 @@ impl Streams {
             Ok(pair) => pair,
             Err(error) => return refuse(ctx, sink, &error),
         };
-        let handover = Arc::new(Handover::default());
-        let stream = Stream {
-            subscription,
+        let handover = Arc::new(Handover::new(membership, sink, first));
+        let stream = Arc::new(Stream {
+            waiter: subscription.waiter(),
+            forwarder: Mutex::new(Forwarder {
+                subscription,
+                batch: Batch::new(),
+            }),
             handover: handover.clone(),
-            ended: self.ended.clone(),
-        };
+        });
+        if let Some(lane) = self.lanes.here() {
+            stream.hang_bell(lane);
+        }
         let number = self.live.number.fetch_add(1, Ordering::Relaxed) + 1;
+        let ended = self.ended.clone();
         let started = thread::Builder::new()
             .name(format!("{name}-{number}"))
             .stack_size(STACK_BYTES)
-            .spawn(move || stream.run());
+            .spawn(move || stream.run(&ended));
         if let Err(error) = started {
             tracing::error!(%error, "cannot start a thread for a stream");
-            let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
-            return refuse(ctx, sink, &error);
+            if let Some(sink) = handover.take_back() {
+                let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
+                refuse(ctx, sink, &error);
+            }
+            return;
         }
-        ctx.spawn(Writer::new(handover, membership, sink, first, permit));
-    }
-
-    /// Wakes the readers of a message; never blocks for long.
-    ///
-    /// A few are woken at once. Many are left to one thread that goes through
-    /// them: what is published before it comes to a reader costs no wake-up of
-    /// its own, so the busier the machine, the more goes into one batch. No
-    /// reader stands in its queue twice, which bounds it.
-    pub fn wake(&self, wakeups: Wakeups) {
-        if wakeups.len() > WAKE_AT_ONCE {
-            let _ = self.wakeups.send(wakeups);
-        }
+        ctx.spawn(Writer::new(handover, permit));
     }
 
     /// Waits until all streams are over, at most so long. Returns how many are
@@ -176,50 +159,113 @@ fn refuse(ctx: &RpcContext<'_>, sink: ServerStreamingSink<Encoded>, error: &Erro
     ctx.spawn(async move { drop(failed.await) });
 }
 
-/// What a stream's thread owns.
+/// One server stream: its thread, and whoever rings for it meanwhile.
 struct Stream {
-    subscription: Subscription<Encoded>,
+    forwarder: Mutex<Forwarder>,
     handover: Arc<Handover>,
-    ended: Sender<Ended>,
+    waiter: Waiter,
+}
+
+struct Forwarder {
+    subscription: Subscription<Encoded>,
+    /// Taken from the subscription and not handed over yet.
+    batch: Batch,
+}
+
+/// How a forwarder stops that has not come to the end.
+#[derive(PartialEq, Eq)]
+enum Stop {
+    /// Nothing is left; the bell rings for the next message.
+    Drained,
+    /// Somebody has to wait until the peer has taken something.
+    Blocked,
 }
 
 impl Stream {
-    fn run(mut self) {
-        let end = self.forward();
+    fn run(&self, ended: &Sender<Ended>) {
+        let end = loop {
+            let stop = self.lock().forward(&self.handover, usize::MAX, true);
+            match stop {
+                Ok(_) => self.waiter.wait(),
+                Err(end) => break end,
+            }
+        };
         if end == End::SlowConsumer {
             tracing::warn!("a reader was too slow and is cut; its backlog was full");
         }
         if end != End::Left {
             self.handover.finish(end);
-            let ended = (Instant::now(), Arc::downgrade(&self.handover));
             // The reaper is gone only when the whole process is going.
-            let _ = self.ended.send(ended);
+            let _ = ended.send((Instant::now(), Arc::downgrade(&self.handover)));
         }
     }
 
-    /// Forwards batch after batch, and returns why there are no more.
-    fn forward(&mut self) -> End {
-        let mut batch = Batch::new();
-        let mut received = Instant::now();
-        loop {
-            if let Err(end) = self.subscription.recv_batch(&mut batch, BATCH_MESSAGES) {
-                return end;
+    /// While the peer keeps up, the lane forwards to it, and the thread sleeps
+    /// on: switching to it costs more than all the rest of a delivery. It is
+    /// woken when somebody has to wait for the peer, or to end the stream.
+    fn hang_bell(self: &Arc<Self>, lane: Arc<Lane>) {
+        let stream = Arc::downgrade(self);
+        let bell = move || {
+            if let Some(stream) = stream.upgrade() {
+                lane.push(stream);
             }
-            let busy = received.elapsed() < BUSY;
-            received = Instant::now();
-            // After a close, the rest of the backlog still goes out; the
-            // shutdown has its own bound.
-            let cut = || self.subscription.end().filter(|end| *end != End::Closed);
-            match self.handover.offer(batch, cut) {
-                Ok(spare) => batch = spare,
-                Err(end) => return end,
+        };
+        self.lock().subscription.ring(Box::new(bell));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Forwarder> {
+        self.forwarder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Forward for Stream {
+    fn forward(&self) {
+        let stop = match self.forwarder.try_lock() {
+            Ok(mut forwarder) => forwarder.forward(&self.handover, RING_BATCHES, false),
+            // The thread is at it, and may not look again.
+            Err(_) => Ok(Stop::Blocked),
+        };
+        if stop != Ok(Stop::Drained) {
+            self.waiter.wake();
+        }
+    }
+}
+
+impl Forwarder {
+    /// Forwards at most so many batches, and blocks for the peer only if it may.
+    fn forward(
+        &mut self,
+        handover: &Handover,
+        batches: usize,
+        may_block: bool,
+    ) -> Result<Stop, End> {
+        for _ in 0..batches {
+            if self.batch.is_empty() {
+                self.subscription
+                    .try_batch(&mut self.batch, BATCH_MESSAGES)?;
+                if self.batch.is_empty() {
+                    return Ok(Stop::Drained);
+                }
             }
-            if busy {
-                // A thread that sleeps need not be woken for each message, and
-                // the next batch is worth more.
-                thread::sleep(GATHER);
+            let batch = std::mem::take(&mut self.batch);
+            if may_block {
+                // After a close, the rest of the backlog still goes out; the
+                // shutdown has its own bound.
+                let cut = || self.subscription.end().filter(|end| *end != End::Closed);
+                self.batch = handover.offer(batch, cut)?;
+            } else {
+                match handover.try_offer(batch, BATCH_MESSAGES) {
+                    Ok(spare) => self.batch = spare,
+                    Err(batch) => {
+                        self.batch = batch;
+                        return Ok(Stop::Blocked);
+                    }
+                }
             }
         }
+        Ok(Stop::Blocked)
     }
 }
 

@@ -1,10 +1,12 @@
-//! The hand-over between a stream's thread and the C core: whole batches go one
-//! way, "written" comes back.
+//! The hand-over from a stream's thread to the C core: whole batches, written by
+//! whoever can go on.
 //!
-//! The [`Writer`] is the one future in our own code: it runs on the
-//! completion-queue thread that owns the call, because an operation that
-//! completes there wakes nobody else. With one hand-over per message instead,
-//! half of the time goes into switching threads.
+//! A stream's thread writes what it brings as far as the C core takes it at once,
+//! and goes back to its subscription without waiting. The rest is written by the
+//! [`Writer`], the one future in our own code: it runs on the completion-queue
+//! thread that owns the call, where an operation that completes wakes nobody
+//! else. To leave every message to that thread costs a wake-up of it for each
+//! message; to wait on the stream's thread for every operation costs one of that.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,18 +28,23 @@ pub type Batch = Vec<Envelope<Encoded>>;
 /// How often a thread that waits for a peer looks whether it was cut meanwhile.
 const CUT_CHECK: Duration = Duration::from_millis(100);
 
-/// The stream thread's side.
-#[derive(Default)]
+/// What a stream's thread and its [`Writer`] share.
 pub struct Handover {
     slot: Mutex<Slot>,
     taken: Condvar,
+    /// Locked only by whoever has set [`Slot::driven`], so never contended.
+    call: Mutex<Call>,
 }
 
 #[derive(Default)]
 struct Slot {
-    /// For the writer: what to write next, and what to do then.
+    /// What to write next, and what to do then.
     batch: Batch,
     command: Option<Command>,
+    /// Somebody drives the call; whoever else comes leaves `again` behind.
+    driven: bool,
+    again: bool,
+    /// Of the writer, from its first poll on.
     waker: Option<Waker>,
     /// For the thread: an empty vector, and whether to go on.
     spare: Batch,
@@ -55,6 +62,40 @@ enum Command {
 }
 
 impl Handover {
+    /// `first` is written before any batch.
+    pub fn new(
+        membership: Membership<Encoded>,
+        sink: ServerStreamingSink<Encoded>,
+        first: Option<Encoded>,
+    ) -> Self {
+        let first = first.map(|payload| Envelope {
+            time: Timestamp::default(),
+            // It was never on the channel, so it does not count.
+            bytes: 0,
+            payload,
+        });
+        Self {
+            slot: Mutex::default(),
+            taken: Condvar::new(),
+            call: Mutex::new(Call {
+                membership: Some(membership),
+                state: State::Open(sink),
+                batch: first.into_iter().collect(),
+                next: 0,
+                last_time: None,
+            }),
+        }
+    }
+
+    /// The call, for whoever cannot serve it after all.
+    pub fn take_back(&self) -> Option<ServerStreamingSink<Encoded>> {
+        let mut call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
+        match std::mem::replace(&mut call.state, State::Gone) {
+            State::Open(sink) => Some(sink),
+            State::Finishing(_) | State::Gone => None,
+        }
+    }
+
     /// Hands a batch over, and returns an empty vector for the next one. While
     /// one batch is written one other may wait here; for a third this blocks,
     /// which is what lets the backlog of a slow reader grow.
@@ -82,6 +123,39 @@ impl Handover {
         Ok(spare)
     }
 
+    /// Hands a batch over, and writes what the C core takes at once, on the
+    /// calling thread; never waits. What cannot be written yet may grow to `most`
+    /// messages here. Returns an empty vector.
+    ///
+    /// # Errors
+    /// The batch, if it has to be offered by somebody who may wait.
+    pub fn try_offer(&self, mut batch: Batch, most: usize) -> Result<Batch, Batch> {
+        let mut slot = self.lock();
+        if slot.writer_gone || slot.batch.len() + batch.len() > most {
+            return Err(batch);
+        }
+        if slot.batch.is_empty() {
+            std::mem::swap(&mut slot.batch, &mut batch);
+        } else {
+            // Whoever writes comes for it.
+            slot.batch.append(&mut batch);
+            return Ok(batch);
+        }
+        let waker = slot.waker.clone();
+        drop(slot);
+        // Without a waker the writer has not been polled yet, and will look.
+        if let Some(waker) = waker {
+            let mut cx = Context::from_waker(&waker);
+            if self.drive(&mut cx, Driver::Caller).is_ready() {
+                waker.wake();
+            }
+        }
+        if batch.capacity() == 0 {
+            batch = std::mem::take(&mut self.lock().spare);
+        }
+        Ok(batch)
+    }
+
     /// Ends the stream with the status for `end`.
     pub fn finish(&self, end: End) {
         self.command(Command::Finish(end));
@@ -99,11 +173,36 @@ impl Handover {
     }
 
     /// Outside the lock, since the writer takes it at once.
-    fn wake(mut slot: MutexGuard<'_, Slot>) {
-        let waker = slot.waker.take();
+    fn wake(slot: MutexGuard<'_, Slot>) {
+        let waker = slot.waker.clone();
         drop(slot);
         if let Some(waker) = waker {
             waker.wake();
+        }
+    }
+
+    /// Lets the call go on as far as it can without waiting; `cx` is the
+    /// writer's. If somebody else is at it, that one sees to it.
+    fn drive(&self, cx: &mut Context<'_>, driver: Driver) -> Poll<()> {
+        let mut slot = self.lock();
+        slot.again |= slot.driven;
+        if slot.driven {
+            return Poll::Pending;
+        }
+        slot.driven = true;
+        drop(slot);
+        let mut call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut driver = driver;
+        loop {
+            let result = call.poll(self, cx, driver);
+            let mut slot = self.lock();
+            if result.is_ready() || !slot.again {
+                slot.driven = false;
+                return result;
+            }
+            slot.again = false;
+            // It may have been the writer that came, for whatever reason.
+            driver = Driver::Writer;
         }
     }
 
@@ -112,23 +211,67 @@ impl Handover {
     }
 }
 
+/// Who lets a call go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    /// Whoever has brought a batch.
+    Caller,
+    /// The writer, which something has woken: an operation that completed, a
+    /// command, or the end of the call.
+    Writer,
+}
+
 /// The C core's side. It ends when the status is out, or the peer or the call
-/// has gone; then `membership` and `guard` are dropped with it.
+/// has gone; then the membership and `guard` are dropped.
 pub struct Writer<G> {
     handover: Arc<Handover>,
-    membership: Membership<Encoded>,
-    state: State,
-    batch: Batch,
-    next: usize,
-    last_time: Option<Timestamp>,
     _guard: G,
+}
+
+impl<G> Writer<G> {
+    pub fn new(handover: Arc<Handover>, guard: G) -> Self {
+        Self {
+            handover,
+            _guard: guard,
+        }
+    }
+}
+
+impl<G: Unpin> Future for Writer<G> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let mut slot = self.handover.lock();
+        match &slot.waker {
+            Some(waker) if waker.will_wake(cx.waker()) => {}
+            _ => slot.waker = Some(cx.waker().clone()),
+        }
+        drop(slot);
+        self.handover.drive(cx, Driver::Writer)
+    }
 }
 
 impl<G> Drop for Writer<G> {
     fn drop(&mut self) {
-        self.handover.lock().writer_gone = true;
+        let mut slot = self.handover.lock();
+        slot.writer_gone = true;
+        // It holds the call, which holds the writer's task.
+        slot.waker = None;
+        drop(slot);
         self.handover.taken.notify_one();
+        // The thread may keep the hand-over a while longer.
+        let call = self.handover.call.lock();
+        call.unwrap_or_else(PoisonError::into_inner).let_go();
     }
+}
+
+/// One call, and what is being written to it.
+struct Call {
+    membership: Option<Membership<Encoded>>,
+    state: State,
+    batch: Batch,
+    next: usize,
+    last_time: Option<Timestamp>,
 }
 
 enum State {
@@ -137,7 +280,7 @@ enum State {
     Gone,
 }
 
-/// What the slot has for the writer.
+/// What the slot has for the call.
 enum Next {
     /// The batch, the new one or the one that is not written yet.
     Write,
@@ -145,35 +288,51 @@ enum Next {
     Nothing,
 }
 
-impl<G> Writer<G> {
-    /// `first` is written before any batch.
-    pub fn new(
-        handover: Arc<Handover>,
-        membership: Membership<Encoded>,
-        sink: ServerStreamingSink<Encoded>,
-        first: Option<Encoded>,
-        guard: G,
-    ) -> Self {
-        let first = first.map(|payload| Envelope {
-            time: Timestamp::default(),
-            // It was never on the channel, so it does not count.
-            bytes: 0,
-            payload,
-        });
-        Self {
-            handover,
-            membership,
-            state: State::Open(sink),
-            batch: first.into_iter().collect(),
-            next: 0,
-            last_time: None,
-            _guard: guard,
+impl Call {
+    fn poll(&mut self, handover: &Handover, cx: &mut Context<'_>, driver: Driver) -> Poll<()> {
+        loop {
+            let next = self.look(handover);
+            if let Next::Command(Command::Cancel) = next {
+                self.let_go();
+            }
+            match &mut self.state {
+                State::Gone => return Poll::Ready(()),
+                // Whether or not the status arrived, the call is over. The wait
+                // for a peer that does not read is ended by Cancel.
+                State::Finishing(status) => {
+                    ready!(Pin::new(status).poll(cx).map(drop));
+                    self.let_go();
+                    return Poll::Ready(());
+                }
+                State::Open(_) => {}
+            }
+            match next {
+                Next::Command(Command::Finish(end)) => {
+                    let status = self.status(end);
+                    if let State::Open(sink) = std::mem::replace(&mut self.state, State::Gone) {
+                        self.state = State::Finishing(sink.fail(status));
+                    }
+                }
+                Next::Write => match self.write(cx) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(())) => self.release_batch(handover),
+                    Poll::Ready(Err(_)) => self.let_go(),
+                },
+                // The operation under way needs nobody when it completes, so a
+                // thread that has brought everything just leaves.
+                Next::Nothing if driver == Driver::Caller => return Poll::Pending,
+                // Asks to be woken when the peer goes.
+                Next::Command(_) | Next::Nothing => match self.ready(cx) {
+                    Poll::Ready(Err(_)) => self.let_go(),
+                    _ => return Poll::Pending,
+                },
+            }
         }
     }
 
-    /// Looks into the slot, and asks to be woken when there is nothing new.
-    fn look(&mut self, cx: &Context<'_>) -> Next {
-        let mut slot = self.handover.lock();
+    /// Looks into the slot.
+    fn look(&mut self, handover: &Handover) -> Next {
+        let mut slot = handover.lock();
         if let Some(command) = slot.command {
             let unwritten = !self.batch.is_empty() || !slot.batch.is_empty();
             let wait = matches!(command, Command::Finish(End::Closed)) && unwritten;
@@ -182,49 +341,61 @@ impl<G> Writer<G> {
                 return Next::Command(command);
             }
         }
-        match &slot.waker {
-            Some(waker) if waker.will_wake(cx.waker()) => {}
-            _ => slot.waker = Some(cx.waker().clone()),
-        }
         if self.batch.is_empty() {
             if slot.batch.is_empty() {
                 return Next::Nothing;
             }
             std::mem::swap(&mut slot.batch, &mut self.batch);
             if slot.thread_waits {
-                self.handover.taken.notify_one();
+                handover.taken.notify_one();
             }
         }
         Next::Write
     }
 
-    /// Writes what is left of the batch, and waits until the C core has taken it.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<grpcio::Result<()>> {
+    /// Whether the C core takes a message; else the writer is woken when it does.
+    fn ready(&mut self, cx: &mut Context<'_>) -> Poll<grpcio::Result<()>> {
         let State::Open(sink) = &mut self.state else {
             return Poll::Ready(Err(grpcio::Error::RemoteStopped));
         };
+        Pin::new(sink).poll_ready(cx)
+    }
+
+    /// Writes what is left of the batch, as far as the C core takes it.
+    fn write(&mut self, cx: &mut Context<'_>) -> Poll<grpcio::Result<()>> {
         while let Some(envelope) = self.batch.get(self.next) {
+            let State::Open(sink) = &mut self.state else {
+                return Poll::Ready(Err(grpcio::Error::RemoteStopped));
+            };
             ready!(Pin::new(&mut *sink).poll_ready(cx))?;
             // All but the last may wait in the C core's buffer for the others,
             // so that one system call carries many.
             let more = self.next + 1 < self.batch.len();
             let flags = WriteFlags::default().buffer_hint(more);
-            Pin::new(&mut *sink).start_send((envelope.payload.clone(), flags))?;
+            Pin::new(sink).start_send((envelope.payload.clone(), flags))?;
             self.last_time = Some(envelope.time);
             self.next += 1;
         }
-        // Also notices a peer that has gone, when there is nothing to write.
-        Pin::new(sink).poll_flush(cx)
+        Poll::Ready(Ok(()))
     }
 
-    /// The batch is written: it counts no more, and its vector goes back.
-    fn release_batch(&mut self) {
+    /// The C core has the batch: it counts no more, and its vector goes back.
+    fn release_batch(&mut self, handover: &Handover) {
         let counted = self.batch.iter().filter(|envelope| envelope.bytes > 0);
         let (messages, bytes) = counted.fold((0, 0), |(m, b), e| (m + 1, b + e.bytes));
-        self.membership.release(messages, bytes);
+        if let Some(membership) = &self.membership {
+            membership.release(messages, bytes);
+        }
         self.batch.clear();
         self.next = 0;
-        self.handover.lock().spare = std::mem::take(&mut self.batch);
+        handover.lock().spare = std::mem::take(&mut self.batch);
+    }
+
+    /// Lets go of the call, and leaves the broadcast.
+    fn let_go(&mut self) {
+        self.state = State::Gone;
+        self.membership = None;
+        self.batch = Batch::new();
     }
 
     fn status(&self, end: End) -> RpcStatus {
@@ -239,37 +410,5 @@ impl<G> Writer<G> {
             }
             End::Closed | End::Left => Error::unavailable("shutting down"),
         })
-    }
-}
-
-impl<G: Unpin> Future for Writer<G> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        loop {
-            let next = this.look(cx);
-            if let Next::Command(Command::Cancel) = next {
-                return Poll::Ready(());
-            }
-            if let State::Finishing(status) = &mut this.state {
-                // Whether or not the status arrived, the call is over. The wait
-                // for a peer that does not read is ended by Cancel.
-                return Pin::new(status).poll(cx).map(drop);
-            }
-            if let Next::Command(Command::Finish(end)) = next {
-                let status = this.status(end);
-                if let State::Open(sink) = std::mem::replace(&mut this.state, State::Gone) {
-                    this.state = State::Finishing(sink.fail(status));
-                }
-                continue;
-            }
-            match this.poll_write(cx) {
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if this.batch.is_empty() => return Poll::Pending,
-                Poll::Ready(Ok(())) => this.release_batch(),
-            }
-        }
     }
 }

@@ -43,7 +43,8 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`] for a port that is taken, or no thread to be had.
 pub fn start(config: &Config) -> Result<Handle, StartError> {
-    let streams = Streams::new(config.server.streams)?;
+    let environment = server::environment(&config.server);
+    let streams = Streams::new(config.server.streams, &environment)?;
     let health = Health::new(&[wire::SERVICE]);
     let messages = Broadcast::new();
     let chat = Chat {
@@ -52,7 +53,7 @@ pub fn start(config: &Config) -> Result<Handle, StartError> {
         backlog: config.backlog,
     };
     let services = vec![chat.service(&streams), health.service(&streams)];
-    let server = Server::start(&config.server, streams, services)?;
+    let server = Server::start(&config.server, environment, streams, services)?;
     Ok(Handle {
         server,
         health,
@@ -84,7 +85,7 @@ struct Chat {
 impl Chat {
     fn service(&self, streams: &Streams) -> Service {
         let (sender, reader) = (self.clone(), self.clone());
-        let (wake, streams) = (streams.clone(), streams.clone());
+        let streams = streams.clone();
         ServiceBuilder::new()
             .add_unary_handler(&wire::SEND_MESSAGE, move |ctx, request, sink| {
                 let mut wakeups = Wakeups::default();
@@ -94,8 +95,8 @@ impl Chat {
                     Ok(wire::response(time))
                 });
                 // Only now that the answer is on its way: a sender does not wait
-                // for a thousand system calls.
-                wake.wake(wakeups);
+                // until a thousand readers are told.
+                drop(wakeups);
             })
             .add_server_streaming_handler(&wire::READ_MESSAGES_ENCODED, move |ctx, _, sink| {
                 let acknowledgement = wants_acknowledgement(&ctx).then(wire::acknowledgement);
