@@ -1,191 +1,313 @@
-//! How much a delivery costs: N readers, each on a connection of its own, and a
-//! few senders that keep a bounded number of messages under way.
+//! How much a delivery costs: N readers, each on a connection of its own, and
+//! one connection that sends.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use super::figures::{Figures, Latencies, Stopwatch};
+use super::process::{Program, resident_bytes};
+use super::wire::{Caller, Event, Wire};
+use super::{TIMEOUT, WARM_UP};
+use crate::domain::chat::Message;
+use crate::wire::chat;
 
-use super::process::{Program, cpu_time, resident_bytes};
-use super::wire_reader::WireReaders;
-use crate::domain::clock::Timestamp;
-use crate::domain::error::Error;
-use crate::grpc::client::{ChatClient, Keepalive, environment};
-
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Config {
     pub readers: usize,
-    pub messages: u64,
+    pub load: Load,
     pub text_bytes: usize,
-    /// Senders, each with one message under way.
-    pub in_flight: usize,
-    /// Messages that the slowest reader may be behind.
-    pub window: u64,
-    /// Further arguments for the server.
-    pub server_args: Vec<String>,
+    /// How long to measure, after a short warm-up.
+    pub time: Duration,
 }
 
-/// What one run measured.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Report {
-    pub readers: usize,
-    pub messages: u64,
-    pub text_bytes: usize,
-    pub seconds: f64,
-    pub deliveries_per_second: f64,
-    /// Of the server's process alone.
-    pub server_cpu_us_per_delivery: f64,
-    /// Of this process, which sends and receives.
-    pub load_cpu_us_per_delivery: f64,
-    /// What the server's resident memory grew by for each reader, before any
-    /// message.
-    pub server_bytes_per_reader: u64,
+/// How fast messages are sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Load {
+    /// As fast as they are answered, so many at once, and at most so many ahead
+    /// of the slowest reader.
+    InFlight { calls: usize, ahead: u64 },
+    /// So many a second, whatever comes back.
+    Rate(f64),
 }
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long to wait for a first or another acknowledgement of a subscription.
+const SETTLE: Duration = Duration::from_millis(300);
 
-/// Runs once on a server of its own. `progress` is told the number of messages
-/// that every reader has.
+/// How long to wait for all readers to have one message, before the next one is
+/// tried: a server that acknowledges nothing may not have registered them yet.
+const ALIGN: Duration = Duration::from_millis(500);
+
+/// Measures a server that is running. An operation is a delivery; its latency is
+/// the time from the call until the *last* reader had the message. `progress` is
+/// told what part of the time is over, 0 to 1.
 ///
 /// # Errors
-/// When the server does not start, or a reader loses a message.
-pub fn run(config: &Config, progress: &dyn Fn(u64)) -> Result<Report, Box<dyn std::error::Error>> {
-    let server = Program::server(0, &config.server_args)?;
-    let pid = server.id().ok_or("the server has no process")?;
-    let sender = ChatClient::new(environment(), server.address(), Keepalive::default());
-    let sender = Arc::new(sender);
-    sender.send("bench", "warm-up", TIMEOUT)?;
-    let memory_before = resident_bytes(pid)?;
-    let mut readers = WireReaders::open(server.address(), config.readers, TIMEOUT)?;
-    let memory = resident_bytes(pid)?.saturating_sub(memory_before);
-    let cpu_before = (cpu_time(pid)?, cpu_time(std::process::id())?);
-    let started = Instant::now();
-    let pace = Arc::new(Pace::new(config));
-    let mut senders = Vec::new();
-    for _ in 0..config.in_flight {
-        let (client, pace) = (sender.clone(), pace.clone());
-        let text = "x".repeat(config.text_bytes);
-        let sender = thread::Builder::new().name("bench-sender".into());
-        senders.push(sender.spawn(move || {
-            while pace.may_send() {
-                client.send("bench", &text, TIMEOUT)?;
-            }
-            Ok::<(), Error>(())
-        })?);
-    }
-    let read = receive_all(config, &mut readers, &pace, progress);
-    let seconds = started.elapsed().as_secs_f64();
-    let cpu = (
-        cpu_time(pid)?.saturating_sub(cpu_before.0),
-        cpu_time(std::process::id())?.saturating_sub(cpu_before.1),
-    );
-    pace.stop();
-    for sender in senders {
-        sender.join().map_err(|_| "a sender panicked")??;
-    }
-    read?;
-    let deliveries = config.readers as f64 * config.messages as f64;
-    Ok(Report {
-        readers: config.readers,
-        messages: config.messages,
-        text_bytes: config.text_bytes,
-        seconds,
-        deliveries_per_second: deliveries / seconds,
-        server_cpu_us_per_delivery: cpu.0.as_secs_f64() * 1e6 / deliveries,
-        load_cpu_us_per_delivery: cpu.1.as_secs_f64() * 1e6 / deliveries,
-        server_bytes_per_reader: memory / config.readers.max(1) as u64,
-    })
+/// When nothing is delivered in time, or two readers see different orders.
+pub fn run(server: &Program, config: &Config, progress: &dyn Fn(f64)) -> io::Result<Figures> {
+    let mut wire = Wire::new()?;
+    let caller = wire.caller(server.address())?;
+    let mut run = Run {
+        wire,
+        caller,
+        sender: Sender::new(config.text_bytes),
+        tally: Tally::new(config.readers)?,
+    };
+    // The first message makes the server ready, and its memory a base.
+    run.align(0)?;
+    let memory = || server.id().map(resident_bytes).transpose();
+    let before = memory()?;
+    run.wire.read(server.address(), config.readers, SETTLE)?;
+    let memory = memory()?
+        .zip(before)
+        .map(|(now, then)| now.saturating_sub(then));
+    run.align(config.readers)?;
+    let mut figures = run.measure(server, config, progress)?;
+    figures.bytes_per_reader = memory.map(|bytes| bytes / config.readers.max(1) as u64);
+    Ok(figures)
 }
 
-/// Receives until every reader has every message, and checks that their times
-/// rise.
-fn receive_all(
-    config: &Config,
-    readers: &mut WireReaders,
-    pace: &Pace,
-    progress: &dyn Fn(u64),
-) -> io::Result<()> {
-    let mut seen = vec![(0u64, Timestamp::default()); config.readers];
-    let (mut in_order, mut slowest) = (true, 0);
-    // How many readers have each message that some lack.
-    let mut behind: VecDeque<usize> = VecDeque::new();
-    let mut told = Instant::now();
-    while slowest < config.messages {
-        let before = slowest;
-        readers.poll(TIMEOUT, |reader, message| {
-            let (Some(message), Some((count, last))) = (message, seen.get_mut(reader)) else {
-                return;
+struct Run {
+    wire: Wire,
+    caller: Caller,
+    sender: Sender,
+    tally: Tally,
+}
+
+impl Run {
+    /// Sends one message at a time until so many readers have the same one:
+    /// then all are registered, and nothing is on its way.
+    fn align(&mut self, readers: usize) -> io::Result<()> {
+        let deadline = Instant::now() + TIMEOUT;
+        loop {
+            let request = self.sender.next();
+            let (number, mut have, mut answered) = (self.sender.sent, 0, false);
+            self.wire.call(self.caller, &request);
+            self.wire.flush(self.caller)?;
+            let mut waited = Instant::now();
+            while !answered || have < readers && waited.elapsed() < ALIGN {
+                self.wire
+                    .poll(Duration::from_millis(10), |event| match event {
+                        Event::Message { message, .. } if number_of(&message) == Some(number) => {
+                            have += 1;
+                        }
+                        Event::Answered { .. } => {
+                            answered = true;
+                            waited = Instant::now();
+                        }
+                        _ => {}
+                    })?;
+                if !answered && Instant::now() > deadline {
+                    return Err(super::no_answer("SendMessage"));
+                }
+            }
+            if have >= readers {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let what = format!("only {have} of {readers} readers get messages");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+            }
+        }
+    }
+
+    fn measure(
+        &mut self,
+        server: &Program,
+        config: &Config,
+        progress: &dyn Fn(f64),
+    ) -> io::Result<Figures> {
+        let (started, first) = (Instant::now(), self.sender.sent);
+        let (mut answered, mut told, mut last) = (0, started, started);
+        let mut stopwatch: Option<Stopwatch> = None;
+        loop {
+            let sent = self.sender.sent - first;
+            let (due, wait) = match config.load {
+                Load::InFlight { calls, ahead } => {
+                    let free = (calls as u64).saturating_sub(sent - answered);
+                    let room = (self.tally.slowest + ahead).saturating_sub(sent);
+                    (free.min(room), TIMEOUT)
+                }
+                Load::Rate(rate) => {
+                    let due = (started.elapsed().as_secs_f64() * rate) as u64 + 1;
+                    let next = Duration::from_secs_f64(due as f64 / rate);
+                    (due - sent, next.saturating_sub(started.elapsed()))
+                }
             };
-            in_order &= message.send_time > *last;
-            let index = usize::try_from(*count - slowest).unwrap_or_default();
-            *count += 1;
-            *last = message.send_time;
-            if index == behind.len() {
-                behind.push_back(0);
+            for _ in 0..due {
+                let request = self.sender.next();
+                if !self.wire.call(self.caller, &request) {
+                    self.sender.sent -= 1;
+                    break;
+                }
+                self.tally.sent(self.sender.sent);
             }
-            behind[index] += 1;
-            while behind.front() == Some(&config.readers) {
-                behind.pop_front();
-                slowest += 1;
+            self.wire.flush(self.caller)?;
+            let tally = &mut self.tally;
+            self.wire.poll(wait.min(TIMEOUT), |event| {
+                last = Instant::now();
+                match event {
+                    Event::Message { reader, message } => tally.received(reader, &message, last),
+                    Event::Answered { .. } => answered += 1,
+                    Event::Acknowledged => {}
+                }
+            })?;
+            if let Some(wrong) = self.tally.wrong {
+                return Err(io::Error::other(wrong));
             }
-        })?;
-        if !in_order {
-            return Err(io::Error::other("a reader saw times that do not rise"));
-        }
-        if slowest > before {
-            pace.all_received(slowest);
-        }
-        if told.elapsed() > Duration::from_millis(200) {
-            told = Instant::now();
-            progress(slowest);
+            if last.elapsed() > TIMEOUT {
+                return Err(super::no_answer("SendMessage, and no delivery"));
+            }
+            match &stopwatch {
+                None if started.elapsed() >= WARM_UP => {
+                    (self.tally.deliveries, self.tally.latencies) = (0, Latencies::new()?);
+                    stopwatch = Some(Stopwatch::start(server)?);
+                }
+                Some(stopwatch) if stopwatch.elapsed() >= config.time => {
+                    return stopwatch.stop(self.tally.deliveries, self.tally.latencies.clone());
+                }
+                Some(stopwatch) if told.elapsed() > Duration::from_millis(200) => {
+                    told = Instant::now();
+                    progress(stopwatch.elapsed().as_secs_f64() / config.time.as_secs_f64());
+                }
+                _ => {}
+            }
         }
     }
-    Ok(())
 }
 
-/// Keeps senders from running away from the slowest reader.
-struct Pace {
-    messages: u64,
-    window: u64,
-    sent: AtomicU64,
-    /// How many messages every reader has.
-    received: Mutex<u64>,
-    changed: Condvar,
+/// Makes messages that carry their number.
+struct Sender {
+    sent: u64,
+    padding: String,
 }
 
-impl Pace {
-    fn new(config: &Config) -> Self {
-        Self {
-            messages: config.messages,
-            window: config.window,
-            sent: AtomicU64::new(0),
-            received: Mutex::new(0),
-            changed: Condvar::new(),
+impl Sender {
+    fn new(text_bytes: usize) -> Self {
+        let padding = "x".repeat(text_bytes.saturating_sub(NUMBER_DIGITS));
+        Self { sent: 0, padding }
+    }
+
+    fn next(&mut self) -> Vec<u8> {
+        self.sent += 1;
+        let text = format!("{:0NUMBER_DIGITS$x}{}", self.sent, self.padding);
+        chat::request("bench", &text)
+    }
+}
+
+const NUMBER_DIGITS: usize = 16;
+
+fn number_of(message: &Message) -> Option<u64> {
+    u64::from_str_radix(message.text.get(..NUMBER_DIGITS)?, 16).ok()
+}
+
+/// Who has what.
+struct Tally {
+    readers: usize,
+    /// How many messages each reader has.
+    counts: Vec<u64>,
+    /// Messages that every reader has.
+    slowest: u64,
+    /// From there on, in the one order: a message's number, and how many have it.
+    pending: VecDeque<(u64, usize)>,
+    /// When each message was sent, from number `first_sent` on.
+    sent: VecDeque<Instant>,
+    first_sent: u64,
+    deliveries: u64,
+    latencies: Latencies,
+    wrong: Option<&'static str>,
+}
+
+impl Tally {
+    fn new(readers: usize) -> io::Result<Self> {
+        Ok(Self {
+            readers,
+            counts: vec![0; readers],
+            slowest: 0,
+            pending: VecDeque::new(),
+            sent: VecDeque::new(),
+            first_sent: 0,
+            deliveries: 0,
+            latencies: Latencies::new()?,
+            wrong: None,
+        })
+    }
+
+    fn sent(&mut self, number: u64) {
+        if self.sent.is_empty() {
+            self.first_sent = number;
+        }
+        self.sent.push_back(Instant::now());
+    }
+
+    fn received(&mut self, reader: usize, message: &Message, now: Instant) {
+        let (Some(number), Some(count)) = (number_of(message), self.counts.get_mut(reader)) else {
+            self.wrong = Some("a message that nobody sent");
+            return;
+        };
+        let index = (*count - self.slowest) as usize;
+        *count += 1;
+        self.deliveries += 1;
+        if index == self.pending.len() {
+            self.pending.push_back((number, 0));
+        }
+        match self.pending.get_mut(index) {
+            Some((expected, have)) if *expected == number => *have += 1,
+            _ => self.wrong = Some("two readers see different orders"),
+        }
+        while let Some(&(number, have)) = self.pending.front()
+            && have == self.readers
+        {
+            self.pending.pop_front();
+            self.slowest += 1;
+            let sent = number.checked_sub(self.first_sent);
+            if let Some(sent) = sent.and_then(|index| self.sent.get(index as usize)) {
+                self.latencies.record(now.duration_since(*sent));
+            }
+            // Calls are answered in almost the order in which they were sent.
+            while self.first_sent + SENT_KEPT < number {
+                self.sent.pop_front();
+                self.first_sent += 1;
+            }
+        }
+    }
+}
+
+/// How far the server's order may differ from that of the calls. More than are
+/// ever in flight.
+const SENT_KEPT: u64 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::clock::Timestamp;
+
+    fn message(number: u64) -> Message {
+        Message {
+            author: String::new(),
+            text: format!("{number:016x}"),
+            send_time: Timestamp::from_nanos(1),
         }
     }
 
-    /// Blocks until the next message is due; false when there is none.
-    fn may_send(&self) -> bool {
-        let number = self.sent.fetch_add(1, Ordering::Relaxed);
-        let received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
-        let ahead = |received: &mut u64| number >= received.saturating_add(self.window);
-        drop(self.changed.wait_while(received, ahead));
-        number < self.messages
+    #[test]
+    fn a_delivery_counts_when_the_last_reader_has_it() {
+        let mut tally = Tally::new(2).unwrap();
+        for number in 5..8 {
+            tally.sent(number);
+        }
+        for (reader, number) in [(0, 6), (0, 5), (1, 6), (0, 7), (1, 5)] {
+            tally.received(reader, &message(number), Instant::now());
+        }
+        assert_eq!((tally.slowest, tally.deliveries, tally.wrong), (2, 5, None));
     }
 
-    fn all_received(&self, messages: u64) {
-        *self.received.lock().unwrap_or_else(PoisonError::into_inner) = messages;
-        self.changed.notify_all();
-    }
-
-    /// Lets every sender end.
-    fn stop(&self) {
-        self.sent.fetch_max(self.messages, Ordering::Relaxed);
-        self.all_received(u64::MAX);
+    #[test]
+    fn different_orders_are_noticed() {
+        let mut tally = Tally::new(2).unwrap();
+        for (reader, number) in [(0, 1), (0, 2), (1, 2)] {
+            tally.received(reader, &message(number), Instant::now());
+        }
+        assert_eq!(tally.wrong, Some("two readers see different orders"));
     }
 }

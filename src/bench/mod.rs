@@ -1,6 +1,27 @@
-//! Measurements: each prints what it did, on what, and how much of whose CPU
-//! time it took. The load is this process, the server always another one.
+//! Measurements. The load is this process, what is measured always another one,
+//! and it is said how much CPU time each of them used.
 
 pub mod fanout;
+pub mod figures;
+pub mod floor;
+pub mod http;
 pub mod process;
-pub mod wire_reader;
+pub mod unary;
+pub mod wire;
+
+use std::io;
+use std::time::Duration;
+
+/// How long a program may give no answer before a measurement gives up.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What comes before the measured time.
+const WARM_UP: Duration = Duration::from_millis(200);
+
+fn no_answer(to: &str) -> io::Error {
+    let seconds = TIMEOUT.as_secs();
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        format!("hangs: no answer to {to} within {seconds} s"),
+    )
+}

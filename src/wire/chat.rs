@@ -66,7 +66,7 @@ impl Draft {
 /// Two tags, two lengths or values: what a time takes at most, rounded up.
 const TIME_BYTES: usize = 24;
 
-fn append(message: &ChatMessage, bytes: &mut Vec<u8>) {
+fn append(message: &impl protobuf::Message, bytes: &mut Vec<u8>) {
     message
         .write_to_vec(bytes)
         .expect("a message without required fields always encodes");
@@ -75,6 +75,18 @@ fn append(message: &ChatMessage, bytes: &mut Vec<u8>) {
 /// The acknowledgement of a subscription: no author, no text, no time.
 pub fn acknowledgement() -> Encoded {
     Encoded::new(Vec::new())
+}
+
+/// An encoded SendMessageRequest.
+pub fn request(author: &str, text: &str) -> Vec<u8> {
+    let request = SendMessageRequest {
+        author: author.to_owned(),
+        text: text.to_owned(),
+        ..Default::default()
+    };
+    let mut bytes = Vec::new();
+    append(&request, &mut bytes);
+    bytes
 }
 
 pub fn response(time: Timestamp) -> SendMessageResponse {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use messenger::bench::wire_reader::WireReaders;
+use messenger::bench::wire::{Event, Wire};
 use messenger::domain::clock::Timestamp;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
@@ -32,7 +32,8 @@ fn ten_thousand_streams_get_every_message_in_order_and_end_in_time() {
     let _machine = heavy();
     let count = readers();
     let mut server = Server::start(&[]);
-    let mut readers = WireReaders::open(&server.address(), count, 4 * SOON).unwrap();
+    let mut readers = Wire::new().unwrap();
+    readers.read(&server.address(), count, SOON).unwrap();
     assert_eq!(server.threads_named("read-"), count, "a thread a stream");
     let sender = client(&server.address());
     let sent: Vec<i64> = (0..MESSAGES).map(|_| send(&sender, "a", "b")).collect();
@@ -40,9 +41,9 @@ fn ten_thousand_streams_get_every_message_in_order_and_end_in_time() {
     let (mut received, deadline) = (0, Instant::now() + 4 * SOON);
     while received < count * MESSAGES {
         assert!(Instant::now() < deadline, "{received} deliveries in time");
-        let poll = readers.poll(Duration::from_millis(100), |reader, message| {
-            if let Some(time) = message.map(|message| message.send_time) {
-                seen[reader].push(Timestamp::nanos(time));
+        let poll = readers.poll(Duration::from_millis(100), |event| {
+            if let Event::Message { reader, message } = event {
+                seen[reader].push(Timestamp::nanos(message.send_time));
                 received += 1;
             }
         });

@@ -4,32 +4,34 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
 
-use crate::bench::fanout::{Config, Report, run};
-use crate::cli::Error;
+use crate::bench::fanout::{Config, Load, run};
+use crate::bench::figures::Figures;
+use crate::bench::process::Program;
+use crate::cli::{Error, duration};
 
 /// Measure the fan-out: deliveries per second and server CPU per delivery
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Readers, each on a connection of its own; may be repeated
+    /// Readers, each on a connection of its own; several sizes with commas
     #[arg(
         long,
         env = "MESSENGER_BENCH_READERS",
         default_value = "100",
         value_name = "N",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u32).range(1..)
     )]
-    readers: Vec<usize>,
-    /// Messages for each reader
-    #[arg(
-        long,
-        env = "MESSENGER_BENCH_MESSAGES",
-        default_value_t = 20_000,
-        value_name = "N"
-    )]
-    messages: u64,
-    /// Length of the text
+    readers: Vec<u32>,
+    /// How long each run measures
+    #[arg(long, env = "MESSENGER_BENCH_TIME", default_value = "2s", value_name = "TIME", value_parser = duration::parse)]
+    time: Duration,
+    /// Messages per second; as many as are answered if it is not given
+    #[arg(long, env = "MESSENGER_BENCH_RATE", value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// Length of the text, at least 16
     #[arg(
         long,
         env = "MESSENGER_BENCH_TEXT_BYTES",
@@ -37,7 +39,7 @@ pub struct Args {
         value_name = "BYTES"
     )]
     text_bytes: usize,
-    /// Senders, each with one message under way
+    /// Calls under way, without --rate
     #[arg(
         long,
         env = "MESSENGER_BENCH_IN_FLIGHT",
@@ -45,14 +47,14 @@ pub struct Args {
         value_name = "N"
     )]
     in_flight: usize,
-    /// Messages that the slowest reader may be behind
+    /// Messages that the slowest reader may be behind, without --rate
     #[arg(
         long,
-        env = "MESSENGER_BENCH_WINDOW",
+        env = "MESSENGER_BENCH_AHEAD",
         default_value_t = 1000,
         value_name = "N"
     )]
-    window: u64,
+    ahead: u64,
     /// Runs of each size
     #[arg(
         long,
@@ -61,77 +63,122 @@ pub struct Args {
         value_name = "N"
     )]
     runs: usize,
+    /// Measure the server that listens there instead of starting one
+    #[arg(long, env = "MESSENGER_BENCH_SERVER", value_name = "HOST:PORT")]
+    server: Option<String>,
     /// One JSON array instead of the table
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
-    /// Arguments for the server that is measured
+    /// Arguments for the server that is started
     #[arg(last = true, value_name = "SERVER-ARG")]
     server_args: Vec<String>,
 }
 
 const EXAMPLES: &str = "\
 Examples:
-  messenger bench fanout --readers 100 --messages 20000
-  messenger bench fanout --readers 10,100,1000 --messages 5000 --runs 5 --json
+  messenger bench fanout --readers 100
+  messenger bench fanout --readers 10,100,1000 --runs 5 --json
+  messenger bench fanout --readers 10000 --rate 5 --time 10m
   messenger bench fanout -- --grpc-threads 1          another server setting";
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok();
+    rate.filter(|rate| (0.001..=1e6).contains(rate))
+        .ok_or_else(|| "a number from 0.001 to 1000000".into())
+}
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let mut reports = Vec::new();
+        let mut rows = Vec::new();
         for &readers in &self.readers {
             for _ in 0..self.runs {
-                reports.push(self.measure(readers)?);
+                rows.push((readers, self.measure(readers)?));
             }
         }
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&reports)?);
+            let rows: Vec<Value> = rows.iter().map(|(readers, f)| row(*readers, f)).collect();
+            println!("{}", serde_json::to_string_pretty(&rows)?);
         } else {
-            println!("{}", table(&reports));
+            println!("{}", table(&rows));
         }
         Ok(())
     }
 
-    fn measure(&self, readers: usize) -> Result<Report, Error> {
+    fn measure(&self, readers: u32) -> Result<Figures, Error> {
+        let load = match self.rate {
+            Some(rate) => Load::Rate(rate),
+            None => Load::InFlight {
+                calls: self.in_flight,
+                ahead: self.ahead,
+            },
+        };
         let config = Config {
-            readers,
-            messages: self.messages,
+            readers: readers as usize,
+            load,
             text_bytes: self.text_bytes,
-            in_flight: self.in_flight,
-            window: self.window,
-            server_args: self.server_args.clone(),
+            time: self.time,
+        };
+        let server = match &self.server {
+            Some(address) => Program::foreign(address),
+            None => Program::server(0, &self.server_args)?,
         };
         // Drawn on standard error, and only if that is a terminal.
-        let bar = ProgressBar::new(self.messages);
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}")?;
+        let bar = ProgressBar::new(1000);
+        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} % {eta}")?;
         bar.set_style(style);
         bar.set_message(format!("{readers} readers"));
         bar.enable_steady_tick(Duration::from_millis(200));
-        let report = run(&config, &|messages| bar.set_position(messages));
+        let figures = run(&server, &config, &|part| {
+            bar.set_position((part * 1000.0) as u64);
+        });
         bar.finish_and_clear();
-        report
+        Ok(figures?)
     }
 }
 
-fn table(reports: &[Report]) -> Table {
+fn row(readers: u32, figures: &Figures) -> Value {
+    json!({
+        "readers": readers,
+        "deliveries": figures.operations,
+        "seconds": figures.seconds,
+        "deliveriesPerSecond": figures.per_second(),
+        "lastReaderP50Us": figures.latencies.quantile_us(0.5),
+        "lastReaderP99Us": figures.latencies.quantile_us(0.99),
+        "serverCpuUsPerDelivery": figures.server_cpu_per_operation(),
+        "loadCpuUsPerDelivery": figures.load_cpu_per_operation(),
+        "serverBytesPerReader": figures.bytes_per_reader,
+        "foreignCpu": figures.foreign_cpu,
+    })
+}
+
+fn table(rows: &[(u32, Figures)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header([
         "readers",
-        "messages",
-        "seconds",
         "deliveries/s",
+        "last reader p50 us",
+        "p99 us",
         "server CPU us/delivery",
         "load CPU us/delivery",
         "server KiB/reader",
+        "others' CPU",
     ]);
-    for report in reports {
+    for (readers, figures) in rows {
+        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+        let memory = figures.bytes_per_reader.map(|b| b as f64 / 1024.0);
         table.add_row([
-            report.readers.to_string(),
-            report.messages.to_string(),
-            format!("{:.2}", report.seconds),
-            format!("{:.0}", report.deliveries_per_second),
-            format!("{:.2}", report.server_cpu_us_per_delivery),
-            format!("{:.2}", report.load_cpu_us_per_delivery),
-            format!("{:.1}", report.server_bytes_per_reader as f64 / 1024.0),
+            readers.to_string(),
+            format!("{:.0}", figures.per_second()),
+            format!("{:.0}", figures.latencies.quantile_us(0.5)),
+            format!("{:.0}", figures.latencies.quantile_us(0.99)),
+            or_dash(
+                figures
+                    .server_cpu_per_operation()
+                    .map(|us| format!("{us:.2}")),
+            ),
+            format!("{:.2}", figures.load_cpu_per_operation()),
+            or_dash(memory.map(|kib| format!("{kib:.1}"))),
+            format!("{:.1} %", figures.foreign_cpu * 100.0),
         ]);
     }
     for column in table.column_iter_mut() {

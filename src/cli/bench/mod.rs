@@ -1,6 +1,7 @@
 //! `messenger bench`: one file for each measurement.
 
 mod fanout;
+mod floor_server;
 
 use super::Error;
 
@@ -14,12 +15,14 @@ pub struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     Fanout(fanout::Args),
+    FloorServer(floor_server::Args),
 }
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         match &self.what {
             What::Fanout(args) => args.run(),
+            What::FloorServer(args) => args.run(),
         }
     }
 }

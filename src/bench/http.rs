@@ -1,0 +1,227 @@
+//! How much the bridge's two requests cost: one client, one request after the
+//! other, on one connection if the bridge keeps it open.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use super::figures::{Figures, Latencies, Stopwatch};
+use super::process::{Program, cpu_time};
+use super::wire::{Event, Wire};
+use super::{TIMEOUT, WARM_UP};
+use crate::wire::chat;
+
+/// One flush.
+///
+/// # Errors
+/// When its answer is not 200, or does not come in time.
+pub fn once(address: &str) -> io::Result<()> {
+    Client::new(address)
+        .post("/getAndFlushMessages", "")
+        .map(drop)
+}
+
+/// Measures `POST /sendMessage` for this long, after a short warm-up.
+///
+/// # Errors
+/// When an answer is not 200, or does not come in time.
+pub fn send(bridge: &Program, text_bytes: usize, time: Duration) -> io::Result<Figures> {
+    let text = "x".repeat(text_bytes);
+    let body = format!(r#"{{"author":"bench","text":"{text}"}}"#);
+    let mut client = Client::new(bridge.address());
+    let started = Instant::now();
+    while started.elapsed() < WARM_UP {
+        client.post("/sendMessage", &body)?;
+    }
+    let (mut requests, mut latencies) = (0, Latencies::new()?);
+    let stopwatch = Stopwatch::start(bridge)?;
+    while stopwatch.elapsed() < time {
+        let sent = Instant::now();
+        client.post("/sendMessage", &body)?;
+        latencies.record(sent.elapsed());
+        requests += 1;
+    }
+    stopwatch.stop(requests, latencies)
+}
+
+/// Measures `POST /getAndFlushMessages` with so many messages in the bridge, so
+/// many times. They are sent straight to the bridge's server.
+///
+/// # Errors
+/// When a flush lacks messages, or an answer is not 200, or does not come.
+pub fn flush(
+    bridge: &Program,
+    server: &Program,
+    text_bytes: usize,
+    messages: usize,
+    rounds: usize,
+) -> io::Result<Latencies> {
+    let mut client = Client::new(bridge.address());
+    subscribed(&mut client, server)?;
+    let mut latencies = Latencies::new()?;
+    for _ in 0..rounds {
+        send_all(server, text_bytes, messages)?;
+        idle(bridge)?;
+        let sent = Instant::now();
+        let answer = client.post("/getAndFlushMessages", "")?;
+        latencies.record(sent.elapsed());
+        let have = count(&answer);
+        if have != messages {
+            let what = format!("a flush had {have} of {messages} messages");
+            return Err(io::Error::other(what));
+        }
+    }
+    Ok(latencies)
+}
+
+/// Returns when the bridge's subscription is live and its postbox is empty.
+fn subscribed(client: &mut Client, server: &Program) -> io::Result<()> {
+    let deadline = Instant::now() + TIMEOUT;
+    while Instant::now() < deadline {
+        send_all(server, 1, 1)?;
+        let sent = Instant::now();
+        while sent.elapsed() < Duration::from_millis(200) {
+            if count(&client.post("/getAndFlushMessages", "")?) > 0 {
+                return Ok(());
+            }
+        }
+    }
+    Err(super::no_answer("messages: the bridge gets none"))
+}
+
+fn send_all(server: &Program, text_bytes: usize, messages: usize) -> io::Result<()> {
+    let mut wire = Wire::new()?;
+    let caller = wire.caller(server.address())?;
+    let request = chat::request("bench", &"x".repeat(text_bytes));
+    let (mut sent, mut answered) = (0, 0);
+    let mut last = Instant::now();
+    while answered < messages {
+        while sent < messages && sent - answered < 16 && wire.call(caller, &request) {
+            sent += 1;
+        }
+        wire.flush(caller)?;
+        wire.poll(TIMEOUT, |event| {
+            if matches!(event, Event::Answered { .. }) {
+                answered += 1;
+                last = Instant::now();
+            }
+        })?;
+        if last.elapsed() > TIMEOUT {
+            return Err(super::no_answer("SendMessage"));
+        }
+    }
+    Ok(())
+}
+
+/// Returns when the bridge has used no CPU time for a while: nothing else shows
+/// from outside that it has taken in all messages.
+fn idle(bridge: &Program) -> io::Result<()> {
+    let Some(pid) = bridge.id() else {
+        return Err(io::Error::other("the bridge's process is somebody else's"));
+    };
+    let (mut used, mut since) = (cpu_time(pid)?, Instant::now());
+    while since.elapsed() < Duration::from_millis(150) {
+        std::thread::sleep(Duration::from_millis(10));
+        let now = cpu_time(pid)?;
+        if now != used {
+            (used, since) = (now, Instant::now());
+        }
+    }
+    Ok(())
+}
+
+fn count(answer: &[u8]) -> usize {
+    let mark = b"\"sendTime\"";
+    answer
+        .windows(mark.len())
+        .filter(|part| part == mark)
+        .count()
+}
+
+/// A blocking HTTP client that costs little.
+struct Client {
+    address: String,
+    connection: Option<TcpStream>,
+    answer: Vec<u8>,
+}
+
+/// Where an answer's body begins, where it ends, and whether the connection may
+/// be used again.
+type Extent = (usize, usize, bool);
+
+impl Client {
+    fn new(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            connection: None,
+            answer: Vec::new(),
+        }
+    }
+
+    /// The body of the answer.
+    fn post(&mut self, path: &str, body: &str) -> io::Result<Vec<u8>> {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        connection.write_all(request.as_bytes())?;
+        self.answer.clear();
+        let mut chunk = [0; 64 * 1024];
+        let (start, end, again) = loop {
+            let length = connection.read(&mut chunk)?;
+            if length == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+            self.answer.extend_from_slice(&chunk[..length]);
+            match extent(&self.answer)? {
+                Some(extent) if self.answer.len() >= extent.1 => break extent,
+                _ => {}
+            }
+        };
+        if again {
+            self.connection = Some(connection);
+        }
+        Ok(self.answer[start..end].to_vec())
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let connection = TcpStream::connect(&self.address)?;
+        connection.set_nodelay(true)?;
+        connection.set_read_timeout(Some(TIMEOUT))?;
+        Ok(connection)
+    }
+}
+
+/// `None` while the head is not whole.
+fn extent(answer: &[u8]) -> io::Result<Option<Extent>> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = response.parse(answer).map_err(io::Error::other)?;
+    let httparse::Status::Complete(start) = parsed else {
+        return Ok(None);
+    };
+    if response.code != Some(200) {
+        let code = response.code.unwrap_or_default();
+        return Err(io::Error::other(format!("the bridge answered {code}")));
+    }
+    let value = |name: &str| {
+        let header = response
+            .headers
+            .iter()
+            .find(|h| h.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(header.value).ok()
+    };
+    let length = value("Content-Length").and_then(|length| length.parse::<usize>().ok());
+    let length = length.ok_or_else(|| io::Error::other("an answer without Content-Length"))?;
+    let closes = value("Connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
+    Ok(Some((
+        start,
+        start + length,
+        response.version == Some(1) && !closes,
+    )))
+}
