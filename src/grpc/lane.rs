@@ -13,6 +13,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, unbounded};
 use grpcio::{Channel, Client, Environment};
@@ -20,6 +21,11 @@ use grpcio::{Channel, Client, Environment};
 /// How many streams a lane forwards for before the queue's other events have
 /// their turn, calls that want an answer among them.
 const TURN: usize = 64;
+
+/// A lane that is wanted again so soon after its turn is busy: its next turn
+/// comes behind the events that its queue has already, and what they publish
+/// goes along with it. At lower rates nothing is ever held back.
+const QUICK: Duration = Duration::from_micros(30);
 
 /// Something that stands in a lane.
 pub trait Forward: Send + Sync {
@@ -33,9 +39,9 @@ pub struct Lanes(Arc<[Arc<Lane>]>);
 
 pub struct Lane {
     state: Mutex<State>,
-    /// To a thread that wakes lanes: a lane that wakes itself would run again
+    /// To a thread that wakes lanes: one that is woken on its own thread runs
     /// before the queue's other events.
-    again: Sender<Waker>,
+    later: Sender<Waker>,
 }
 
 #[derive(Default)]
@@ -44,6 +50,8 @@ struct State {
     /// It will run, or does: nobody needs to wake it.
     scheduled: bool,
     waker: Option<Waker>,
+    /// When its last turn ended.
+    last_turn: Option<Instant>,
 }
 
 thread_local! {
@@ -56,13 +64,13 @@ impl Lanes {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(environment: &Arc<Environment>) -> io::Result<Self> {
-        let (again, wakers) = unbounded::<Waker>();
+        let (later, wakers) = unbounded::<Waker>();
         let waking = thread::Builder::new().name("lane-waker".into());
         waking.spawn(move || wakers.iter().for_each(Waker::wake))?;
         let lanes = environment.completion_queues().iter().map(|_| {
             let lane = Arc::new(Lane {
                 state: Mutex::default(),
-                again: again.clone(),
+                later: later.clone(),
             });
             // A channel without a peer: its queue is all that is wanted of it.
             // The environment gives each channel the next queue.
@@ -99,10 +107,14 @@ impl Lane {
             return;
         }
         state.scheduled = true;
+        let quick = state.last_turn.is_some_and(|end| end.elapsed() < QUICK);
         let waker = state.waker.clone();
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
+        match waker {
+            // The thread is gone only when the whole process is going.
+            Some(waker) if quick => drop(self.later.send(waker)),
+            Some(waker) => waker.wake(),
+            None => {}
         }
     }
 
@@ -111,6 +123,7 @@ impl Lane {
             let mut state = self.lock();
             let Some(stream) = state.ready.pop_front() else {
                 state.scheduled = false;
+                state.last_turn = Some(Instant::now());
                 return;
             };
             drop(state);
@@ -118,7 +131,7 @@ impl Lane {
         }
         if let Some(waker) = self.lock().waker.clone() {
             // The thread is gone only when the whole process is going.
-            let _ = self.again.send(waker);
+            let _ = self.later.send(waker);
         }
     }
 
