@@ -2,13 +2,15 @@
 //!
 //! The C core calls handlers on its completion-queue threads ("grpc-N"), and a
 //! handler never blocks there. A server stream has a thread of its own that
-//! blocks (`stream`); between the two stands one hand-over per batch (`writer`).
+//! blocks for its peer (`stream`). As long as the peer keeps up, a completion
+//! queue's thread forwards (`run_queue`), and either way whole batches are handed
+//! over to the C core (`writer`).
 
 pub mod blocking;
 pub mod client;
 pub mod handler;
 pub mod health;
-mod lane;
+mod run_queue;
 pub mod server;
 pub mod stream;
 mod writer;

@@ -1,5 +1,9 @@
-//! Server streams: one named OS thread each, which blocks on its subscription,
-//! gathers what has queued up, and hands the whole batch over at once.
+//! Server streams: one named OS thread each, which blocks on its subscription.
+//!
+//! While the peer keeps up, the completion queue's own thread forwards what has
+//! queued up, and the stream's thread sleeps on. When the peer lags, the stream's
+//! thread takes over, and blocks until it has taken something: meanwhile the
+//! backlog grows, up to its limit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -9,7 +13,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use grpcio::{Environment, RpcContext, ServerStreamingSink};
 
-use super::lane::{Forward, Lane, Lanes};
+use super::run_queue::{Forward, RunQueue, RunQueues};
 use super::writer::{Batch, Handover, Writer};
 use crate::domain::broadcast::{End, Membership, Subscription, Waiter};
 use crate::domain::error::{Code, Error};
@@ -19,11 +23,11 @@ use crate::wire::status;
 /// A stream's thread does little, and there may be ten thousand of them.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// How many messages a thread hands over at once, at most.
+/// How many messages are handed over at once, at most.
 const BATCH_MESSAGES: usize = 1024;
 
-/// How many batches one ring of the bell forwards, before the stream's thread
-/// takes over: a reader must not keep the others waiting.
+/// How many batches one ring of the bell forwards before the stream's thread
+/// takes over: no reader keeps the others waiting.
 const RING_BATCHES: usize = 4;
 
 /// How long a status may wait for a peer that does not read.
@@ -36,7 +40,7 @@ type Pair = (Subscription<Encoded>, Membership<Encoded>);
 pub struct Streams {
     live: Arc<Live>,
     ended: Sender<Ended>,
-    lanes: Lanes,
+    queues: RunQueues,
 }
 
 #[derive(Default)]
@@ -68,8 +72,12 @@ impl Streams {
             limit,
             ..Live::default()
         });
-        let lanes = Lanes::start(environment)?;
-        Ok(Self { live, ended, lanes })
+        let queues = RunQueues::start(environment)?;
+        Ok(Self {
+            live,
+            ended,
+            queues,
+        })
     }
 
     /// Serves one server stream: registers the subscription before it returns,
@@ -97,8 +105,8 @@ impl Streams {
             }),
             handover: handover.clone(),
         });
-        if let Some(lane) = self.lanes.here() {
-            stream.hang_bell(lane);
+        if let Some(queue) = self.queues.own() {
+            stream.hang_bell(queue);
         }
         let number = self.live.number.fetch_add(1, Ordering::Relaxed) + 1;
         let ended = self.ended.clone();
@@ -200,14 +208,13 @@ impl Stream {
         }
     }
 
-    /// While the peer keeps up, the lane forwards to it, and the thread sleeps
-    /// on: switching to it costs more than all the rest of a delivery. It is
-    /// woken when somebody has to wait for the peer, or to end the stream.
-    fn hang_bell(self: &Arc<Self>, lane: Arc<Lane>) {
+    /// Switching to the stream's thread costs more than all the rest of a
+    /// delivery, so a message does not wake it but rings this bell.
+    fn hang_bell(self: &Arc<Self>, queue: Arc<RunQueue>) {
         let stream = Arc::downgrade(self);
         let bell = move || {
             if let Some(stream) = stream.upgrade() {
-                lane.push(stream);
+                queue.push(stream);
             }
         };
         self.lock().subscription.ring(Box::new(bell));
@@ -221,6 +228,8 @@ impl Stream {
 }
 
 impl Forward for Stream {
+    /// Wakes the stream's thread when somebody has to wait for the peer, or to
+    /// end the stream.
     fn forward(&self) {
         let stop = match self.forwarder.try_lock() {
             Ok(mut forwarder) => forwarder.forward(&self.handover, RING_BATCHES, false),
