@@ -6,6 +6,7 @@ pub mod figures;
 pub mod floor;
 pub mod http;
 pub mod process;
+pub mod publish;
 pub mod unary;
 pub mod wire;
 

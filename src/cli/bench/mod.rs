@@ -2,6 +2,7 @@
 
 mod fanout;
 mod floor_server;
+mod publish;
 
 use super::Error;
 
@@ -16,6 +17,7 @@ pub struct Args {
 enum What {
     Fanout(fanout::Args),
     FloorServer(floor_server::Args),
+    Publish(publish::Args),
 }
 
 impl Args {
@@ -23,6 +25,7 @@ impl Args {
         match &self.what {
             What::Fanout(args) => args.run(),
             What::FloorServer(args) => args.run(),
+            What::Publish(args) => args.run(),
         }
     }
 }
