@@ -1,7 +1,15 @@
 //! What a comparison found, and the three ways to show it: JSON is this very
 //! structure, `text` is for the terminal, `page` is one self-contained HTML file.
 
+mod answer;
+mod grid;
+mod number;
 pub mod page;
+mod plot;
+pub mod readme;
+#[cfg(test)]
+pub(crate) mod sample;
+mod shown;
 pub mod text;
 
 use serde::Serialize;

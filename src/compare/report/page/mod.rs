@@ -1,0 +1,151 @@
+//! A report as one HTML page that needs nothing else: no script, no font, no
+//! picture from elsewhere. It is also well-formed XML.
+
+mod behaviour;
+mod speed;
+
+use std::fmt::Write as _;
+
+use super::readme;
+use super::shown::{html, slug};
+use super::{Report, number};
+
+const STYLE: &str = include_str!("page.css");
+
+/// Nothing on the page may load or run, whatever a foreign program answered.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+
+/// All of the report.
+pub fn page(report: &Report) -> String {
+    let mut body = machine(report);
+    body += &contents(report);
+    if !report.behaviour.is_empty() {
+        body += "<section id=\"behaviour\">\n<h2>Behaviour</h2>\n";
+        body += behaviour::INTRODUCTION;
+        for table in &report.behaviour {
+            body += &behaviour::matrix(table);
+        }
+        body += "</section>\n";
+    }
+    if let Some(found) = &report.speed {
+        body += &speed::section(found);
+    }
+    body += &differences(report);
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
+         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
+         <title>messenger compared, {}</title>\n<style>\n{STYLE}</style>\n</head>\n\
+         <body>\n<main>\n{body}</main>\n</body>\n</html>\n",
+        html(&report.date)
+    )
+}
+
+fn machine(report: &Report) -> String {
+    let machine = &report.machine;
+    let mut out = format!(
+        "<header>\n<h1>messenger, compared</h1>\n<dl>\n\
+         <div><dt>When</dt><dd>{}</dd></div>\n\
+         <div><dt>Machine</dt><dd>{}, {} cores, {}, {}</dd></div>\n",
+        html(&report.date),
+        html(&machine.cpu),
+        machine.cores,
+        number::bytes(machine.memory_bytes),
+        html(&machine.kernel),
+    );
+    for (program, version) in &machine.versions {
+        let (program, version) = (html(program), html(version));
+        // A String takes whatever is written to it; so it is below, too.
+        let _ = writeln!(out, "<div><dt>{program}</dt><dd>{version}</dd></div>");
+    }
+    out + "</dl>\n</header>\n"
+}
+
+fn contents(report: &Report) -> String {
+    let mut links = Vec::new();
+    let mut link = |id: &str, title: &str| {
+        links.push(format!("<li><a href=\"#{id}\">{title}</a></li>"));
+    };
+    for table in &report.behaviour {
+        link(&behaviour::id(table), &html(&table.title));
+    }
+    if let Some(speed) = &report.speed {
+        for measurement in &speed.measurements {
+            link(&speed::id(measurement), &html(&measurement.name));
+        }
+    }
+    link("differences", "Differences");
+    format!(
+        "<nav aria-label=\"Contents\"><ul>{}</ul></nav>\n",
+        links.concat()
+    )
+}
+
+/// The README's table, and which checks each row explains.
+fn differences(report: &Report) -> String {
+    let mut out = format!(
+        "<section id=\"differences\">\n<h2>Differences</h2>\n\
+         <p>From the README of messenger. {}</p>\n",
+        readme::introduction()
+    );
+    let mut table = String::from("<table>\n");
+    for (i, row) in readme::table().iter().enumerate() {
+        let key = row.first().copied().unwrap_or_default();
+        if i == 0 {
+            // The README leaves the head of the keys empty.
+            let heads = row.iter().skip(1).map(|cell| readme::inline(cell));
+            let heads = std::iter::once("what".to_owned()).chain(heads);
+            let heads: String = heads.chain(["seen in".into()]).map(|h| head(&h)).collect();
+            let _ = write!(table, "<thead><tr>{heads}</tr></thead>\n<tbody>\n");
+            continue;
+        }
+        let id = readme::anchor(key).unwrap_or_default();
+        let cells = row.iter().skip(1).map(|cell| readme::inline(cell));
+        let cells: String = cells.map(|cell| format!("<td>{cell}</td>")).collect();
+        let _ = writeln!(
+            table,
+            "<tr id=\"{id}\"><th scope=\"row\">{}</th>{cells}<td>{}</td></tr>",
+            readme::inline(key),
+            seen(report, key),
+        );
+    }
+    table += "</tbody>\n</table>\n";
+    out += &scrolling("Differences", &table);
+    out + "</section>\n"
+}
+
+fn head(html: &str) -> String {
+    format!("<th scope=\"col\">{html}</th>")
+}
+
+/// A box of its own for what may be wider than the screen; the keyboard reaches
+/// it too. The label is HTML.
+fn scrolling(label: &str, html: &str) -> String {
+    format!(
+        "<div class=\"wide\" role=\"region\" aria-label=\"{label}\" tabindex=\"0\">\n{html}</div>\n"
+    )
+}
+
+/// Links to the checks that name this row.
+fn seen(report: &Report, key: &str) -> String {
+    let mut links = Vec::new();
+    for table in &report.behaviour {
+        for row in &table.rows {
+            if row.difference.as_deref() == Some(key) {
+                let (id, name) = (behaviour::check_id(table, row), html(&row.name));
+                links.push(format!("<a href=\"#{id}\">{name}</a>"));
+            }
+        }
+    }
+    links.join(", ")
+}
+
+/// `id`s are of names that come from the report.
+fn id_of(kind: &str, name: &str) -> String {
+    format!("{kind}-{}", slug(name))
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
