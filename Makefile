@@ -17,7 +17,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench build-needs test-needs
+.PHONY: help run test check bench compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,11 @@ check: build-needs ## formatting and lints
 bench: build-needs ## measure the fan-out; ARGS="--readers 1000" for other loads
 	$(CARGO) build --release --locked
 	$(TARGET)/release/messenger bench fanout $(ARGS)
+
+compare: build-needs test-needs ## hold Rust and Python side by side; ARGS="--peer tonic"
+	$(CARGO) build --release --locked
+	$(TARGET)/release/messenger compare --python $(VENV)/bin/python \
+		--work $(TARGET)/compare --out $(TARGET)/comparison $(ARGS)
 
 build-needs:
 	@docker/install.sh build

@@ -3,6 +3,7 @@
 
 mod bench;
 mod client;
+mod compare;
 mod demo;
 mod descriptors;
 mod duration;
@@ -46,6 +47,7 @@ enum Command {
     Send(send::Args),
     Healthcheck(healthcheck::Args),
     Bench(bench::Args),
+    Compare(compare::Args),
 }
 
 /// Whatever ends a command with an exit code other than 0; one line for people.
@@ -68,6 +70,7 @@ impl Cli {
             Command::Send(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::Bench(args) => args.run(),
+            Command::Compare(args) => args.run(),
         }
     }
 }

@@ -5,6 +5,8 @@
 //! client of all of them, the same for each.
 
 pub mod behaviour;
+pub mod machine;
 pub mod peer;
+pub mod prepare;
 pub mod report;
 pub mod speed;

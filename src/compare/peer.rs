@@ -34,14 +34,28 @@ impl Peer {
 }
 
 /// What it takes to start the peers; see `prepare`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Toolbox {
+    /// Our own program: `messenger`.
+    pub messenger: PathBuf,
     /// An interpreter that has the packages and the stubs.
     pub python: PathBuf,
     /// The folder with `chat_server.py` and `chat_client.py`.
     pub scripts: PathBuf,
     /// The built tonic server.
     pub tonic: Option<PathBuf>,
+}
+
+impl Default for Toolbox {
+    /// Our own program is the one that runs now; there is no other.
+    fn default() -> Self {
+        Self {
+            messenger: std::env::current_exe().unwrap_or_else(|_| "messenger".into()),
+            python: PathBuf::new(),
+            scripts: PathBuf::new(),
+            tonic: None,
+        }
+    }
 }
 
 impl Toolbox {
@@ -55,9 +69,14 @@ impl Toolbox {
         let address = format!("127.0.0.1:{picked}");
         let mut command = match peer {
             Peer::Foreign(address) => return Ok(Program::foreign(address)),
-            Peer::Ours => return Program::server(port, &[]),
+            Peer::Ours => {
+                let mut command = Command::new(&self.messenger);
+                command.args(["server", "--host", "127.0.0.1", "--log-level", "error"]);
+                command.args(["--port", &port.to_string()]);
+                return Program::start(command, &Ready::Line);
+            }
             Peer::Floor => {
-                let mut command = ours()?;
+                let mut command = Command::new(&self.messenger);
                 command.args(["bench", "floor-server", "--port", &port.to_string()]);
                 return Program::start(command, &Ready::Line);
             }
@@ -87,7 +106,7 @@ impl Toolbox {
                 Program::start(command, &Ready::Port(format!("127.0.0.1:{port}")))
             }
             Peer::Ours => {
-                let mut command = ours()?;
+                let mut command = Command::new(&self.messenger);
                 command.args(["client", "--host", "127.0.0.1", "--http-port", "0"]);
                 command.args(["--log-level", "error", "--server", server]);
                 Program::start(command, &Ready::Line)
@@ -101,8 +120,4 @@ impl Toolbox {
         command.arg(self.scripts.join(Path::new(name)));
         command
     }
-}
-
-fn ours() -> io::Result<Command> {
-    Ok(Command::new(std::env::current_exe()?))
 }

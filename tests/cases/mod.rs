@@ -2,6 +2,8 @@
 
 mod bridge;
 mod bridge_faults;
+mod compare;
+mod compare_behaviour;
 mod docker;
 mod front;
 mod health;

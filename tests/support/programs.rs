@@ -2,7 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
@@ -100,6 +100,19 @@ impl Bridge {
     }
 }
 
+/// The interpreter that has the packages and the stubs.
+pub fn python() -> PathBuf {
+    let venv = Path::new(MESSENGER).parent().and_then(Path::parent);
+    let default = venv.expect("a target folder").join("venv/bin/python");
+    let python = std::env::var_os("MESSENGER_TEST_PYTHON").map_or(default, Into::into);
+    assert!(
+        python.exists(),
+        "there is no {}: docker/install.sh tests makes it",
+        python.display()
+    );
+    python
+}
+
 /// The Python programs of `tests/reference`.
 pub struct Python;
 
@@ -139,14 +152,7 @@ impl Python {
     }
 
     fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
-        let venv = Path::new(MESSENGER).parent().and_then(Path::parent);
-        let default = venv.expect("a target folder").join("venv/bin/python");
-        let python = std::env::var_os("MESSENGER_TEST_PYTHON").map_or(default, Into::into);
-        assert!(
-            python.exists(),
-            "there is no {}: docker/install.sh tests makes it",
-            python.display()
-        );
+        let python = python();
         let mut command = command(&python.to_string_lossy());
         command.arg("-u");
         command.arg(format!("tests/reference/{script}"));

@@ -5,6 +5,7 @@ use crate::cli::{Error, signals};
 
 /// A chat server without stream threads and without limits, to measure against
 #[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Port of the loopback interface, 0 for any
     #[arg(
@@ -15,6 +16,11 @@ pub struct Args {
     )]
     port: u16,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger bench floor-server --port 50999
+  messenger bench fanout --server localhost:50999";
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {

@@ -1,1 +1,140 @@
-//! To come.
+//! What it costs: each measurement of each peer several times, one peer after
+//! the other, so that a busy moment of the machine meets all of them.
+
+mod measurement;
+
+use std::io;
+use std::time::Duration;
+
+pub use self::measurement::{DEFAULT, Kind};
+use self::measurement::{Reading, Settings};
+use super::peer::{Peer, Toolbox};
+use super::report::{Measurement, PeerResult, Samples, Speed, median};
+
+/// What to measure, and of whom.
+pub struct Plan {
+    pub toolbox: Toolbox,
+    /// The first one is what the others are compared with.
+    pub servers: Vec<Peer>,
+    pub bridges: Vec<Peer>,
+    pub kinds: Vec<Kind>,
+    pub repetitions: usize,
+    /// How long each repetition measures.
+    pub time: Duration,
+    pub text_bytes: usize,
+}
+
+/// A part of the machine's CPU time that leaves the figures trustworthy when
+/// others use it.
+const QUIET: f64 = 0.03;
+
+/// Runs all of it. `progress` is told the number of repetitions that are done,
+/// of how many, and what comes next.
+///
+/// # Errors
+/// When the machine does not tell what it is. What a peer cannot do stands in
+/// the result.
+pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Speed> {
+    let peers = everyone(plan);
+    let total = plan.kinds.len() * plan.repetitions * peers.len();
+    let (mut done, mut foreign) = (0, Vec::new());
+    let mut measurements = Vec::new();
+    for kind in &plan.kinds {
+        let mut results: Vec<Outcome> = peers.iter().map(|_| Outcome::default()).collect();
+        for repetition in 0..plan.repetitions {
+            for turn in 0..peers.len() {
+                // Nobody is always the first, or always behind the same one.
+                let at = (turn + repetition) % peers.len();
+                let (peer, result) = (&peers[at], &mut results[at]);
+                progress(done, total, &format!("{}: {}", kind.name(), peer.name()));
+                done += 1;
+                if result.failed.is_some() || !takes_part(plan, kind, peer) {
+                    continue;
+                }
+                let settings = Settings {
+                    toolbox: &plan.toolbox,
+                    time: plan.time,
+                    text_bytes: plan.text_bytes,
+                };
+                match kind.measure(peer, &settings) {
+                    Ok(reading) => {
+                        foreign.extend(reading.foreign_cpu);
+                        result.readings.push(reading);
+                    }
+                    Err(error) => result.failed = Some(error.to_string()),
+                }
+            }
+        }
+        measurements.push(Measurement {
+            name: kind.name(),
+            title: kind.title(),
+            operation: kind.operation().into(),
+            results: results.into_iter().map(Outcome::into_result).collect(),
+        });
+    }
+    let foreign_cpu = median(&foreign);
+    let warning = (foreign_cpu > QUIET).then(|| {
+        let percent = foreign_cpu * 100.0;
+        format!(
+            "other programs used {percent:.0} % of this machine's CPU time; do not trust these figures"
+        )
+    });
+    Ok(Speed {
+        peers: peers.iter().map(|peer| peer.name().to_owned()).collect(),
+        repetitions: plan.repetitions,
+        seconds: plan.time.as_secs_f64(),
+        text_bytes: plan.text_bytes,
+        measurements,
+        foreign_cpu,
+        foreign_cpu_max: foreign.iter().copied().fold(0.0, f64::max),
+        warning,
+    })
+}
+
+/// Servers, and then bridges that have no server of theirs among them.
+fn everyone(plan: &Plan) -> Vec<Peer> {
+    let mut peers = plan.servers.clone();
+    let others = plan
+        .bridges
+        .iter()
+        .filter(|peer| !plan.servers.contains(peer));
+    peers.extend(others.cloned());
+    peers
+}
+
+fn takes_part(plan: &Plan, kind: &Kind, peer: &Peer) -> bool {
+    if kind.is_of_bridges() {
+        plan.bridges.contains(peer)
+    } else {
+        plan.servers.contains(peer)
+    }
+}
+
+/// What the repetitions of one peer gave.
+#[derive(Default)]
+struct Outcome {
+    readings: Vec<Reading>,
+    failed: Option<String>,
+}
+
+impl Outcome {
+    fn into_result(self) -> PeerResult {
+        if let Some(why) = self.failed {
+            return PeerResult::Failed { why };
+        }
+        let mut metrics: Vec<Samples> = Vec::new();
+        for (metric, value) in self.readings.into_iter().flat_map(|reading| reading.values) {
+            match metrics.iter_mut().find(|samples| samples.metric == metric) {
+                Some(samples) => samples.values.push(value),
+                None => metrics.push(Samples {
+                    metric,
+                    values: vec![value],
+                }),
+            }
+        }
+        if metrics.is_empty() {
+            return PeerResult::Absent;
+        }
+        PeerResult::Measured { metrics }
+    }
+}

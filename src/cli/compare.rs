@@ -1,0 +1,276 @@
+//! `messenger compare`
+
+use std::fs;
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Error, duration};
+use crate::compare::peer::{Peer, Toolbox};
+use crate::compare::prepare::{Wishes, prepare};
+use crate::compare::report::text::{Style, text};
+use crate::compare::report::{Report, page};
+use crate::compare::{behaviour, machine, speed};
+
+/// Hold this and other implementations of the chat side by side
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Compare with this one too; may be repeated
+    #[arg(
+        long,
+        env = "MESSENGER_COMPARE_PEER",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    peer: Vec<Other>,
+    /// A chat server that runs already, to be compared too
+    #[arg(long, env = "MESSENGER_COMPARE_SERVER", value_name = "HOST:PORT")]
+    server: Option<String>,
+    /// A bridge that runs already, in front of --server if that is given
+    #[arg(long, env = "MESSENGER_COMPARE_BRIDGE", value_name = "HOST:PORT")]
+    bridge: Option<String>,
+    /// Only this half
+    #[arg(long, env = "MESSENGER_COMPARE_PART", value_name = "PART")]
+    part: Option<Part>,
+    /// Only these checks and measurements, by name; --list shows them
+    #[arg(
+        long,
+        env = "MESSENGER_COMPARE_ONLY",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
+    only: Vec<String>,
+    /// List all checks and measurements, and do nothing
+    #[arg(long, env = "MESSENGER_COMPARE_LIST")]
+    list: bool,
+    /// Repetitions of each measurement
+    #[arg(long, env = "MESSENGER_COMPARE_REPETITIONS", default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    repetitions: u16,
+    /// How long each repetition measures
+    #[arg(long, env = "MESSENGER_COMPARE_TIME", default_value = "1s", value_name = "TIME", value_parser = duration::parse)]
+    time: Duration,
+    /// Length of the text, at least 16
+    #[arg(long, env = "MESSENGER_COMPARE_TEXT_BYTES", default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16..=65_536))]
+    text_bytes: u32,
+    /// Folder for report.json and index.html
+    #[arg(
+        long,
+        env = "MESSENGER_COMPARE_OUT",
+        default_value = "comparison",
+        value_name = "FOLDER"
+    )]
+    out: PathBuf,
+    /// Folder where the Python environment and the like are kept
+    #[arg(
+        long,
+        env = "MESSENGER_COMPARE_WORK",
+        default_value_os_t = cache(),
+        value_name = "FOLDER"
+    )]
+    work: PathBuf,
+    /// A Python that has the packages and stubs already
+    #[arg(long, env = "MESSENGER_COMPARE_PYTHON", value_name = "PROGRAM")]
+    python: Option<PathBuf>,
+    /// The report as JSON instead of text
+    #[arg(long, env = "MESSENGER_JSON")]
+    json: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger compare                                  Rust and Python, behaviour and speed
+  messenger compare --part behaviour --server localhost:50051 --bridge localhost:8000
+  messenger compare --peer tonic,floor --only fanout-100,fanout-1000 --repetitions 9
+  messenger compare --only unary-64,fanout-300 --time 5s    any numbers
+  messenger compare --list";
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Other {
+    /// A chat server on tokio and tonic; needs cargo
+    Tonic,
+    /// The C core without our stream threads
+    Floor,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Behaviour,
+    Speed,
+}
+
+impl Args {
+    pub fn run(&self) -> Result<(), Error> {
+        if self.list {
+            println!("{}", list());
+            return Ok(());
+        }
+        let (checks, kinds) = self.chosen()?;
+        let wishes = Wishes {
+            folder: self.work.clone(),
+            python: self.python.clone(),
+            tonic: self.peer.contains(&Other::Tonic),
+        };
+        let toolbox = prepare(&wishes)?;
+        let date = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+        let speed = speed::Plan {
+            servers: self.servers(true),
+            bridges: self.bridges(),
+            toolbox: toolbox.clone(),
+            kinds,
+            repetitions: usize::from(self.repetitions),
+            time: self.time,
+            text_bytes: self.text_bytes as usize,
+        };
+        let mut report = Report {
+            date,
+            machine: machine::machine(&toolbox, &speed.servers),
+            behaviour: Vec::new(),
+            speed: None,
+        };
+        if let Some(only) = checks {
+            report.behaviour = self.behaviour(toolbox, only)?;
+        }
+        if !speed.kinds.is_empty() {
+            let bar = progress()?;
+            report.speed = Some(speed::run(&speed, &|done, all, what| {
+                show(&bar, done, all, what);
+            })?);
+            bar.finish_and_clear();
+        }
+        self.publish(&report)
+    }
+
+    fn behaviour(
+        &self,
+        toolbox: Toolbox,
+        only: Vec<String>,
+    ) -> Result<Vec<crate::compare::report::BehaviourTable>, Error> {
+        let plan = behaviour::Plan {
+            toolbox,
+            servers: self.servers(false),
+            bridges: self.bridges(),
+            only,
+        };
+        let bar = progress()?;
+        let tables = behaviour::run(&plan, &|done, all, what| show(&bar, done, all, what))?;
+        bar.finish_and_clear();
+        Ok(tables)
+    }
+
+    /// Names of checks, `None` for no behaviour at all, and measurements.
+    fn chosen(&self) -> Result<(Option<Vec<String>>, Vec<speed::Kind>), Error> {
+        let (mut checks, mut kinds) = (Vec::new(), Vec::new());
+        let known = behaviour::names();
+        for name in &self.only {
+            if known.iter().any(|(known, _)| known == name) {
+                checks.push(name.clone());
+            } else {
+                kinds.push(name.parse().map_err(|_| {
+                    format!(
+                        "--only {name}: there is no such check or measurement; --list shows all"
+                    )
+                })?);
+            }
+        }
+        if self.only.is_empty() {
+            kinds = speed::DEFAULT.to_vec();
+        }
+        let wanted = self.only.is_empty() || !checks.is_empty();
+        Ok(match self.part {
+            Some(Part::Speed) => (None, kinds),
+            Some(Part::Behaviour) => (wanted.then_some(checks), Vec::new()),
+            None => (wanted.then_some(checks), kinds),
+        })
+    }
+
+    /// `fast` for those too that have no limits and no promises to check.
+    fn servers(&self, fast: bool) -> Vec<Peer> {
+        let mut servers = vec![Peer::Ours, Peer::Python];
+        for (other, peer) in [(Other::Tonic, Peer::Tonic), (Other::Floor, Peer::Floor)] {
+            if fast && self.peer.contains(&other) {
+                servers.push(peer);
+            }
+        }
+        servers.extend(self.server.clone().map(Peer::Foreign));
+        servers
+    }
+
+    fn bridges(&self) -> Vec<Peer> {
+        let mut bridges = vec![Peer::Ours, Peer::Python];
+        bridges.extend(self.bridge.clone().map(Peer::Foreign));
+        bridges
+    }
+
+    fn publish(&self, report: &Report) -> Result<(), Error> {
+        let json = serde_json::to_string_pretty(report)?;
+        let write = |name: &str, content: &str| {
+            let path = self.out.join(name);
+            fs::write(&path, content).map_err(|e| format!("{}: {e}", path.display()))
+        };
+        fs::create_dir_all(&self.out).map_err(|e| format!("{}: {e}", self.out.display()))?;
+        write("report.json", &json)?;
+        write("index.html", &page::page(report))?;
+        if self.json {
+            println!("{json}");
+            return Ok(());
+        }
+        let terminal = console_width();
+        let style = Style {
+            colour: terminal.is_some(),
+            width: terminal,
+        };
+        println!("{}", text(report, style));
+        println!("Report: {}", self.out.join("index.html").display());
+        Ok(())
+    }
+}
+
+/// This user's own folder for what can be made again.
+/// Source: XDG Base Directory Specification.
+fn cache() -> PathBuf {
+    let own = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let home = || own("HOME").map(|home| home.join(".cache"));
+    let cache = own("XDG_CACHE_HOME").filter(|cache| cache.is_absolute());
+    cache.or_else(home).unwrap_or_default().join("messenger")
+}
+
+/// `None` if standard output is no terminal.
+fn console_width() -> Option<usize> {
+    let terminal = std::io::stdout().is_terminal();
+    let width = Table::new().width();
+    terminal.then_some(usize::from(width.unwrap_or(80)))
+}
+
+fn list() -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(["name", "what it looks at"]);
+    for (name, title) in behaviour::names() {
+        table.add_row([name, title]);
+    }
+    for kind in speed::DEFAULT {
+        table.add_row([kind.name(), kind.title()]);
+    }
+    table
+}
+
+/// Drawn on standard error, and only if that is a terminal.
+fn progress() -> Result<ProgressBar, Error> {
+    let bar = ProgressBar::new(1);
+    bar.set_style(ProgressStyle::with_template(
+        "{wide_bar} {pos}/{len} {elapsed} {msg}",
+    )?);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    Ok(bar)
+}
+
+fn show(bar: &ProgressBar, done: usize, all: usize, what: &str) {
+    bar.set_length(all as u64);
+    bar.set_position(done as u64);
+    bar.set_message(what.to_owned());
+}

@@ -1,0 +1,147 @@
+//! The bridge without its server, and its own beginning and end.
+
+use std::time::{Duration, Instant};
+
+use crate::bench::process::free_port;
+use crate::compare::behaviour::case::{Case, words};
+use crate::compare::behaviour::check::{Check, Seen};
+use crate::compare::behaviour::http::{FLUSH, post, send_body};
+
+const UNAVAILABLE: &str = "503 with a JSON error";
+
+/// How long a bridge may take to notice that its stream has ended.
+const NOTICE: Duration = Duration::from_secs(3);
+
+/// The promised bound of the end.
+const END: Duration = Duration::from_secs(5);
+
+pub const CHECKS: &[Check] = &[
+    Check::new(
+        "two-bridges",
+        "Two bridges at one server, and messages through both of them.",
+        "the same array at both",
+        two_bridges,
+    )
+    .within(40),
+    Check::new(
+        "port-opens-subscribed",
+        "What is sent when a new bridge's port has just opened, three times.",
+        "in a flush",
+        port_opens_subscribed,
+    )
+    .differs("bridge's port")
+    .within(60),
+    Check::new(
+        "server-restart",
+        "The server is ended and started again: messages arrive again.",
+        "arrive again",
+        server_restart,
+    )
+    .differs("stream lost")
+    .within(6)
+    .spoils(),
+    Check::new(
+        "server-gone-send",
+        "A send after the end of the server.",
+        UNAVAILABLE,
+        |case| {
+            case.server()?.end(case.deadline)?;
+            Ok(case.post(&send_body("a", "b"))?.to_string())
+        },
+    )
+    .differs("gRPC error in a send")
+    .spoils(),
+    Check::new(
+        "server-gone-flush",
+        "A flush after the end of the server.",
+        "200 with X-Messenger-Subscribed: false",
+        server_gone_flush,
+    )
+    .differs("stream lost")
+    .spoils(),
+    Check::new(
+        "no-server",
+        "A send through a bridge that never had a server.",
+        UNAVAILABLE,
+        |case| {
+            let nobody = format!("127.0.0.1:{}", free_port()?);
+            let lonely = case.another_bridge(&nobody)?;
+            Ok(lonely.post(&send_body("a", "b"))?.to_string())
+        },
+    )
+    .differs("gRPC error in a send")
+    .within(40),
+    Check::new(
+        "bridge-end",
+        "The bridge gets SIGTERM.",
+        "exit code 0",
+        |case| case.bridge()?.end(case.deadline.min(Instant::now() + END)),
+    )
+    .differs("end of the bridge")
+    .spoils(),
+];
+
+fn two_bridges(case: &Case) -> Seen {
+    let other = case.another_bridge(case.server()?.address())?;
+    other.settle()?;
+    case.settle()?;
+    for number in 0..20 {
+        let sender = if number % 2 == 0 { case } else { &other };
+        sender.send("a", &number.to_string())?;
+    }
+    let (first, second) = (case.drain()?, other.drain()?);
+    let numbers: Vec<_> = (0..20).map(|number| number.to_string()).collect();
+    let sent: Vec<_> = numbers.iter().map(|text| ("a", text.as_str())).collect();
+    Ok(if first != second {
+        "different arrays"
+    } else if words(&first) != sent {
+        "other messages than were sent"
+    } else {
+        "the same array at both"
+    }
+    .into())
+}
+
+fn port_opens_subscribed(case: &Case) -> Seen {
+    for _ in 0..3 {
+        let fresh = case.another_bridge(case.server()?.address())?;
+        fresh.tell("a", "first")?;
+        if words(&fresh.settle()?) != [("a", "first")] {
+            return Ok("missed".into());
+        }
+    }
+    Ok("in a flush".into())
+}
+
+fn server_restart(case: &Case) -> Seen {
+    let server = case.server()?;
+    server.end(case.deadline)?;
+    let port = server.address().rsplit(':').next();
+    let port = port.and_then(|port| port.parse().ok()).unwrap_or_default();
+    server.replace(case.subject.toolbox.server(server.peer(), port)?);
+    loop {
+        case.tell("again", "")?;
+        if case.flush()?.iter().any(|m| m.author == "again") {
+            return Ok("arrive again".into());
+        }
+        case.pause()?;
+    }
+}
+
+fn server_gone_flush(case: &Case) -> Seen {
+    case.server()?.end(case.deadline)?;
+    let noticed = Instant::now() + NOTICE;
+    loop {
+        let reply = case.ask(&post(FLUSH, "", b""))?;
+        let status = reply.status;
+        if let Some(subscribed) = reply.header("X-Messenger-Subscribed") {
+            return Ok(format!(
+                "{status} with X-Messenger-Subscribed: {subscribed}"
+            ));
+        }
+        if status != 200 || Instant::now() > noticed {
+            return Ok(format!("{status} without a word"));
+        }
+        case.pause()?;
+    }
+}
