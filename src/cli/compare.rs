@@ -19,7 +19,8 @@ use crate::compare::{behaviour, machine, speed};
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Compare with this one too; may be repeated
+    /// Measure this one too: a server on tokio and tonic (needs cargo), or the C
+    /// core without our stream threads; may be repeated
     #[arg(
         long,
         env = "MESSENGER_COMPARE_PEER",
@@ -90,9 +91,7 @@ Examples:
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum Other {
-    /// A chat server on tokio and tonic; needs cargo
     Tonic,
-    /// The C core without our stream threads
     Floor,
 }
 

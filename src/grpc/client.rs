@@ -50,8 +50,12 @@ pub struct ChatClient {
 
 /// The completion queue of a process's clients, with its thread "grpc-client-0".
 pub fn environment() -> Arc<Environment> {
-    let builder = EnvBuilder::new().cq_count(1).name_prefix("grpc-client");
-    Arc::new(builder.build())
+    named_environment("grpc-client")
+}
+
+/// A completion queue whose thread has this name and "-0".
+pub fn named_environment(name: &str) -> Arc<Environment> {
+    Arc::new(EnvBuilder::new().cq_count(1).name_prefix(name).build())
 }
 
 /// How sure one can be that a subscription is live.

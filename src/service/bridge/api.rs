@@ -21,7 +21,7 @@ POST /getAndFlushMessages   all messages since the last call, as a JSON array
 ";
 
 pub struct Api {
-    pub client: Arc<ChatClient>,
+    pub client: ChatClient,
     pub postbox: Arc<Postbox>,
     pub link: Arc<Link>,
     pub send_timeout: Duration,

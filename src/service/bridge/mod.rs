@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 
 use crate::domain::clock::Timestamp;
 use crate::domain::postbox::{Capacity, Postbox};
-use crate::grpc::client::{ChatClient, Keepalive, environment};
+use crate::grpc::client::{ChatClient, Keepalive, named_environment};
 use crate::http::{Front, Limits, Serving};
 
 use api::Api;
@@ -72,12 +72,17 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         let reason = format!("cannot listen on {host}:{port}: {error}");
         std::io::Error::new(error.kind(), reason)
     })?;
-    let client = ChatClient::new(environment(), &config.server, config.keepalive);
-    let client = Arc::new(client);
+    // A connection and a completion queue each: a message that comes in must not
+    // hold up the answer that somebody waits for.
+    let connect = |name: &str| {
+        let environment = named_environment(name);
+        ChatClient::new(environment, &config.server, config.keepalive)
+    };
+    let reading = Arc::new(connect("grpc-read"));
     let postbox = Arc::new(Postbox::new(config.postbox));
     let link = Arc::new(Link::default());
     let (live_sender, live) = bounded(1);
-    let reader = StreamReader::start(config, &client, &postbox, &link, live_sender)?;
+    let reader = StreamReader::start(config, &reading, &postbox, &link, live_sender)?;
     select! {
         recv(live) -> _ => {}
         recv(stop) -> _ => {
@@ -91,7 +96,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         ),
     }
     let mut api = Api {
-        client,
+        client: connect("grpc-send"),
         postbox,
         link,
         send_timeout: config.send_timeout,
