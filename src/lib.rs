@@ -35,6 +35,7 @@ pub mod domain;
 pub mod bench;
 #[cfg(not(feature = "shuttle"))]
 pub mod cli;
+#[cfg(not(feature = "shuttle"))]
 pub mod compare;
 #[cfg(not(feature = "shuttle"))]
 pub mod grpc;

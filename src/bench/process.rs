@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -147,7 +148,10 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.signal(Signal::TERM);
+        // One that has ended has no process id any more: it may be another's.
+        if self.ended().is_none() {
+            let _ = self.signal(Signal::TERM);
+        }
         let deadline = Instant::now() + END;
         while self.child.is_some() && self.ended().is_none() {
             if Instant::now() > deadline {
@@ -158,13 +162,29 @@ impl Drop for Program {
     }
 }
 
-/// A port of the loopback interface that nobody has now.
+/// A port that nobody has now, another one each time. Not one that the kernel
+/// gives to outgoing connections and to those who ask for any, or somebody could
+/// have it before the program that it is for.
 ///
 /// # Errors
 /// When there is none.
 pub fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = fastrand::u16(..PORTS);
+    let _ = NEXT.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
+    let mut last = Err(io::Error::from(io::ErrorKind::AddrInUse));
+    for _ in 0..PORTS {
+        let port = 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS;
+        last = TcpListener::bind(("0.0.0.0", port)).map(|_| port);
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
 }
+
+/// How many ports [`free_port`] chooses from, from 10,000 on.
+const PORTS: u16 = 20_000;
 
 /// User and system time that a process has used so far, all its threads.
 /// Source: proc(5), fields 14 and 15 of /proc/PID/stat, in ticks of 10 ms.

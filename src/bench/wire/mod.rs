@@ -262,7 +262,7 @@ impl Connection {
                 }
             }
             frames::HEADERS if head.ends_stream() => match &self.role {
-                Role::Reader(_) => return Err(ended("trailers")),
+                Role::Reader(_) => return Err(ended(&readable(payload))),
                 // An answer has come before its trailers; one that was refused
                 // consists of trailers alone.
                 Role::Caller(calls) if calls.open.iter().any(|open| open.0 == head.stream) => {
@@ -312,6 +312,16 @@ impl Connection {
         self.message.drain(..at);
         Ok(())
     }
+}
+
+/// What can be read of a header block: the C core writes statuses uncompressed.
+fn readable(block: &[u8]) -> String {
+    let text = String::from_utf8_lossy(block);
+    let text: String = text
+        .chars()
+        .filter(|c| c.is_ascii_graphic() || *c == ' ')
+        .collect();
+    format!("the status {text}")
 }
 
 fn ended(how: &str) -> io::Error {

@@ -86,7 +86,10 @@ impl Slot {
         let Some(mut program) = self.program().take() else {
             return said("it has been ended before");
         };
-        program.signal(Signal::TERM)?;
+        // One that has ended has no process id any more: it may be another's.
+        if program.ended().is_none() {
+            program.signal(Signal::TERM)?;
+        }
         loop {
             if let Some(status) = program.ended() {
                 return Ok(how(status));
