@@ -183,7 +183,10 @@ impl Wire {
     pub fn poll(&mut self, timeout: Duration, mut receive: impl FnMut(Event)) -> io::Result<()> {
         let mut events = Vec::with_capacity(256);
         let timeout = Timespec::try_from(timeout).ok();
-        epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref())?;
+        // Interrupted: the process was stopped for a while.
+        rustix::io::retry_on_intr(|| {
+            epoll::wait(&self.epoll, spare_capacity(&mut events), timeout.as_ref())
+        })?;
         for event in events {
             let index = event.data.u64() as usize;
             if let Some(connection) = self.connections.get_mut(index) {
