@@ -96,10 +96,12 @@ impl Kind {
             Self::StartServer => "Server: from its start to the first answer".into(),
             Self::Unary(calls) => format!("SendMessage, {calls} in flight on one connection"),
             Self::Fanout(readers) => {
-                format!("Fan-out to {readers} readers, latency until the last one has it")
+                let readers = plural(*readers);
+                format!("Fan-out to {readers}, latency until the last one has it")
             }
             Self::Paced { readers, rate } => {
-                format!("{rate} messages/s to {readers} readers, latency until the last one has it")
+                let readers = plural(*readers);
+                format!("{rate} messages/s to {readers}, latency until the last one has it")
             }
             Self::StartBridge => "Bridge: from its start to the first answer".into(),
             Self::HttpSend => "POST /sendMessage, one client".into(),
@@ -184,6 +186,11 @@ impl Kind {
             }
         }
     }
+}
+
+fn plural(readers: usize) -> String {
+    let plural = if readers == 1 { "" } else { "s" };
+    format!("{readers} reader{plural}")
 }
 
 fn fan_out(
