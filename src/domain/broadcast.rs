@@ -13,27 +13,14 @@
 
 use std::sync::OnceLock;
 
+use super::backlog::Backlog;
 use super::clock::{Clock, Timestamp};
 use super::signal::Signal;
 use super::sync::{
     Arc, AtomicUsize, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded,
 };
 
-/// The most that may wait for one subscriber, what is being written included.
-#[derive(Clone, Copy, Debug)]
-pub struct Capacity {
-    pub messages: usize,
-    pub bytes: usize,
-}
-
-impl Default for Capacity {
-    fn default() -> Self {
-        Self {
-            messages: 8192,
-            bytes: 8 * 1024 * 1024,
-        }
-    }
-}
+pub use super::backlog::{Bell, Capacity, End, Waiter, Wakeups};
 
 /// A payload with its place in the order.
 #[derive(Clone, Debug)]
@@ -42,17 +29,6 @@ pub struct Envelope<T> {
     /// What the payload counts for against [`Capacity::bytes`].
     pub bytes: usize,
     pub payload: T,
-}
-
-/// Why a subscription gives no more messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// The broadcast was closed; everything published before was received.
-    Closed,
-    /// The backlog outgrew the capacity; what was left of it is gone.
-    SlowConsumer,
-    /// The subscriber's own [`Membership`] was dropped.
-    Left,
 }
 
 /// The broadcast takes no more messages and no more subscribers.
@@ -85,55 +61,6 @@ struct Subscriber<T> {
     id: u64,
     sender: Sender<Envelope<T>>,
     backlog: Arc<Backlog>,
-}
-
-/// What a subscriber, its reader and its writer share.
-struct Backlog {
-    capacity: Capacity,
-    messages: AtomicUsize,
-    bytes: AtomicUsize,
-    end: OnceLock<End>,
-    arrived: Signal,
-    bell: OnceLock<Bell>,
-}
-
-impl Backlog {
-    fn wake(&self) {
-        match self.bell.get() {
-            Some(bell) => bell(),
-            None => self.arrived.wake(),
-        }
-    }
-}
-
-/// What is called for a reader that waits, instead of waking its thread. Runs
-/// on the thread that drops [`Wakeups`], or ends the subscription.
-pub type Bell = Box<dyn Fn() + Send + Sync>;
-
-/// Readers that have something to read now and do not know it yet. Dropping it
-/// tells them; a publisher that has somebody waiting for its answer answers
-/// first.
-#[must_use = "readers wait until it is dropped"]
-#[derive(Default)]
-pub struct Wakeups(Vec<Arc<Backlog>>);
-
-impl Wakeups {
-    /// How many readers wait.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Drop for Wakeups {
-    fn drop(&mut self) {
-        for backlog in &self.0 {
-            backlog.wake();
-        }
-    }
 }
 
 impl<T: Clone> Default for Broadcast<T> {
@@ -384,22 +311,6 @@ impl<T> Subscription<T> {
     /// an [`End::Closed`] can still be received.
     pub fn end(&self) -> Option<End> {
         self.backlog.end.get().copied()
-    }
-}
-
-/// Where a subscription's thread waits.
-#[derive(Clone)]
-pub struct Waiter(Arc<Backlog>);
-
-impl Waiter {
-    /// Blocks until woken. May return for what has been seen already.
-    pub fn wait(&self) {
-        self.0.arrived.wait();
-    }
-
-    /// Wakes the thread that waits, or the next one that comes.
-    pub fn wake(&self) {
-        self.0.arrived.wake();
     }
 }
 

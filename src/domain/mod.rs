@@ -5,6 +5,7 @@
 //! in as arguments (the time of day included) and go out as values. Everything
 //! may be called from any thread.
 
+mod backlog;
 pub mod backoff;
 pub mod broadcast;
 pub mod chat;

@@ -7,6 +7,7 @@
 //! over to the C core (`writer`).
 
 pub mod blocking;
+mod call;
 pub mod client;
 pub mod handler;
 pub mod health;

@@ -13,14 +13,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use futures_util::{Sink as _, ready};
-use grpcio::{RpcStatus, ServerStreamingSink, ServerStreamingSinkFailure, WriteFlags};
+use grpcio::ServerStreamingSink;
 
+use super::call::Call;
 use crate::domain::broadcast::{End, Envelope, Membership};
-use crate::domain::clock::Timestamp;
-use crate::domain::error::{Code, Error};
 use crate::wire::method::Encoded;
-use crate::wire::status;
 
 pub type Batch = Vec<Envelope<Encoded>>;
 
@@ -52,7 +49,7 @@ struct Slot {
 }
 
 #[derive(Clone, Copy)]
-enum Command {
+pub(super) enum Command {
     /// Write no more messages, send the status. After [`End::Closed`], what was
     /// handed over before is still written.
     Finish(End),
@@ -67,32 +64,17 @@ impl Handover {
         sink: ServerStreamingSink<Encoded>,
         first: Option<Encoded>,
     ) -> Self {
-        let first = first.map(|payload| Envelope {
-            time: Timestamp::default(),
-            // It was never on the channel, so it does not count.
-            bytes: 0,
-            payload,
-        });
         Self {
             slot: Mutex::default(),
             taken: Condvar::new(),
-            call: Mutex::new(Call {
-                membership: Some(membership),
-                state: State::Open(sink),
-                batch: first.into_iter().collect(),
-                next: 0,
-                last_time: None,
-            }),
+            call: Mutex::new(Call::new(membership, sink, first)),
         }
     }
 
     /// The call, for whoever cannot serve it after all.
     pub fn take_back(&self) -> Option<ServerStreamingSink<Encoded>> {
         let mut call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut call.state, State::Gone) {
-            State::Open(sink) => Some(sink),
-            State::Finishing(_) | State::Gone => None,
-        }
+        call.take_sink()
     }
 
     /// Hands a batch over, and returns an empty vector for the next one. While
@@ -205,6 +187,32 @@ impl Handover {
         }
     }
 
+    /// What to do next, once. A goodbye waits until everything is written.
+    pub(super) fn take_command(&self, written: bool) -> Option<Command> {
+        let mut slot = self.lock();
+        let written = written && slot.batch.is_empty();
+        let wait = matches!(slot.command, Some(Command::Finish(End::Closed))) && !written;
+        if wait { None } else { slot.command.take() }
+    }
+
+    /// Swaps the batch that waits for this empty one; false if there is none.
+    pub(super) fn take_batch(&self, batch: &mut Batch) -> bool {
+        let mut slot = self.lock();
+        if slot.batch.is_empty() {
+            return false;
+        }
+        std::mem::swap(&mut slot.batch, batch);
+        if slot.thread_waits {
+            self.taken.notify_one();
+        }
+        true
+    }
+
+    /// An empty vector for the next batch.
+    pub(super) fn give_back(&self, spare: Batch) {
+        self.lock().spare = spare;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -212,7 +220,7 @@ impl Handover {
 
 /// Who lets a call go on.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Driver {
+pub(super) enum Driver {
     /// Whoever has brought a batch.
     Caller,
     /// The writer, which something has woken: an operation that completed, a
@@ -261,153 +269,5 @@ impl<G> Drop for Writer<G> {
         // The thread may keep the hand-over a while longer.
         let call = self.handover.call.lock();
         call.unwrap_or_else(PoisonError::into_inner).let_go();
-    }
-}
-
-/// One call, and what is being written to it.
-struct Call {
-    membership: Option<Membership<Encoded>>,
-    state: State,
-    batch: Batch,
-    next: usize,
-    last_time: Option<Timestamp>,
-}
-
-enum State {
-    Open(ServerStreamingSink<Encoded>),
-    Finishing(ServerStreamingSinkFailure),
-    Gone,
-}
-
-/// What the slot has for the call.
-enum Next {
-    /// The batch, the new one or the one that is not written yet.
-    Write,
-    Command(Command),
-    Nothing,
-}
-
-impl Call {
-    fn poll(&mut self, handover: &Handover, cx: &mut Context<'_>, driver: Driver) -> Poll<()> {
-        loop {
-            let next = self.look(handover);
-            if let Next::Command(Command::Cancel) = next {
-                self.let_go();
-            }
-            match &mut self.state {
-                State::Gone => return Poll::Ready(()),
-                // Whether or not the status arrived, the call is over. The wait
-                // for a peer that does not read is ended by Cancel.
-                State::Finishing(status) => {
-                    ready!(Pin::new(status).poll(cx).map(drop));
-                    self.let_go();
-                    return Poll::Ready(());
-                }
-                State::Open(_) => {}
-            }
-            match next {
-                Next::Command(Command::Finish(end)) => {
-                    let status = self.status(end);
-                    if let State::Open(sink) = std::mem::replace(&mut self.state, State::Gone) {
-                        self.state = State::Finishing(sink.fail(status));
-                    }
-                }
-                Next::Write => match self.write(cx) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => self.release_batch(handover),
-                    Poll::Ready(Err(_)) => self.let_go(),
-                },
-                // The operation under way needs nobody when it completes, so a
-                // thread that has brought everything just leaves.
-                Next::Nothing if driver == Driver::Caller => return Poll::Pending,
-                // Asks to be woken when the peer goes.
-                Next::Command(_) | Next::Nothing => match self.ready(cx) {
-                    Poll::Ready(Err(_)) => self.let_go(),
-                    _ => return Poll::Pending,
-                },
-            }
-        }
-    }
-
-    /// Looks into the slot.
-    fn look(&mut self, handover: &Handover) -> Next {
-        let mut slot = handover.lock();
-        if let Some(command) = slot.command {
-            let unwritten = !self.batch.is_empty() || !slot.batch.is_empty();
-            let wait = matches!(command, Command::Finish(End::Closed)) && unwritten;
-            if !wait {
-                slot.command = None;
-                return Next::Command(command);
-            }
-        }
-        if self.batch.is_empty() {
-            if slot.batch.is_empty() {
-                return Next::Nothing;
-            }
-            std::mem::swap(&mut slot.batch, &mut self.batch);
-            if slot.thread_waits {
-                handover.taken.notify_one();
-            }
-        }
-        Next::Write
-    }
-
-    /// Whether the C core takes a message; else the writer is woken when it does.
-    fn ready(&mut self, cx: &mut Context<'_>) -> Poll<grpcio::Result<()>> {
-        let State::Open(sink) = &mut self.state else {
-            return Poll::Ready(Err(grpcio::Error::RemoteStopped));
-        };
-        Pin::new(sink).poll_ready(cx)
-    }
-
-    /// Writes what is left of the batch, as far as the C core takes it.
-    fn write(&mut self, cx: &mut Context<'_>) -> Poll<grpcio::Result<()>> {
-        while let Some(envelope) = self.batch.get(self.next) {
-            let State::Open(sink) = &mut self.state else {
-                return Poll::Ready(Err(grpcio::Error::RemoteStopped));
-            };
-            ready!(Pin::new(&mut *sink).poll_ready(cx))?;
-            // All but the last may wait in the C core's buffer for the others,
-            // so that one system call carries many.
-            let more = self.next + 1 < self.batch.len();
-            let flags = WriteFlags::default().buffer_hint(more);
-            Pin::new(sink).start_send((envelope.payload.clone(), flags))?;
-            self.last_time = Some(envelope.time);
-            self.next += 1;
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    /// The C core has the batch: it counts no more, and its vector goes back.
-    fn release_batch(&mut self, handover: &Handover) {
-        let counted = self.batch.iter().filter(|envelope| envelope.bytes > 0);
-        let (messages, bytes) = counted.fold((0, 0), |(m, b), e| (m + 1, b + e.bytes));
-        if let Some(membership) = &self.membership {
-            membership.release(messages, bytes);
-        }
-        self.batch.clear();
-        self.next = 0;
-        handover.lock().spare = std::mem::take(&mut self.batch);
-    }
-
-    /// Lets go of the call, and leaves the broadcast.
-    fn let_go(&mut self) {
-        self.state = State::Gone;
-        self.membership = None;
-        self.batch = Batch::new();
-    }
-
-    fn status(&self, end: End) -> RpcStatus {
-        status::to_grpc(&match end {
-            End::SlowConsumer => {
-                let last = self.last_time.filter(|time| *time != Timestamp::default());
-                let last = last.map_or_else(|| "none".into(), Timestamp::rfc3339);
-                Error::new(
-                    Code::ResourceExhausted,
-                    format!("slow consumer: the backlog is full; last sendTime sent: {last}"),
-                )
-            }
-            End::Closed | End::Left => Error::unavailable("shutting down"),
-        })
     }
 }
