@@ -58,10 +58,10 @@ pub fn run(server: &Program, config: &Config, progress: &dyn Fn(f64)) -> io::Res
     let memory = || server.id().map(resident_bytes).transpose();
     let before = memory()?;
     run.wire.read(server.address(), config.readers, SETTLE)?;
-    let memory = memory()?
-        .zip(before)
-        .map(|(now, then)| now.saturating_sub(then));
+    // Only after this are all of them registered, with their threads.
     run.align(config.readers)?;
+    let grown = memory()?.zip(before);
+    let memory = grown.map(|(now, then)| now.saturating_sub(then));
     let mut figures = run.measure(server, config, progress)?;
     figures.bytes_per_reader = memory.map(|bytes| bytes / config.readers.max(1) as u64);
     Ok(figures)
