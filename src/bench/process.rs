@@ -157,6 +157,7 @@ impl Drop for Program {
             if Instant::now() > deadline {
                 let _ = self.signal(Signal::KILL);
             }
+            // std has no wait for a child with a time limit.
             thread::sleep(Duration::from_millis(1));
         }
     }

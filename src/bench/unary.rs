@@ -57,7 +57,7 @@ pub fn run(server: &Program, config: &Config) -> io::Result<Figures> {
         }
         wire.flush(caller)?;
         wire.poll(TIMEOUT, |event| {
-            if let Event::Answered { latency, .. } = event {
+            if let Event::Answered { latency } = event {
                 free += 1;
                 calls += 1;
                 latencies.record(latency);

@@ -54,9 +54,9 @@ pub struct Args {
     /// How long each repetition measures
     #[arg(long, env = "MESSENGER_COMPARE_TIME", default_value = "1s", value_name = "TIME", value_parser = duration::parse)]
     time: Duration,
-    /// Length of the text, at least 16
-    #[arg(long, env = "MESSENGER_COMPARE_TEXT_BYTES", default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(16..=65_536))]
-    text_bytes: u32,
+    /// Length of the text, 16 to 16000
+    #[arg(long, env = "MESSENGER_COMPARE_TEXT_BYTES", default_value_t = 100, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(16..=16_000))]
+    text_bytes: u16,
     /// Folder for report.json and index.html
     #[arg(
         long,
@@ -122,7 +122,7 @@ impl Args {
             kinds,
             repetitions: usize::from(self.repetitions),
             time: self.time,
-            text_bytes: self.text_bytes as usize,
+            text_bytes: usize::from(self.text_bytes),
         };
         let mut report = Report {
             date,

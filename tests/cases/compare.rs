@@ -180,3 +180,33 @@ fn everything_is_listed_and_what_is_not_is_refused() {
     assert!(log.contains("nonsense") && log.contains("--list"), "{log}");
     assert!(!folder.path().join("out").exists());
 }
+
+#[test]
+fn a_load_that_could_not_be_sent_is_refused_and_the_largest_can_be() {
+    let fanout = |flag: &str, value: &str| {
+        let arguments = [
+            "bench",
+            "fanout",
+            "--readers",
+            "1",
+            "--time",
+            "100ms",
+            flag,
+            value,
+        ];
+        let mut process = messenger(&arguments);
+        while process.line(LONG).is_some() {}
+        (process.wait_exit(LONG), process.log())
+    };
+    for (flag, value, limits) in [
+        ("--text-bytes", "15", "16..=16000"),
+        ("--text-bytes", "16001", "16..=16000"),
+        ("--in-flight", "0", "1..=1000"),
+        ("--ahead", "0", "1..=5000"),
+    ] {
+        let (code, log) = fanout(flag, value);
+        assert_eq!(code, 2, "{flag} {value}");
+        assert!(log.contains(flag) && log.contains(limits), "{log}");
+    }
+    assert_eq!(fanout("--text-bytes", "16000"), (0, String::new()));
+}

@@ -70,7 +70,8 @@ pub fn hello() -> Vec<u8> {
     out
 }
 
-/// A whole call with one request message.
+/// A whole call with one request message, which has to fit into one frame: 16 KiB
+/// with its head (RFC 9113, SETTINGS_MAX_FRAME_SIZE).
 pub fn request(out: &mut Vec<u8>, stream: u32, headers: &[u8], message: &[u8]) {
     frame(out, HEADERS, END_HEADERS, stream, headers);
     let length = (message.len() as u32).to_be_bytes();

@@ -19,7 +19,6 @@ use rustix::event::{Timespec, epoll};
 
 use self::frames::{FRAME_HEAD, Head, MESSAGE_HEAD};
 use crate::domain::chat::Message;
-use crate::domain::clock::Timestamp;
 use crate::wire::chat;
 use crate::wire::generated::messenger::{ChatMessage, SendMessageResponse};
 
@@ -32,8 +31,8 @@ pub enum Event {
         reader: usize,
         message: Message,
     },
-    /// A SendMessage call was answered with this time, after so long.
-    Answered { time: Timestamp, latency: Duration },
+    /// A SendMessage call was answered after so long.
+    Answered { latency: Duration },
 }
 
 /// Open connections, served by whoever calls [`Wire::poll`].
@@ -301,11 +300,10 @@ impl Connection {
                     }
                 }
                 Role::Caller(calls) => {
-                    let answer = SendMessageResponse::parse_from_bytes(message);
+                    SendMessageResponse::parse_from_bytes(message).map_err(io::Error::other)?;
                     let open = calls.open.iter().position(|open| open.0 == stream);
                     let since = open.and_then(|index| calls.open.remove(index));
                     Event::Answered {
-                        time: chat::response_time(&answer.map_err(io::Error::other)?),
                         latency: since.map_or(Duration::ZERO, |(_, since)| since.elapsed()),
                     }
                 }

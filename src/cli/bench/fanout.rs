@@ -31,28 +31,31 @@ pub struct Args {
     /// Messages per second; as many as are answered if it is not given
     #[arg(long, env = "MESSENGER_BENCH_RATE", value_name = "N", value_parser = rate)]
     rate: Option<f64>,
-    /// Length of the text, at least 16
+    /// Length of the text, 16 to 16000
     #[arg(
         long,
         env = "MESSENGER_BENCH_TEXT_BYTES",
         default_value_t = 100,
-        value_name = "BYTES"
+        value_name = "BYTES",
+        value_parser = clap::value_parser!(u16).range(16..=16_000)
     )]
-    text_bytes: usize,
+    text_bytes: u16,
     /// Calls under way, without --rate
     #[arg(
         long,
         env = "MESSENGER_BENCH_IN_FLIGHT",
         default_value_t = 16,
-        value_name = "N"
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
-    in_flight: usize,
+    in_flight: u16,
     /// Messages that the slowest reader may be behind, without --rate
     #[arg(
         long,
         env = "MESSENGER_BENCH_AHEAD",
         default_value_t = 1000,
-        value_name = "N"
+        value_name = "N",
+        value_parser = clap::value_parser!(u64).range(1..=5000)
     )]
     ahead: u64,
     /// Runs of each size
@@ -108,14 +111,14 @@ impl Args {
         let load = match self.rate {
             Some(rate) => Load::Rate(rate),
             None => Load::InFlight {
-                calls: self.in_flight,
+                calls: usize::from(self.in_flight),
                 ahead: self.ahead,
             },
         };
         let config = Config {
             readers: readers as usize,
             load,
-            text_bytes: self.text_bytes,
+            text_bytes: usize::from(self.text_bytes),
             time: self.time,
         };
         let server = match &self.server {

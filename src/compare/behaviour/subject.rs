@@ -97,7 +97,7 @@ impl Slot {
             if Instant::now() > deadline {
                 return Err(Trouble::Hang);
             }
-            // Its parent is not told in a way that std could wait for.
+            // std has no wait for a child with a time limit.
             thread::sleep(Duration::from_millis(1));
         }
     }
@@ -163,6 +163,7 @@ impl Subject {
             if ended.is_some() || Instant::now() > deadline {
                 return ended;
             }
+            // As above, and there may be two of them.
             thread::sleep(Duration::from_millis(2));
         }
     }

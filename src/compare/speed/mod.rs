@@ -72,22 +72,29 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Spe
             results: results.into_iter().map(Outcome::into_result).collect(),
         });
     }
-    let foreign_cpu = median(&foreign);
-    let warning = (foreign_cpu > QUIET).then(|| {
-        let percent = foreign_cpu * 100.0;
-        format!(
-            "other programs used {percent:.0} % of this machine's CPU time; do not trust these figures"
-        )
-    });
     Ok(Speed {
         peers: peers.iter().map(|peer| peer.name().to_owned()).collect(),
         repetitions: plan.repetitions,
         seconds: plan.time.as_secs_f64(),
         text_bytes: plan.text_bytes,
         measurements,
-        foreign_cpu,
+        foreign_cpu: median(&foreign),
         foreign_cpu_max: foreign.iter().copied().fold(0.0, f64::max),
-        warning,
+        warning: warning(&foreign),
+    })
+}
+
+/// Says so when others disturbed more than a tenth of the repetitions: a median
+/// of the figures bears a few.
+fn warning(foreign: &[f64]) -> Option<String> {
+    let disturbed = foreign.iter().filter(|part| **part > QUIET).count();
+    (disturbed * 10 > foreign.len()).then(|| {
+        format!(
+            "other programs used more than {:.0} % of this machine's CPU time in {disturbed} of {} \
+             repetitions; do not trust these figures",
+            QUIET * 100.0,
+            foreign.len()
+        )
     })
 }
 
@@ -136,5 +143,19 @@ impl Outcome {
             return PeerResult::Absent;
         }
         PeerResult::Measured { metrics }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_machine_is_told_of_though_the_median_is_quiet() {
+        let quiet = [0.0; 9];
+        assert_eq!(warning(&quiet), None);
+        assert_eq!(warning(&[&quiet[..], &[0.5]].concat()), None);
+        let busy = warning(&[&quiet[..], &[0.5, 0.9]].concat()).unwrap_or_default();
+        assert!(busy.contains("in 2 of 11 repetitions"), "{busy}");
     }
 }
