@@ -5,7 +5,12 @@ fn main() {
     protobuf_codegen::Codegen::new()
         .pure()
         .include("proto")
-        .inputs(["proto/messenger.proto", "proto/health.proto"])
+        .inputs([
+            "proto/messenger.proto",
+            "proto/health.proto",
+            "proto/todo.proto",
+            "proto/fin.proto",
+        ])
         .cargo_out_dir("proto")
         .run_from_script();
     println!("cargo:rerun-if-changed=proto");

@@ -3,7 +3,7 @@
 //!
 //! # The map
 //!
-//! Arrows run one way: `domain <- wire <- grpc | http <- service <- cli`.
+//! Arrows run one way: `domain <- wire <- grpc | http | store <- service <- cli`.
 //!
 //! | module | what it holds | read first |
 //! |---|---|---|
@@ -11,6 +11,7 @@
 //! | [`wire`] | generated messages, conversions, JSON, status tables | `method` |
 //! | [`grpc`] | the C core: server, streams, health, client | `stream`, then `writer` |
 //! | [`http`] | the front, and the tiny_http loops behind it | `front` |
+//! | [`store`] | what outlives a process: SQLite files | `sqlite` |
 //! | [`service`] | chat and bridge: `Config`, `start`, `Handle` | `chat` |
 //! | [`bench`] | measurements | `fanout` |
 //! | [`compare`] | side by side with other implementations | `behaviour`, `speed` |
@@ -43,5 +44,7 @@ pub mod grpc;
 pub mod http;
 #[cfg(not(feature = "shuttle"))]
 pub mod service;
+#[cfg(not(feature = "shuttle"))]
+pub mod store;
 #[cfg(not(feature = "shuttle"))]
 pub mod wire;

@@ -14,3 +14,4 @@ pub mod error;
 pub mod postbox;
 mod signal;
 mod sync;
+pub mod todo;

@@ -1,0 +1,44 @@
+//! What outlives a process: databases in the data folder.
+//!
+//! Stores know the domain's types and SQL; no service, no port. Every call
+//! blocks, so a store belongs to a thread of its owner, never to a handler.
+
+mod lock;
+pub mod sqlite;
+pub mod todo;
+
+use std::path::{Path, PathBuf};
+
+/// Why a store cannot be opened, read or written. One line for people, which
+/// names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot use the folder {folder}: {reason}", folder = .folder.display())]
+    Folder {
+        folder: PathBuf,
+        reason: std::io::Error,
+    },
+    #[error("{file} is in use by another process", file = .file.display())]
+    InUse { file: PathBuf },
+    #[error("{file}: {reason}", file = .file.display())]
+    Sqlite {
+        file: PathBuf,
+        reason: rusqlite::Error,
+    },
+    #[error("{file}: cannot bring the schema up to date: {reason}", file = .file.display())]
+    Schema {
+        file: PathBuf,
+        reason: Box<refinery::Error>,
+    },
+}
+
+/// Makes the data folder, readable for its owner only, if it is not there.
+fn make_folder(folder: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    let mut builder = std::fs::DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(folder);
+    made.map_err(|reason| Error::Folder {
+        folder: folder.to_owned(),
+        reason,
+    })
+}
