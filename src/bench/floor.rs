@@ -18,6 +18,7 @@ use crate::grpc::server::{self, BindError, Server};
 use crate::grpc::stream::Streams;
 use crate::wire::chat::{self, Draft};
 use crate::wire::method::Encoded;
+use crate::wire::subscription;
 
 /// Listens on this port of the loopback interface, 0 for any, and serves.
 ///
@@ -70,7 +71,9 @@ fn service() -> Service {
         })
         .add_server_streaming_handler(&chat::READ_MESSAGES_ENCODED, move |ctx, _, mut sink| {
             let queue = Arc::new(Mutex::new(Queue::default()));
-            lock(&queue).messages.push_back(chat::acknowledgement());
+            lock(&queue)
+                .messages
+                .push_back(subscription::acknowledgement());
             lock(&joined).readers.push(queue.clone());
             let (mut batch, room) = (VecDeque::new(), joined.clone());
             ctx.spawn(async move {

@@ -2,8 +2,9 @@
 
 use crossbeam_channel::Receiver;
 
-use super::{Error, signals};
-use crate::service::{bridge, chat};
+use super::{Error, services, signals};
+use crate::grpc::{host, server};
+use crate::service::bridge;
 
 /// Run the server and the bridge in one process, to try things
 #[derive(clap::Args, Debug)]
@@ -32,6 +33,8 @@ pub struct Args {
         value_name = "PORT"
     )]
     http_port: u16,
+    #[command(flatten)]
+    services: services::Args,
 }
 
 const EXAMPLES: &str = "\
@@ -42,11 +45,14 @@ Examples:
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let mut config = chat::Config::default();
-        config.server.host.clone_from(&self.host);
-        config.server.ports = vec![self.port];
-        config.server.ports.extend(&self.also_port);
-        let server = chat::start(&config)?;
+        let mut config = server::Config {
+            host: self.host.clone(),
+            ports: vec![self.port],
+            ..server::Config::default()
+        };
+        config.ports.extend(&self.also_port);
+        let services = self.services.start(services::Limits::default())?;
+        let server = host::start(&config, services)?;
         // Whatever happens to the bridge, the server ends in order.
         let result = self.run_bridge(server.ports(), &stop);
         server.shut_down();

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::{Error, duration, target};
-use crate::grpc::client::{ChatClient, Keepalive, environment};
 
 /// Exit with 0 if a server or a bridge is well, else with 1 and a reason
 #[derive(clap::Args, Debug)]
@@ -37,8 +36,8 @@ impl Args {
                 .new_agent();
             agent.get(format!("http://{address}/")).call()?;
         } else {
-            let client = ChatClient::new(environment(), &self.target.server, Keepalive::default());
-            client.check_health(&self.service, self.timeout)?;
+            let server = self.target.connect();
+            server.check_health(&self.service, self.timeout)?;
         }
         println!("ok");
         Ok(())

@@ -11,6 +11,7 @@ mod healthcheck;
 mod log;
 mod send;
 mod server;
+mod services;
 mod signals;
 mod tail;
 mod target;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, duration, target};
-use crate::grpc::client::{ChatClient, Keepalive, environment};
+use crate::grpc::client::ChatClient;
 use crate::wire::json;
 
 /// Send one message, and print the time that it was given
@@ -31,7 +31,7 @@ Examples:
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let client = ChatClient::new(environment(), &self.target.server, Keepalive::default());
+        let client = ChatClient::over(self.target.connect());
         let time = client.send(&self.author, &self.text, self.timeout)?;
         if self.json {
             println!("{}", json::send_response(time));

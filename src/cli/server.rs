@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, signals};
-use crate::domain::{broadcast, chat as rules};
-use crate::grpc::server;
-use crate::service::chat;
+use super::{Error, descriptors, duration, services, signals};
+use crate::domain::{broadcast, chat, todo};
+use crate::grpc::{host, server};
 
-/// Run the chat server: gRPC mes_grpc.MessengerServer
+/// Run the gRPC server: chat, to-do list and stock ticker
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -30,6 +29,8 @@ pub struct Args {
           value_parser = clap::value_parser!(u16).range(1..=64))]
     grpc_threads: u16,
     #[command(flatten)]
+    services: services::Args,
+    #[command(flatten)]
     limits: Limits,
 }
 
@@ -38,6 +39,8 @@ Examples:
   messenger server
   messenger server --port 0                    any free port, printed
   messenger server --also-port 50051           for clients that expect that one
+  messenger server --services chat             nothing but the chat
+  messenger server --data-dir ~/messenger      tasks survive a restart
   MESSENGER_SERVER_PORT=6000 messenger server";
 
 #[derive(clap::Args, Debug)]
@@ -59,6 +62,22 @@ struct Limits {
         value_name = "BYTES"
     )]
     max_text_bytes: usize,
+    /// Largest title of a task, in bytes of UTF-8
+    #[arg(
+        long,
+        env = "MESSENGER_MAX_TITLE_BYTES",
+        default_value_t = 1024,
+        value_name = "BYTES"
+    )]
+    max_title_bytes: usize,
+    /// Most tasks in the to-do list
+    #[arg(
+        long,
+        env = "MESSENGER_MAX_TASKS",
+        default_value_t = 100_000,
+        value_name = "N"
+    )]
+    max_tasks: usize,
     /// Largest gRPC message that is received
     #[arg(
         long,
@@ -106,25 +125,34 @@ struct Limits {
 }
 
 impl Args {
-    fn config(&self) -> chat::Config {
+    fn transport(&self) -> server::Config {
         let limits = &self.limits;
         let mut ports = vec![self.port];
         ports.extend(&self.also_port);
-        chat::Config {
-            server: server::Config {
-                host: self.host.clone(),
-                ports,
-                threads: usize::from(self.grpc_threads),
-                receive_bytes: limits.max_receive_bytes,
-                metadata_bytes: limits.max_metadata_bytes,
-                memory_bytes: limits.max_buffer_bytes,
-                streams: limits.max_streams,
-                keepalive: limits.keepalive,
-                keepalive_timeout: limits.keepalive_timeout,
-            },
-            limits: rules::Limits {
+        server::Config {
+            host: self.host.clone(),
+            ports,
+            threads: usize::from(self.grpc_threads),
+            receive_bytes: limits.max_receive_bytes,
+            metadata_bytes: limits.max_metadata_bytes,
+            memory_bytes: limits.max_buffer_bytes,
+            streams: limits.max_streams,
+            keepalive: limits.keepalive,
+            keepalive_timeout: limits.keepalive_timeout,
+        }
+    }
+
+    fn limits(&self) -> services::Limits {
+        let limits = &self.limits;
+        services::Limits {
+            chat: chat::Limits {
                 author_bytes: limits.max_author_bytes,
                 text_bytes: limits.max_text_bytes,
+            },
+            todo: todo::Limits {
+                title_bytes: limits.max_title_bytes,
+                tasks: limits.max_tasks,
+                ..todo::Limits::default()
             },
             backlog: broadcast::Capacity {
                 messages: limits.backlog_messages,
@@ -135,9 +163,10 @@ impl Args {
 
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let config = self.config();
-        descriptors::check_limit(config.server.streams);
-        let handle = chat::start(&config)?;
+        let transport = self.transport();
+        descriptors::check_limit(transport.streams);
+        let services = self.services.start(self.limits())?;
+        let handle = host::start(&transport, services)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);
         }

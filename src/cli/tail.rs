@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Error, signals, target};
 use crate::domain::chat::Message;
 use crate::domain::error::Code;
-use crate::grpc::client::{ChatClient, Keepalive, Proof, environment};
+use crate::grpc::client::{ChatClient, Proof};
 use crate::wire::json;
 
 /// Print the chat as it happens
@@ -35,7 +35,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let client = ChatClient::new(environment(), &self.target.server, Keepalive::default());
+        let client = ChatClient::over(self.target.connect());
         let (mut stream, proof) = client.subscribe(TIMEOUT, SETTLE)?;
         let abort = stream.abort_handle();
         std::thread::Builder::new()

@@ -1,8 +1,10 @@
-//! Which chat server a client command talks to.
+//! Which server a client command talks to.
+
+use crate::grpc::client::{Connection, Keepalive, environment};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The chat server
+    /// The server
     #[arg(
         long,
         env = "MESSENGER_SERVER_ADDR",
@@ -10,4 +12,11 @@ pub struct Args {
         value_name = "HOST:PORT"
     )]
     pub server: String,
+}
+
+impl Args {
+    /// A connection to it, which is made when it is first used.
+    pub fn connect(&self) -> Connection {
+        Connection::new(environment(), &self.server, Keepalive::default())
+    }
 }

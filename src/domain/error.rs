@@ -47,6 +47,11 @@ impl Error {
     pub fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Code::Unavailable, message)
     }
+
+    /// What everybody is told when a server ends.
+    pub fn shutting_down() -> Self {
+        Self::unavailable("shutting down")
+    }
 }
 
 impl fmt::Display for Error {

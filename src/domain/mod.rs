@@ -14,4 +14,6 @@ pub mod error;
 pub mod postbox;
 mod signal;
 mod sync;
+pub mod ticker;
 pub mod todo;
+pub mod watchlist;

@@ -214,17 +214,11 @@ mod tests {
     #[test]
     fn the_same_changes_give_the_same_list_however_often_they_are_made() {
         let mut original = list(&["a", "b"]);
-        let mut changes: Vec<_> = original
-            .tasks()
-            .iter()
-            .cloned()
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|task| Change {
-                task,
-                action: Action::Added,
-            })
-            .collect();
+        let added = |task: &Task| Change {
+            task: task.clone(),
+            action: Action::Added,
+        };
+        let mut changes: Vec<_> = original.tasks().iter().map(added).collect();
         changes.push(original.complete(1).unwrap().unwrap());
         let mut copy = TaskList::default();
         for change in changes.iter().chain(&changes) {

@@ -182,7 +182,7 @@ impl Call {
                     format!("slow consumer: the backlog is full; last sendTime sent: {last}"),
                 )
             }
-            End::Closed | End::Left => Error::unavailable("shutting down"),
+            End::Closed | End::Left => Error::shutting_down(),
         })
     }
 }

@@ -62,7 +62,7 @@ impl Health {
                 let status = watch.status(&request.service);
                 let first = health::encode(status.unwrap_or(Status::SERVICE_UNKNOWN));
                 streams.serve(&ctx, sink, "health", Some(first), || {
-                    pair.map_err(|_| Error::unavailable("shutting down"))
+                    pair.map_err(|_| Error::shutting_down())
                 });
             })
             .build()

@@ -9,8 +9,10 @@
 pub mod blocking;
 mod call;
 pub mod client;
+pub mod duplex;
 pub mod handler;
 pub mod health;
+pub mod host;
 mod run_queue;
 pub mod server;
 pub mod stream;

@@ -18,10 +18,10 @@ use super::writer::{Batch, Handover, Writer};
 use crate::domain::broadcast::{End, Membership, Subscription, Waiter};
 use crate::domain::error::{Code, Error};
 use crate::wire::method::Encoded;
-use crate::wire::status;
+use crate::wire::{status, subscription};
 
 /// A stream's thread does little, and there may be ten thousand of them.
-const STACK_BYTES: usize = 64 * 1024;
+pub(super) const STACK_BYTES: usize = 64 * 1024;
 
 /// How many messages are handed over at once, at most.
 const BATCH_MESSAGES: usize = 1024;
@@ -31,7 +31,7 @@ const BATCH_MESSAGES: usize = 1024;
 const RING_BATCHES: usize = 4;
 
 /// How long a status may wait for a peer that does not read.
-const STATUS_WAIT: Duration = Duration::from_secs(10);
+pub(super) const STATUS_WAIT: Duration = Duration::from_secs(10);
 
 type Pair = (Subscription<Encoded>, Membership<Encoded>);
 
@@ -55,7 +55,7 @@ struct Live {
 type Ended = (Instant, Weak<Handover>);
 
 /// A place among the live streams, held until the call is over.
-struct Permit(Arc<Live>);
+pub(super) struct Permit(Arc<Live>);
 
 impl Streams {
     /// Starts the thread "stream-reaper", which ends with the last clone.
@@ -108,10 +108,9 @@ impl Streams {
         if let Some(queue) = self.queues.own() {
             stream.hang_bell(queue);
         }
-        let number = self.live.number.fetch_add(1, Ordering::Relaxed) + 1;
         let ended = self.ended.clone();
         let started = thread::Builder::new()
-            .name(format!("{name}-{number}"))
+            .name(self.thread_name(name))
             .stack_size(STACK_BYTES)
             .spawn(move || stream.run(&ended));
         if let Err(error) = started {
@@ -136,7 +135,13 @@ impl Streams {
         *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    fn permit(&self) -> Result<Permit, Error> {
+    /// "name-7": streams are numbered over all names.
+    pub(super) fn thread_name(&self, name: &str) -> String {
+        let number = self.live.number.fetch_add(1, Ordering::Relaxed) + 1;
+        format!("{name}-{number}")
+    }
+
+    pub(super) fn permit(&self) -> Result<Permit, Error> {
         let mut count = self.live.lock();
         if *count >= self.live.limit {
             return Err(Error::new(
@@ -160,6 +165,14 @@ impl Drop for Permit {
         *self.0.lock() -= 1;
         self.0.changed.notify_all();
     }
+}
+
+/// What a stream sends first when its client asks for it; see
+/// [`subscription::PROBE`].
+pub fn acknowledgement(ctx: &RpcContext<'_>) -> Option<Encoded> {
+    let mut headers = ctx.request_headers().iter();
+    let asked = headers.any(|(name, _)| name == subscription::ACK_HEADER);
+    asked.then(subscription::acknowledgement)
 }
 
 fn refuse(ctx: &RpcContext<'_>, sink: ServerStreamingSink<Encoded>, error: &Error) {

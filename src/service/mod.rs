@@ -1,6 +1,9 @@
-//! The services: each has a `Config`, and `start(config)` that returns a handle
-//! whose `shut_down` ends it. None of them imports another one; the bridge
-//! reaches the chat only through gRPC.
+//! The services. Those that a gRPC server hosts are started with a `Config` and
+//! handed to `grpc::host`; the others have `start(config)`, which returns a
+//! handle whose `shut_down` ends it. None of them imports another one; the
+//! bridge reaches the chat only through gRPC.
 
 pub mod bridge;
 pub mod chat;
+pub mod ticker;
+pub mod todo;

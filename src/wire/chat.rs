@@ -1,5 +1,4 @@
-//! The chat's methods and messages: `mes_grpc.MessengerServer`, and the probe by
-//! which our own clients prove that a subscription is live.
+//! The chat's methods and messages: `mes_grpc.MessengerServer`.
 
 use grpcio::Method;
 use protobuf::well_known_types::{empty::Empty, timestamp};
@@ -21,14 +20,6 @@ pub const SEND_MESSAGE: Method<SendMessageRequest, SendMessageResponse> =
 const READ: &str = "/mes_grpc.MessengerServer/ReadMessages";
 pub const READ_MESSAGES: Method<Empty, ChatMessage> = method::server_stream(READ);
 pub const READ_MESSAGES_ENCODED: Method<Empty, Encoded> = method::encoded_stream(READ);
-
-/// Our extension, which other servers answer with UNIMPLEMENTED. A server that
-/// answers OK acknowledges each ReadMessages that carries [`ACK_HEADER`] with an
-/// empty first message, sent once the subscription is registered: from then on
-/// the stream misses nothing. The Python server sends nothing before the first
-/// message, so its clients cannot know.
-pub const PROBE: Method<Empty, Empty> = method::unary("/messenger.Subscriptions/Probe");
-pub const ACK_HEADER: &str = "messenger-ack";
 
 /// A message that only lacks its time.
 pub struct Draft {
@@ -72,11 +63,6 @@ fn append(message: &impl protobuf::Message, bytes: &mut Vec<u8>) {
         .expect("a message without required fields always encodes");
 }
 
-/// The acknowledgement of a subscription: no author, no text, no time.
-pub fn acknowledgement() -> Encoded {
-    Encoded::new(Vec::new())
-}
-
 /// An encoded SendMessageRequest.
 pub fn request(author: &str, text: &str) -> Vec<u8> {
     let request = SendMessageRequest {
@@ -101,16 +87,13 @@ pub fn response_time(response: &SendMessageResponse) -> Timestamp {
     time_from_wire(&response.send_time)
 }
 
-/// A message from the stream; `None` is the acknowledgement.
-pub fn message(wire: ChatMessage) -> Option<Message> {
-    if wire.send_time.is_none() && wire.author.is_empty() && wire.text.is_empty() {
-        return None;
-    }
-    Some(Message {
+/// A message from the stream.
+pub fn message(wire: ChatMessage) -> Message {
+    Message {
         send_time: time_from_wire(&wire.send_time),
         author: wire.author,
         text: wire.text,
-    })
+    }
 }
 
 fn time_to_wire(time: Timestamp) -> MessageField<timestamp::Timestamp> {
@@ -129,6 +112,7 @@ fn time_from_wire(time: &timestamp::Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::subscription::acknowledgement;
 
     #[test]
     fn a_stamped_draft_is_an_ordinary_message() {
@@ -155,11 +139,9 @@ mod tests {
     }
 
     #[test]
-    fn only_an_empty_message_is_an_acknowledgement() {
-        assert!(acknowledgement().is_empty());
-        assert_eq!(message(ChatMessage::default()), None);
+    fn an_empty_message_is_no_acknowledgement() {
         let (empty_but_sent, _) =
             Draft::new(String::new(), String::new()).stamp(Timestamp::from_nanos(0));
-        assert!(!empty_but_sent.is_empty());
+        assert!(!empty_but_sent.is_empty() && acknowledgement().is_empty());
     }
 }

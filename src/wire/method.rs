@@ -37,16 +37,31 @@ pub const fn unary<Q: Message, A: Message>(name: &'static str) -> Method<Q, A> {
 pub const fn server_stream<Q: Message, A: Message>(name: &'static str) -> Method<Q, A> {
     Method {
         ty: MethodType::ServerStreaming,
-        name,
-        req_mar: protobuf(),
-        resp_mar: protobuf(),
+        ..unary(name)
+    }
+}
+
+/// A stream in both directions as its client sees it.
+pub const fn duplex<Q: Message, A: Message>(name: &'static str) -> Method<Q, A> {
+    Method {
+        ty: MethodType::Duplex,
+        ..unary(name)
     }
 }
 
 /// A server stream as its server sees it: the messages are encoded already.
 pub const fn encoded_stream<Q: Message>(name: &'static str) -> Method<Q, Encoded> {
+    encoded(MethodType::ServerStreaming, name)
+}
+
+/// A stream in both directions as its server sees it.
+pub const fn encoded_duplex<Q: Message>(name: &'static str) -> Method<Q, Encoded> {
+    encoded(MethodType::Duplex, name)
+}
+
+const fn encoded<Q: Message>(ty: MethodType, name: &'static str) -> Method<Q, Encoded> {
     Method {
-        ty: MethodType::ServerStreaming,
+        ty,
         name,
         req_mar: protobuf(),
         resp_mar: Marshaller {

@@ -8,6 +8,9 @@ pub mod health;
 pub mod json;
 pub mod method;
 pub mod status;
+pub mod subscription;
+pub mod ticker;
+pub mod todo;
 
 /// The messages of `proto/*.proto`, one module a file.
 pub mod generated {

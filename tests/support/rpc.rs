@@ -16,7 +16,7 @@ use messenger::domain::error::Error;
 use messenger::grpc::blocking;
 use messenger::grpc::client::{ChatClient, ChatStream, Keepalive, Proof};
 use messenger::wire::generated::messenger::ChatMessage;
-use messenger::wire::{chat, status};
+use messenger::wire::{chat, status, subscription};
 use protobuf::well_known_types::empty::Empty;
 
 use super::SOON;
@@ -194,7 +194,7 @@ impl Crowd {
 /// Call options that ask for the acknowledgement of a subscription.
 pub fn acknowledged() -> CallOption {
     let mut metadata = MetadataBuilder::new();
-    metadata.add_str(chat::ACK_HEADER, "1").unwrap();
+    metadata.add_str(subscription::ACK_HEADER, "1").unwrap();
     CallOption::default().headers(metadata.build())
 }
 

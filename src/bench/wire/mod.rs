@@ -19,8 +19,8 @@ use rustix::event::{Timespec, epoll};
 
 use self::frames::{FRAME_HEAD, Head, MESSAGE_HEAD};
 use crate::domain::chat::Message;
-use crate::wire::chat;
 use crate::wire::generated::messenger::{ChatMessage, SendMessageResponse};
+use crate::wire::{chat, subscription};
 
 /// What has come in.
 pub enum Event {
@@ -291,12 +291,14 @@ impl Connection {
             receive(match &mut self.role {
                 Role::Reader(reader) => {
                     let message = ChatMessage::parse_from_bytes(message);
-                    match chat::message(message.map_err(io::Error::other)?) {
-                        Some(message) => Event::Message {
+                    let message = message.map_err(io::Error::other)?;
+                    if subscription::is_acknowledgement(&message) {
+                        Event::Acknowledged
+                    } else {
+                        Event::Message {
                             reader: *reader,
-                            message,
-                        },
-                        None => Event::Acknowledged,
+                            message: chat::message(message),
+                        }
                     }
                 }
                 Role::Caller(calls) => {

@@ -17,7 +17,7 @@ use crate::domain::chat::Message;
 use crate::domain::error::Error;
 use crate::grpc::blocking;
 use crate::wire::generated::messenger::ChatMessage;
-use crate::wire::{chat, status};
+use crate::wire::{chat, status, subscription};
 
 /// The author of messages that only show how far a reader is.
 pub const MARKER: &str = "marker";
@@ -219,8 +219,8 @@ impl Reader {
             match blocking::wait(self.stream.next(), Some(left))? {
                 Some(Ok(wire)) => {
                     // An acknowledgement is for those who asked for it.
-                    if let Some(message) = chat::message(wire) {
-                        return Some(Next::Message(message));
+                    if !subscription::is_acknowledgement(&wire) {
+                        return Some(Next::Message(chat::message(wire)));
                     }
                 }
                 // grpcio tells of the end before the last messages, which follow

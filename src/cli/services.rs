@@ -1,0 +1,107 @@
+//! Which services a server hosts, and how each is set up; for `server` and `demo`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::ValueEnum;
+
+use super::{Error, duration};
+use crate::domain::{broadcast, chat as chat_rules, todo as todo_rules};
+use crate::grpc::host::Hosted;
+use crate::service::{chat, ticker, todo};
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Services")]
+pub struct Args {
+    /// The services to host
+    #[arg(
+        long,
+        env = "MESSENGER_SERVICES",
+        default_value = "chat,todo,ticker",
+        value_name = "NAMES",
+        value_delimiter = ','
+    )]
+    services: Vec<Service>,
+    /// Folder for what is to survive a restart; in memory without it
+    #[arg(long, env = "MESSENGER_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Time between two steps of the stock market, 10ms to 60m
+    #[arg(long, env = "MESSENGER_TICKER_INTERVAL", default_value = "2s", value_name = "TIME", value_parser = interval)]
+    ticker_interval: Duration,
+    /// Updates that a request for a symbol brings; 0 is until the client leaves
+    #[arg(
+        long,
+        env = "MESSENGER_TICKER_UPDATES",
+        default_value_t = 5,
+        value_name = "N"
+    )]
+    ticker_updates: u32,
+    /// Makes prices repeatable: the same seed, the same price at each step
+    #[arg(long, env = "MESSENGER_TICKER_SEED", value_name = "N")]
+    ticker_seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Service {
+    Chat,
+    Todo,
+    Ticker,
+}
+
+/// What the services take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    pub chat: chat_rules::Limits,
+    pub todo: todo_rules::Limits,
+    /// What may wait for one reader or watcher before it is cut.
+    pub backlog: broadcast::Capacity,
+}
+
+impl Args {
+    /// Starts the services, ready to be hosted.
+    pub fn start(&self, limits: Limits) -> Result<Vec<Box<dyn Hosted>>, Error> {
+        let mut services = self.services.clone();
+        services.sort_unstable_by_key(|service| *service as u8);
+        services.dedup();
+        let hosted = services.into_iter().map(|service| match service {
+            Service::Chat => Ok(Box::new(chat::Chat::new(chat::Config {
+                limits: limits.chat,
+                backlog: limits.backlog,
+            })) as Box<dyn Hosted>),
+            Service::Todo => self.todo(limits),
+            Service::Ticker => Ok(Box::new(ticker::Ticker::start(self.ticker())?) as _),
+        });
+        hosted.collect()
+    }
+
+    fn todo(&self, limits: Limits) -> Result<Box<dyn Hosted>, Error> {
+        match &self.data_dir {
+            Some(folder) => tracing::info!(folder = %folder.display(), "tasks are kept"),
+            None => tracing::info!("tasks are in memory only; --data-dir keeps them"),
+        }
+        Ok(Box::new(todo::Todo::start(todo::Config {
+            limits: limits.todo,
+            backlog: limits.backlog,
+            data_dir: self.data_dir.clone(),
+        })?))
+    }
+
+    fn ticker(&self) -> ticker::Config {
+        ticker::Config {
+            interval: self.ticker_interval,
+            updates: (self.ticker_updates > 0).then_some(self.ticker_updates.into()),
+            seed: self.ticker_seed.unwrap_or_else(|| fastrand::u64(..)),
+            ..ticker::Config::default()
+        }
+    }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let (least, most) = (Duration::from_millis(10), Duration::from_secs(3600));
+    let interval = duration::parse(text)?;
+    if (least..=most).contains(&interval) {
+        Ok(interval)
+    } else {
+        Err("it has to be between 10ms and 60m".into())
+    }
+}

@@ -1,0 +1,184 @@
+//! A connection to a server: calls, subscriptions and health.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use grpcio::{
+    CallOption, ChannelBuilder, Client, EnvBuilder, Environment, MetadataBuilder, Method,
+};
+use protobuf::Message;
+use protobuf::well_known_types::empty::Empty;
+
+use super::stream::{Requests, Stream, from_grpcio};
+use crate::domain::error::{Code, Error};
+use crate::wire::{health, subscription};
+
+/// Larger messages than any server of ours sends; a Python server has no limit
+/// of its own below gRPC's 4 MiB.
+const RECEIVE_BYTES: i32 = 16 * 1024 * 1024;
+
+/// How a client looks after its connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// A Python server (C core defaults) takes more than two pings within five
+    /// minutes without data for an attack, so the interval is above that.
+    pub interval: Duration,
+    pub timeout: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(310),
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The completion queue of a process's clients, with its thread "grpc-client-0".
+pub fn environment() -> Arc<Environment> {
+    named_environment("grpc-client")
+}
+
+/// A completion queue whose thread has this name and "-0".
+pub fn named_environment(name: &str) -> Arc<Environment> {
+    Arc::new(EnvBuilder::new().cq_count(1).name_prefix(name).build())
+}
+
+/// How sure one can be that a subscription is live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The server acknowledged this very subscription.
+    Acknowledged,
+    /// The server does not acknowledge; it had the settle time to register it.
+    Settled,
+}
+
+/// A connection, made when it is first used and again when it was lost. Clones
+/// share it, between threads too.
+#[derive(Clone)]
+pub struct Connection {
+    client: Client,
+}
+
+impl Connection {
+    /// `environment` is [`environment`]'s, one for all clients of a process.
+    pub fn new(environment: Arc<Environment>, server: &str, keepalive: Keepalive) -> Self {
+        let channel = ChannelBuilder::new(environment)
+            // A call that may have reached the server is never sent again.
+            .enable_retry(false)
+            // Each client has a connection of its own, as each process would.
+            .use_local_subchannel_pool(true)
+            .initial_reconnect_backoff(Duration::from_millis(100))
+            .max_reconnect_backoff(Duration::from_secs(1))
+            .max_receive_message_len(RECEIVE_BYTES)
+            .keepalive_time(keepalive.interval)
+            .keepalive_timeout(keepalive.timeout)
+            .http2_max_pings_without_data(0)
+            .connect(server);
+        Self {
+            client: Client::new(channel),
+        }
+    }
+
+    /// Makes a call and waits for its answer.
+    ///
+    /// # Errors
+    /// What the server or the transport said; DEADLINE_EXCEEDED after `timeout`,
+    /// and then the call may have had its effect or not.
+    pub fn call<Q, A: Unpin>(
+        &self,
+        method: &Method<Q, A>,
+        request: &Q,
+        timeout: Duration,
+    ) -> Result<A, Error> {
+        let options = CallOption::default().timeout(timeout);
+        let answer = self.client.unary_call(method, request, options);
+        answer.map_err(|error| match from_grpcio(&error) {
+            // Nobody here cancels a unary call: the C core does so with calls
+            // that reach a server in the moment of its end.
+            error if error.code == Code::Cancelled => Error::unavailable("the server has ended"),
+            error => error,
+        })
+    }
+
+    /// Subscribes, and returns when the subscription is live.
+    ///
+    /// The probe goes over the same connection after the stream was opened. From
+    /// a server that knows it, the acknowledgement follows on the stream. Any
+    /// other server has at least received the stream's request by then, and gets
+    /// `settle` to act on it.
+    ///
+    /// # Errors
+    /// What the server or the transport said; DEADLINE_EXCEEDED after `timeout`.
+    pub fn subscribe<Q, A: Message>(
+        &self,
+        method: &Method<Q, A>,
+        request: &Q,
+        timeout: Duration,
+        settle: Duration,
+    ) -> Result<(Stream<A>, Proof), Error> {
+        let deadline = Instant::now() + timeout;
+        let mut metadata = MetadataBuilder::new();
+        metadata
+            .add_str(subscription::ACK_HEADER, "1")
+            .map_err(|e| from_grpcio(&e))?;
+        let options = CallOption::default().headers(metadata.build());
+        let receiver = self.client.server_streaming(method, request, options);
+        let mut stream = Stream::new(receiver.map_err(|e| from_grpcio(&e))?);
+        let acknowledges = match self.call(&subscription::PROBE, &Empty::new(), timeout) {
+            Ok(_) => true,
+            Err(error) if error.code == Code::Unimplemented => false,
+            Err(error) => return Err(error),
+        };
+        if !acknowledges {
+            stream.wait_for_first(settle)?;
+            return Ok((stream, Proof::Settled));
+        }
+        let wait = deadline.saturating_duration_since(Instant::now());
+        match stream.recv_within(wait)? {
+            Some(first) if subscription::is_acknowledgement(&first) => {
+                Ok((stream, Proof::Acknowledged))
+            }
+            Some(_) => Err(Error::new(
+                Code::Internal,
+                "the server sent a message before its acknowledgement",
+            )),
+            None => Err(Error::new(
+                Code::DeadlineExceeded,
+                "the server did not acknowledge the subscription in time",
+            )),
+        }
+    }
+
+    /// Opens a stream in both directions.
+    ///
+    /// # Errors
+    /// What the transport said at once; a server that cannot be reached is the
+    /// end of the stream.
+    pub fn duplex<Q, A: Message>(
+        &self,
+        method: &Method<Q, A>,
+    ) -> Result<(Requests<Q>, Stream<A>), Error> {
+        let opened = self.client.duplex_streaming(method, CallOption::default());
+        let (sender, receiver) = opened.map_err(|e| from_grpcio(&e))?;
+        Ok((Requests::new(sender), Stream::new(receiver)))
+    }
+
+    /// Asks the standard health service about `service` ("" is the whole server).
+    ///
+    /// # Errors
+    /// UNAVAILABLE when it does not serve, or what the transport said.
+    pub fn check_health(&self, service: &str, timeout: Duration) -> Result<(), Error> {
+        let request = health::HealthCheckRequest {
+            service: service.into(),
+            ..Default::default()
+        };
+        let response = self.call(&health::CHECK, &request, timeout)?;
+        match response.status.enum_value() {
+            Ok(health::Status::SERVING) => Ok(()),
+            Ok(other) => Err(Error::unavailable(format!("the server says {other:?}"))),
+            Err(number) => Err(Error::unavailable(format!("unknown status {number}"))),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! The client's ends of a stream.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures_util::stream::{AbortHandle, Abortable, abortable};
+use futures_util::{SinkExt as _, StreamExt as _};
+use grpcio::Error::RpcFailure;
+use grpcio::{ClientDuplexSender, WriteFlags};
+
+use crate::domain::error::{Code, Error};
+use crate::grpc::blocking;
+use crate::wire::status;
+
+type Receiver<A> = Pin<Box<dyn futures_util::Stream<Item = grpcio::Result<A>> + Send>>;
+
+/// What a server sends; dropping it cancels the call. For one thread.
+pub struct Stream<A> {
+    receiver: Abortable<Receiver<A>>,
+    abort: AbortHandle,
+    early: Option<A>,
+    /// Why the stream ends, once its last messages are out.
+    failed: Option<Error>,
+}
+
+impl<A> Stream<A> {
+    pub(super) fn new(
+        receiver: impl futures_util::Stream<Item = grpcio::Result<A>> + Send + 'static,
+    ) -> Self {
+        let (receiver, abort) = abortable(Box::pin(receiver) as Receiver<A>);
+        Self {
+            receiver,
+            abort,
+            early: None,
+            failed: None,
+        }
+    }
+
+    /// Blocks until there is a message. `None` is the end that the server gave
+    /// the stream with OK.
+    ///
+    /// # Errors
+    /// Why the stream ended otherwise; CANCELLED after [`AbortHandle::abort`].
+    pub fn recv(&mut self) -> Result<Option<A>, Error> {
+        match self.early.take() {
+            Some(message) => Ok(Some(message)),
+            None => self.receive(None).map(|received| match received {
+                Received::Message(message) => Some(message),
+                Received::Nothing | Received::End => None,
+            }),
+        }
+    }
+
+    /// As [`Stream::recv`], but `None` is also that nothing came in time.
+    ///
+    /// # Errors
+    /// As [`Stream::recv`].
+    pub(super) fn recv_within(&mut self, timeout: Duration) -> Result<Option<A>, Error> {
+        match self.receive(Some(timeout))? {
+            Received::Message(message) => Ok(Some(message)),
+            Received::Nothing | Received::End => Ok(None),
+        }
+    }
+
+    /// Waits so long, or until a message is there, which is kept for later.
+    ///
+    /// # Errors
+    /// Why the stream ended.
+    pub(super) fn wait_for_first(&mut self, timeout: Duration) -> Result<(), Error> {
+        match self.receive(Some(timeout))? {
+            Received::Message(message) => self.early = Some(message),
+            Received::Nothing => {}
+            Received::End => return Err(Error::unavailable("the server ended the stream")),
+        }
+        Ok(())
+    }
+
+    /// Ends the stream from another thread.
+    pub fn abort_handle(&self) -> AbortHandle {
+        self.abort.clone()
+    }
+
+    fn receive(&mut self, timeout: Option<Duration>) -> Result<Received<A>, Error> {
+        loop {
+            match blocking::wait(self.receiver.next(), timeout) {
+                None => return Ok(Received::Nothing),
+                Some(Some(Ok(message))) => return Ok(Received::Message(message)),
+                // grpcio tells of the end as soon as it knows, before messages
+                // that came earlier; those follow when it is asked again.
+                Some(Some(Err(error @ RpcFailure(_)))) => self.failed = Some(from_grpcio(&error)),
+                Some(Some(Err(error))) => return Err(from_grpcio(&error)),
+                Some(None) if self.abort.is_aborted() => {
+                    return Err(Error::new(Code::Cancelled, "the stream was aborted"));
+                }
+                Some(None) => return self.failed.take().map_or(Ok(Received::End), Err),
+            }
+        }
+    }
+}
+
+enum Received<A> {
+    Message(A),
+    Nothing,
+    End,
+}
+
+/// What a client sends on a stream in both directions. Dropping it cancels the
+/// call unless it was closed. For one thread.
+pub struct Requests<Q> {
+    sender: ClientDuplexSender<Q>,
+}
+
+impl<Q> Requests<Q> {
+    pub(super) fn new(sender: ClientDuplexSender<Q>) -> Self {
+        Self { sender }
+    }
+
+    /// Blocks until the transport has taken the request.
+    ///
+    /// # Errors
+    /// DEADLINE_EXCEEDED when it does not within `timeout`, or UNAVAILABLE when
+    /// the stream is over; the receiving end says why.
+    pub fn send(&mut self, request: Q, timeout: Duration) -> Result<(), Error> {
+        let sent = self.sender.send((request, WriteFlags::default()));
+        over_or_late(blocking::wait(sent, Some(timeout)))
+    }
+
+    /// Says that no more requests will come; the stream stays open for answers.
+    ///
+    /// # Errors
+    /// As [`Requests::send`].
+    pub fn close(&mut self, timeout: Duration) -> Result<(), Error> {
+        over_or_late(blocking::wait(self.sender.close(), Some(timeout)))
+    }
+}
+
+fn over_or_late(sent: Option<grpcio::Result<()>>) -> Result<(), Error> {
+    match sent {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(from_grpcio(&error)),
+        None => Err(Error::new(
+            Code::DeadlineExceeded,
+            "the transport does not take the request",
+        )),
+    }
+}
+
+pub(super) fn from_grpcio(error: &grpcio::Error) -> Error {
+    match error {
+        RpcFailure(rpc) => status::from_grpc(rpc),
+        grpcio::Error::RpcFinished(Some(rpc)) => status::from_grpc(rpc),
+        grpcio::Error::Codec(_) => Error::new(Code::Internal, error.to_string()),
+        _ => Error::unavailable(error.to_string()),
+    }
+}

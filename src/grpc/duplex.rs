@@ -1,0 +1,222 @@
+//! Streams in both directions, one named OS thread each.
+//!
+//! The two directions are independent: requests come in on the call's
+//! completion-queue thread and are only noted; the stream's own thread asks what
+//! there is to send, blocks until the transport has taken it, and sleeps until
+//! the bell rings.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use futures_util::{Sink as _, SinkExt as _, StreamExt as _};
+use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
+
+use super::blocking;
+use super::stream::{Permit, STACK_BYTES, STATUS_WAIT, Streams};
+use crate::domain::error::{Code, Error};
+use crate::wire::method::Encoded;
+use crate::wire::status;
+
+/// How often a thread that waits for a peer to read looks whether the
+/// conversation is over.
+const CUT_CHECK: Duration = Duration::from_millis(100);
+
+/// What a stream in both directions is about.
+pub trait Conversation<Q>: Send + Sync + 'static {
+    /// A request, or `None` when the client has said that no more will come.
+    /// Runs on a completion-queue thread and must not block; whatever follows
+    /// from it is for [`Conversation::turn`], so it rings the bell.
+    fn request(&self, request: Option<Q>);
+
+    /// What to do next. Runs on the stream's thread.
+    fn turn(&self) -> Turn;
+
+    /// Why the stream has to end although not everything is sent, if so. Asked
+    /// while a peer does not read.
+    fn failure(&self) -> Option<Error>;
+}
+
+/// How a conversation goes on.
+pub enum Turn {
+    /// Send these, and ask again.
+    Send(Vec<Encoded>),
+    /// Ask again when the bell has rung.
+    Wait,
+    /// Everything has been said, or this is wrong.
+    End(Result<(), Error>),
+}
+
+/// Calls a stream's thread. Rings once, however often it is pulled before the
+/// thread looks.
+#[derive(Default)]
+pub struct Bell {
+    rung: AtomicBool,
+    sleeper: Mutex<Option<Waker>>,
+}
+
+impl Bell {
+    /// From any thread; never blocks.
+    pub fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            let waker = self.sleeper().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn sleeper(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.sleeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> bool {
+        self.rung.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Streams {
+    /// Serves one stream in both directions on a thread of its own. Called on a
+    /// completion-queue thread; never blocks. `begin` makes the conversation,
+    /// whose bell is the one that it is given.
+    pub fn serve_duplex<Q: Send + 'static, C: Conversation<Q>>(
+        &self,
+        ctx: &RpcContext<'_>,
+        requests: RequestStream<Q>,
+        sink: DuplexSink<Encoded>,
+        name: &str,
+        begin: impl FnOnce(Arc<Bell>) -> Result<Arc<C>, Error>,
+    ) {
+        let bell = Arc::new(Bell::default());
+        let begun = self
+            .permit()
+            .and_then(|permit| Ok((permit, begin(bell.clone())?)));
+        let (permit, conversation) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return refuse(ctx, sink, &error),
+        };
+        // The sink has to come back if there is no thread for it.
+        let place = Arc::new(Mutex::new(Some(sink)));
+        let taken = place.clone();
+        let answering = conversation.clone();
+        let started = thread::Builder::new()
+            .name(self.thread_name(name))
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                let sink = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(sink) = sink {
+                    answer(&*answering, &bell, sink, permit);
+                }
+            });
+        if let Err(error) = started {
+            tracing::error!(%error, "cannot start a thread for a stream");
+            let sink = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(sink) = sink {
+                let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
+                refuse(ctx, sink, &error);
+            }
+            return;
+        }
+        ctx.spawn(ask(requests, conversation));
+    }
+}
+
+/// Notes requests until there are no more, or the call is over.
+async fn ask<Q, C: Conversation<Q>>(mut requests: RequestStream<Q>, conversation: Arc<C>) {
+    loop {
+        let request = match requests.next().await {
+            Some(Ok(request)) => Some(request),
+            None => None,
+            // The call is over, which the stream's thread sees for itself.
+            Some(Err(_)) => return,
+        };
+        let last = request.is_none();
+        let noted = catch_unwind(AssertUnwindSafe(|| conversation.request(request)));
+        if noted.is_err() {
+            tracing::error!("a request in a stream panicked; no more of them are read");
+        }
+        if last || noted.is_err() {
+            return;
+        }
+    }
+}
+
+/// The stream's thread: sends until the conversation or the call is over.
+fn answer<Q>(
+    conversation: &impl Conversation<Q>,
+    bell: &Bell,
+    mut sink: DuplexSink<Encoded>,
+    permit: Permit,
+) {
+    let result = loop {
+        match conversation.turn() {
+            Turn::Send(messages) => match send(&mut sink, messages, || conversation.failure()) {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => break Err(error),
+            },
+            Turn::Wait if wait(&mut sink, bell) => {}
+            Turn::Wait => return,
+            Turn::End(result) => break result,
+        }
+    };
+    // A peer that does not read its status is cancelled then.
+    let _ = match result {
+        Ok(()) => blocking::wait(sink.close(), Some(STATUS_WAIT)),
+        Err(error) => blocking::wait(sink.fail(status::to_grpc(&error)), Some(STATUS_WAIT)),
+    };
+    drop(permit);
+}
+
+/// Blocks until the transport has taken the messages; `false` if the call is over.
+///
+/// # Errors
+/// What `failure` says while the peer does not read.
+fn send(
+    sink: &mut DuplexSink<Encoded>,
+    messages: Vec<Encoded>,
+    failure: impl Fn() -> Option<Error>,
+) -> Result<bool, Error> {
+    let last = messages.len().saturating_sub(1);
+    let mut sending = pin!(async {
+        for (n, message) in messages.into_iter().enumerate() {
+            // One system call carries them all.
+            let flags = WriteFlags::default().buffer_hint(n < last);
+            sink.feed((message, flags)).await?;
+        }
+        sink.flush().await
+    });
+    loop {
+        match blocking::wait(sending.as_mut(), Some(CUT_CHECK)) {
+            Some(sent) => return Ok(sent.is_ok()),
+            None => failure().map_or(Ok(()), Err)?,
+        }
+    }
+}
+
+/// Blocks until the bell rings; `false` if the call is over.
+fn wait(sink: &mut DuplexSink<Encoded>, bell: &Bell) -> bool {
+    let rung_or_over = poll_fn(|cx| {
+        // Before the look, so that no ring falls in between.
+        *bell.sleeper() = Some(cx.waker().clone());
+        if bell.take() {
+            return Poll::Ready(true);
+        }
+        // Ready now and for ever, but for the end of the call, which wakes too.
+        match Pin::new(&mut *sink).poll_ready(cx) {
+            Poll::Ready(Err(_)) => Poll::Ready(false),
+            _ => Poll::Pending,
+        }
+    });
+    blocking::wait(rung_or_over, None).unwrap_or(false)
+}
+
+fn refuse(ctx: &RpcContext<'_>, sink: DuplexSink<Encoded>, error: &Error) {
+    let failed = sink.fail(status::to_grpc(error));
+    ctx.spawn(async move { drop(failed.await) });
+}
