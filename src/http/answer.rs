@@ -20,6 +20,8 @@ pub(super) struct Extent {
 pub(super) struct Style {
     pub(super) http10: bool,
     pub(super) keep_alive: bool,
+    /// The body's length is not known yet.
+    pub(super) streamed: bool,
 }
 
 /// How far the answer at the start of `bytes` reaches; `None` if its head is not
@@ -60,7 +62,11 @@ pub(super) fn encode_head(bytes: &[u8], style: Style, out: &mut Vec<u8>) -> io::
             out.extend_from_slice(b"\r\n");
         }
     }
-    if !has_no_body(answer.code)
+    if style.streamed {
+        if !style.http10 {
+            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+        }
+    } else if !has_no_body(answer.code)
         && let Some(length) = length(&answer)
     {
         write!(out, "Content-Length: {length}\r\n")?;
@@ -73,7 +79,7 @@ pub(super) fn encode_head(bytes: &[u8], style: Style, out: &mut Vec<u8>) -> io::
     Ok(())
 }
 
-fn has_no_body(status: Option<u16>) -> bool {
+pub(super) fn has_no_body(status: Option<u16>) -> bool {
     matches!(status, Some(204 | 304))
 }
 
@@ -109,20 +115,36 @@ mod tests {
 
     #[test]
     fn the_head_fits_the_connection() {
-        let head = |http10, keep_alive| {
+        let head = |http10, keep_alive, streamed| {
             let mut out = Vec::new();
-            encode_head(ANSWER, Style { http10, keep_alive }, &mut out).unwrap();
+            let style = Style {
+                http10,
+                keep_alive,
+                streamed,
+            };
+            encode_head(ANSWER, style, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
-        let common = "HTTP/1.1 200 OK\r\nDate: now\r\nAllow: POST\r\nContent-Length: 5\r\n";
-        assert_eq!(head(false, true), format!("{common}\r\n"));
-        assert_eq!(
-            head(false, false),
-            format!("{common}Connection: close\r\n\r\n")
-        );
-        assert_eq!(
-            head(true, true),
-            format!("{common}Connection: keep-alive\r\n\r\n")
-        );
+        let common = "HTTP/1.1 200 OK\r\nDate: now\r\nAllow: POST\r\n";
+        for (http10, keep_alive, streamed, framing) in [
+            (false, true, false, "Content-Length: 5\r\n"),
+            (
+                false,
+                false,
+                false,
+                "Content-Length: 5\r\nConnection: close\r\n",
+            ),
+            (
+                true,
+                true,
+                false,
+                "Content-Length: 5\r\nConnection: keep-alive\r\n",
+            ),
+            (false, true, true, "Transfer-Encoding: chunked\r\n"),
+            (true, false, true, "Connection: close\r\n"),
+        ] {
+            let whole = format!("{common}{framing}\r\n");
+            assert_eq!(head(http10, keep_alive, streamed), whole);
+        }
     }
 }

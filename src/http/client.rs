@@ -20,6 +20,12 @@ const ACKNOWLEDGE_STEP: Timespec = Timespec {
     tv_nsec: 10_000_000,
 };
 
+/// How a client that vanished without a word is noticed: after this silence, so
+/// many questions, so far apart.
+const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
+const KEEP_ALIVE_PROBES: u32 = 3;
+const KEEP_ALIVE_STEP: Duration = Duration::from_secs(5);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadError {
     TimedOut,
@@ -102,6 +108,27 @@ impl<'a> Client<'a> {
         Ok(())
     }
 
+    /// Whether the client has closed its side or the connection is broken.
+    pub(super) fn has_left(&self) -> bool {
+        !matches!(self.state(), Ok(now) if now.is_empty())
+    }
+
+    /// Has the kernel ask a client that stays silent whether it is still there.
+    pub(super) fn keep_alive(&self) {
+        use rustix::net::sockopt;
+        // Without it a stream that sends nothing would wait for ever for a
+        // client whose machine is gone. That is all that a failure costs.
+        let _ = sockopt::set_tcp_keepidle(self.stream, KEEP_ALIVE_IDLE);
+        let _ = sockopt::set_tcp_keepintvl(self.stream, KEEP_ALIVE_STEP);
+        let _ = sockopt::set_tcp_keepcnt(self.stream, KEEP_ALIVE_PROBES);
+        let _ = sockopt::set_socket_keepalive(self.stream, true);
+    }
+
+    fn state(&self) -> rustix::io::Result<PollFlags> {
+        let mut fds = [PollFd::new(self.stream, PollFlags::RDHUP)];
+        poll(&mut fds, Some(&Timespec::default())).map(|_| fds[0].revents())
+    }
+
     /// Whether the answer that was just written reached the client, as far as
     /// that can be known. Waits for a second at most.
     ///
@@ -115,13 +142,7 @@ impl<'a> Client<'a> {
     /// told from one that has read it. Nor can one that resets within these
     /// microseconds although it has read: that one counts as lost.
     pub(super) fn delivered(&self) -> bool {
-        let state = |timeout: &Timespec| {
-            let asked = PollFlags::RDHUP;
-            let mut fds = [PollFd::new(self.stream, asked)];
-            poll(&mut fds, Some(timeout)).map(|_| fds[0].revents())
-        };
-        let zero = Timespec::default();
-        if matches!(state(&zero), Ok(now) if now.is_empty()) {
+        if !self.has_left() {
             return true;
         }
         let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
@@ -129,7 +150,7 @@ impl<'a> Client<'a> {
         loop {
             // In this order: a reset also empties the queue.
             let unacknowledged = unacknowledged(self.stream);
-            match state(&zero) {
+            match self.state() {
                 Ok(now) if now.intersects(broken) => return false,
                 Ok(_) if matches!(unacknowledged, Ok(0)) => return true,
                 Ok(_) if Instant::now() < deadline => {}

@@ -16,6 +16,8 @@ use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
 use super::limits::Limits;
+use super::receipt::Attached;
+use super::stream::Streams;
 
 /// An open connection, as its thread and a shutdown see it.
 pub(super) struct Connection {
@@ -34,6 +36,7 @@ impl Connection {
 pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) exchange: Exchange,
+    pub(super) streams: Streams,
     pub(super) stopping: AtomicBool,
     pub(super) connections: Connections,
 }
@@ -64,17 +67,9 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 return;
             }
         };
-        let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
-        match answer(
-            &mut client,
-            shared,
-            &head,
-            &intake.body,
-            &mut buffers,
-            keep_alive,
-        ) {
-            Fate::Delivered if keep_alive => {}
-            Fate::Delivered => {
+        match answer(&mut client, shared, &head, &intake.body, &mut buffers) {
+            Fate::Delivered { keep_alive: true } => {}
+            Fate::Delivered { keep_alive: false } => {
                 // With nothing unread, a plain close resets nothing.
                 if !intake.is_empty() {
                     client.close_softly(limits);
@@ -97,7 +92,10 @@ struct Buffers {
 }
 
 enum Fate {
-    Delivered,
+    /// `keep_alive`: as the client was told.
+    Delivered {
+        keep_alive: bool,
+    },
     Lost,
 }
 
@@ -107,25 +105,39 @@ fn answer(
     head: &Head,
     body: &[u8],
     buffers: &mut Buffers,
-    keep_alive: bool,
 ) -> Fate {
     let Buffers { out, answer } = buffers;
-    let style = Style {
-        http10: head.http10,
-        keep_alive,
-    };
+    let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     let answered = shared.exchange.run(head, body, out, answer);
     out.clear();
-    let fate = match answered {
-        Ok(Answered { extent, receipt }) => {
+    let admitted = answered.and_then(|answered| {
+        let will_stream = answered.attached.stream.is_some() && head.method != "HEAD";
+        let place = will_stream.then(|| shared.streams.enter(shared.limits.streams));
+        Ok((answered, place.transpose()?))
+    });
+    let fate = match admitted {
+        Ok((Answered { extent, attached }, place)) => {
+            let Attached { receipt, stream } = attached;
+            let streamed = stream.is_some();
+            let style = Style {
+                http10: head.http10,
+                // Nothing but the end of the connection ends a stream of HTTP/1.0.
+                keep_alive: keep_alive && !(streamed && head.http10),
+                streamed,
+            };
+            let whole = if streamed { extent.head } else { answer.len() };
             let encoded = encode_head(answer, style, out);
-            let written = encoded.and_then(|()| client.write(out, &answer[extent.head..]));
+            let mut written = encoded.and_then(|()| client.write(out, &answer[extent.head..whole]));
+            if let (Ok(()), Some(stream), Some(_)) = (&written, stream, &place) {
+                written = stream.send(client, !head.http10, &shared.stopping);
+            }
+            let keep_alive = style.keep_alive;
             match receipt {
                 _ if written.is_err() => Fate::Lost,
-                None => Fate::Delivered,
+                None => Fate::Delivered { keep_alive },
                 Some(receipt) if client.delivered() => {
                     receipt.delivered();
-                    Fate::Delivered
+                    Fate::Delivered { keep_alive }
                 }
                 Some(_) => Fate::Lost,
             }
@@ -134,7 +146,7 @@ fn answer(
             // The request was read whole, so the connection is still in step.
             let bytes = refusal.encode(!keep_alive, head.method != "HEAD");
             match client.write(&bytes, b"") {
-                Ok(()) => Fate::Delivered,
+                Ok(()) => Fate::Delivered { keep_alive },
                 Err(_) => Fate::Lost,
             }
         }

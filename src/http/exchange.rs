@@ -23,7 +23,7 @@ use super::answer::{Extent, measure};
 use super::head::Head;
 use super::limits::Limits;
 use super::message::Refusal;
-use super::receipt::{NUMBER_HEADER, Receipt, Receipts};
+use super::receipt::{Attached, NUMBER_HEADER, Receipts};
 
 /// The number of a request that only asks whether the lane answers.
 pub(super) const PROBE: u64 = 0;
@@ -62,10 +62,10 @@ struct Late {
     to_head: bool,
 }
 
-/// A lane's answer. The receipt must be settled once its fate is known.
+/// A lane's answer. An attached receipt must be settled once its fate is known.
 pub(super) struct Answered {
     pub(super) extent: Extent,
-    pub(super) receipt: Option<Receipt>,
+    pub(super) attached: Attached,
 }
 
 /// All private connections.
@@ -198,13 +198,13 @@ impl Exchange {
             // Not even a timeout is harmless in the middle of a request.
             Err(error) => Err(io::Error::new(ErrorKind::BrokenPipe, error)),
         };
-        let receipt = self.receipts.take(number);
+        let attached = self.receipts.take(number);
         match read {
             Ok(extent) => {
                 lane.stream = Some(stream);
-                Ok(Answered { extent, receipt })
+                Ok(Answered { extent, attached })
             }
-            // From here on the receipt is dropped, so the answer counts as lost.
+            // From here on what was attached is dropped: the answer counts as lost.
             Err(error) if is_timeout(&error) => {
                 let bytes = std::mem::take(answer);
                 (lane.stream, lane.late) = (Some(stream), Some(Late { bytes, to_head }));

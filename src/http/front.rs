@@ -21,6 +21,7 @@ use super::lane::Lanes;
 use super::limits::Limits;
 use super::message::{Request, Response};
 use super::receipt::Receipts;
+use super::stream::Streams;
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -86,6 +87,7 @@ impl Front {
         let shared = Arc::new(Shared {
             limits,
             exchange,
+            streams: Streams::default(),
             stopping: AtomicBool::new(false),
             connections: Connections::default(),
         });
@@ -136,7 +138,8 @@ impl Serving {
     }
 
     /// Stops accepting, closes idle connections at once, lets requests that are
-    /// in flight finish for 2 s, cuts the rest, and ends all threads. Takes less
+    /// in flight finish for 2 s, cuts the rest, and ends all threads. A stream may
+    /// send what its source has at hand, and is cut unless that is all of it. Takes less
     /// than 4 s. A handler that is still busy then is left behind and logged.
     /// tiny_http's own idle threads may take 5 s more to end.
     pub fn shutdown(self) {

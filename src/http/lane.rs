@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::answer::has_no_body;
 use super::exchange::PROBE;
 use super::message::{Request, Response};
-use super::receipt::{NUMBER_HEADER, Receipts};
+use super::receipt::{Attached, NUMBER_HEADER, Receipts};
 
 /// How long a shutdown waits for handlers that are still busy.
 const HANDLER_TIME: Duration = Duration::from_millis(500);
@@ -158,8 +159,11 @@ fn run(
         let mut response = catch_unwind(AssertUnwindSafe(|| handler(request)))
             .unwrap_or_else(|panic| internal_error(&*panic));
         // Before the answer leaves, so that the front finds it there.
-        if let Some(undelivered) = response.undelivered.take() {
-            receipts.put(number, undelivered);
+        if let Some(mut attached) = Attached::take_from(&mut response) {
+            if has_no_body(Some(response.status)) {
+                attached.stream = None;
+            }
+            receipts.put(number, attached);
         }
         respond(incoming, response);
     }

@@ -22,13 +22,17 @@ pub struct Limits {
     pub idle_time: Duration,
     /// Open connections. Over: 503 with `Retry-After`, without a new thread.
     pub connections: usize,
+    /// Open streams, which count among the connections too. Over: 503 with
+    /// `Retry-After`.
+    pub streams: usize,
     /// Wait for a free lane. Over: 503.
     pub lane_wait: Duration,
     /// From passing a request to a lane until its answer is there. Over: 504.
     /// The handler is not interrupted: its lane is free again when it returns.
     pub answer_time: Duration,
-    /// From the first byte of an answer until the kernel has taken the last.
-    /// Over: the connection is reset and the answer counts as undelivered.
+    /// From the first byte of an answer, or of a stream's chunk, until the kernel
+    /// has taken the last. Over: the connection is reset and the answer counts
+    /// as undelivered.
     pub write_time: Duration,
     /// After an error answer: bytes that are read and thrown away, so that a
     /// client that is still sending gets to read the answer.
@@ -46,6 +50,7 @@ impl Default for Limits {
             request_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(60),
             connections: 1024,
+            streams: 256,
             lane_wait: Duration::from_secs(30),
             answer_time: Duration::from_secs(60),
             write_time: Duration::from_secs(10),

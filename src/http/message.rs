@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use super::stream::Source;
+
 /// A complete, well-formed request, within the [`Limits`](super::Limits).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
@@ -25,7 +27,8 @@ pub struct Request {
 /// Called once if an answer did not reach the client, see [`Response::on_undelivered`].
 pub type Undelivered = Box<dyn FnOnce() + Send>;
 
-/// A complete answer. The front adds `Content-Length` and `Connection`.
+/// A complete answer, or the start of a streamed one. The front adds the fields
+/// of framing: `Content-Length` or `Transfer-Encoding`, and `Connection`.
 #[derive(Default)]
 pub struct Response {
     /// 200 to 599. Anything else is logged and sent as 500.
@@ -36,6 +39,8 @@ pub struct Response {
     pub body: Vec<u8>,
     /// See [`Response::on_undelivered`].
     pub undelivered: Option<Undelivered>,
+    /// Sent instead of `body`, see [`Response::stream`].
+    pub stream: Option<Box<dyn Source>>,
 }
 
 /// The content type of every JSON answer.
@@ -58,6 +63,26 @@ impl Response {
         Response::json(status, error.to_string())
     }
 
+    /// An answer of status 200 whose body is what `source` gives, each chunk sent
+    /// when it comes, on the thread of the client's connection. The lane is
+    /// free as soon as the handler returns. HTTP/1.1 clients get it chunked, so
+    /// that they can tell the end from a cut; for HTTP/1.0 the end is that of
+    /// the connection. Nothing is queued for a client that reads slowly: what
+    /// it misses is the source's affair.
+    ///
+    /// A client that has closed its side counts as gone once the source has had
+    /// nothing for a second, even if it still reads. One that vanished without
+    /// a word is noticed within about half a minute.
+    ///
+    /// End the sources before the front's shutdown, so that clients see an end:
+    /// a source that has none by then is cut off.
+    pub fn stream(content_type: &str, source: impl Source + 'static) -> Response {
+        Response {
+            stream: Some(Box::new(source)),
+            ..Response::typed(200, content_type, String::new())
+        }
+    }
+
     /// Adds a header field behind those that are there.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Response {
@@ -68,7 +93,8 @@ impl Response {
     /// Asks for `call` to be called exactly once if this answer could not be
     /// written to the client, and never if it could. "Written" means taken by
     /// the kernel for a client that had not closed its side by then, or
-    /// acknowledged by the client's kernel if it had.
+    /// acknowledged by the client's kernel if it had. A streamed answer is
+    /// written when its source has ended and all of it was.
     ///
     /// It runs on a connection's thread, which has a small stack, or on the
     /// lane's: it must be short and must not wait for a lane.
@@ -84,6 +110,7 @@ impl Response {
             headers: vec![("Content-Type".into(), content_type.into())],
             body: body.into_bytes(),
             undelivered: None,
+            stream: None,
         }
     }
 }

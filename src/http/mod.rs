@@ -21,6 +21,11 @@
 //! (`lane`), and writes the answer (`client`). `receipt` tells a handler
 //! when that last step failed.
 //!
+//! An answer may also come bit by bit ([`Response::stream`]). Its handler returns
+//! at once, like any other, and leaves a [`Source`] behind, which `receipt`
+//! passes to the connection's thread. That one alone waits for it and writes
+//! what comes (`stream`), so no lane is ever held by a stream.
+//!
 //! Every buffer, queue and wait is bounded, most of them by [`Limits`].
 
 mod accept;
@@ -36,7 +41,9 @@ mod lane;
 mod limits;
 mod message;
 mod receipt;
+mod stream;
 
 pub use front::{Front, Serving};
 pub use limits::Limits;
 pub use message::{Request, Response, Undelivered};
+pub use stream::{Next, Source};

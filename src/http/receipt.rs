@@ -1,14 +1,15 @@
-//! Whether an answer reached its client: the callbacks of handlers that care.
+//! What a handler attaches to its answer: a callback for its loss, and a stream.
 //!
-//! Owns the table from request number to callback. It must not know sockets or
-//! HTTP. A lane's thread puts a receipt in, a connection's thread takes it out;
-//! whoever holds it last runs it.
+//! Owns the table from request number to both. It must not know sockets or
+//! HTTP. A lane's thread puts them in, a connection's thread takes them out;
+//! whoever holds them last runs the callback, or drops the stream's source.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::message::Undelivered;
+use super::message::{Response, Undelivered};
+use super::stream::Stream;
 
 /// Carries a request's number to the lane. A client's own is stripped.
 pub(super) const NUMBER_HEADER: &str = "x-front-request";
@@ -33,11 +34,28 @@ impl Drop for Receipt {
     }
 }
 
+/// What goes past the lane's socket.
+#[derive(Default)]
+pub(super) struct Attached {
+    pub(super) receipt: Option<Receipt>,
+    pub(super) stream: Option<Stream>,
+}
+
+impl Attached {
+    /// `None` if there is nothing, as with most answers.
+    pub(super) fn take_from(response: &mut Response) -> Option<Attached> {
+        let receipt = response.undelivered.take().map(|call| Receipt(Some(call)));
+        let stream = response.stream.take().map(Stream::new);
+        let any = receipt.is_some() || stream.is_some();
+        any.then_some(Attached { receipt, stream })
+    }
+}
+
 /// The requests that are in a lane now. One entry per lane at most, and one
 /// more for each answer that a connection gave up waiting for.
 #[derive(Default)]
 pub(super) struct Receipts {
-    expected: Mutex<HashMap<u64, Option<Receipt>>>,
+    expected: Mutex<HashMap<u64, Option<Attached>>>,
 }
 
 impl Receipts {
@@ -47,20 +65,20 @@ impl Receipts {
     }
 
     /// Before a lane answers. If the connection has given up, this is the loss.
-    pub(super) fn put(&self, number: u64, undelivered: Undelivered) {
-        let receipt = Receipt(Some(undelivered));
+    pub(super) fn put(&self, number: u64, attached: Attached) {
         if let Some(place) = self.table().get_mut(&number) {
-            *place = Some(receipt);
+            *place = Some(attached);
         }
     }
 
     /// After a lane has answered, or when the connection gives up.
-    pub(super) fn take(&self, number: u64) -> Option<Receipt> {
-        self.table().remove(&number).flatten()
+    pub(super) fn take(&self, number: u64) -> Attached {
+        self.table().remove(&number).flatten().unwrap_or_default()
     }
 
-    /// No code of others runs under this lock: receipts are dropped outside.
-    fn table(&self) -> MutexGuard<'_, HashMap<u64, Option<Receipt>>> {
+    /// No code of others runs under this lock: what they attached is dropped
+    /// outside.
+    fn table(&self) -> MutexGuard<'_, HashMap<u64, Option<Attached>>> {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -83,27 +101,35 @@ mod tests {
         )
     }
 
+    fn attached(call: Undelivered) -> Attached {
+        Attached {
+            receipt: Some(Receipt(Some(call))),
+            stream: None,
+        }
+    }
+
     #[test]
     fn called_once_or_never() {
         let receipts = Receipts::default();
 
         let (delivered, call) = counted();
         receipts.expect(1);
-        receipts.put(1, call);
-        receipts.take(1).expect("is there").delivered();
+        receipts.put(1, attached(call));
+        let receipt = receipts.take(1).receipt;
+        receipt.expect("is there").delivered();
         assert_eq!(delivered.load(Ordering::SeqCst), 0);
 
         let (lost, call) = counted();
         receipts.expect(2);
-        receipts.put(2, call);
+        receipts.put(2, attached(call));
         drop(receipts.take(2));
-        assert!(receipts.take(2).is_none());
+        assert!(receipts.take(2).receipt.is_none());
         assert_eq!(lost.load(Ordering::SeqCst), 1);
 
         let (late, call) = counted();
         receipts.expect(3);
-        assert!(receipts.take(3).is_none());
-        receipts.put(3, call);
+        assert!(receipts.take(3).receipt.is_none());
+        receipts.put(3, attached(call));
         assert_eq!(late.load(Ordering::SeqCst), 1);
     }
 

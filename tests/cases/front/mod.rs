@@ -8,6 +8,7 @@ mod lifecycle;
 mod limits;
 mod load;
 mod program;
+mod stream;
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,0 +1,145 @@
+//! Answers that come bit by bit, such as server-sent events.
+//!
+//! Owns [`Source`], the framing of its chunks, and the count of open streams. It
+//! must not know lanes, nor what the chunks mean. The thread of the client's
+//! connection runs it, so a stream keeps nobody but its own client waiting.
+
+use std::io::{self, ErrorKind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::client::Client;
+use super::message::Refusal;
+
+/// How long a source is waited for before the next look at the client, and at
+/// whether the front is to stop.
+const LOOK_TIME: Duration = Duration::from_secs(1);
+
+/// What a streamed answer is made of, see [`Response::stream`](super::Response::stream).
+///
+/// It is dropped when the stream is over, whatever ended it, and also if the
+/// client was gone before the first chunk. So a subscription that it holds is
+/// left in any case.
+pub trait Source: Send {
+    /// Waits for something to send, `timeout` at most. One that waits longer
+    /// delays only this client, and a shutdown of the front.
+    ///
+    /// It runs on the connection's thread, which has a small stack. A panic is
+    /// logged and resets this connection.
+    fn next(&mut self, timeout: Duration) -> Next;
+}
+
+/// What a [`Source`] has come up with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Sent at once. An empty one is skipped: it would mean the end.
+    Chunk(Vec<u8>),
+    /// Nothing in time. The source is asked again if the client is still there.
+    Nothing,
+    /// The answer is complete, and the source is not asked again.
+    End,
+}
+
+/// A source on its way from the handler to the end. None of its panics gets out.
+pub(super) struct Stream(Option<Box<dyn Source>>);
+
+impl Stream {
+    pub(super) fn new(source: Box<dyn Source>) -> Stream {
+        Stream(Some(source))
+    }
+
+    /// Writes what the source has to send until it ends. With `chunked` false,
+    /// only the end of the connection tells the client that it is complete.
+    ///
+    /// # Errors
+    /// The stream was cut off: the client left or does not read, the source
+    /// panicked, or the front is `stopping` and the source had nothing more.
+    pub(super) fn send(
+        mut self,
+        client: &mut Client<'_>,
+        chunked: bool,
+        stopping: &AtomicBool,
+    ) -> io::Result<()> {
+        client.keep_alive();
+        let end = self.send_all(client, chunked, stopping);
+        if let Err(error) = &end {
+            tracing::debug!(%error, "a stream was cut off");
+        }
+        end
+    }
+
+    fn send_all(
+        &mut self,
+        client: &mut Client<'_>,
+        chunked: bool,
+        stopping: &AtomicBool,
+    ) -> io::Result<()> {
+        loop {
+            // A source that its owner has ended before the front gets to say so.
+            let stopping = stopping.load(Ordering::SeqCst);
+            let timeout = if stopping { Duration::ZERO } else { LOOK_TIME };
+            match self.next(timeout)? {
+                Next::Chunk(chunk) if chunk.is_empty() => {}
+                Next::Chunk(mut chunk) if chunked => {
+                    let size = format!("{:x}\r\n", chunk.len());
+                    chunk.extend_from_slice(b"\r\n");
+                    client.write(size.as_bytes(), &chunk)?;
+                }
+                Next::Chunk(chunk) => client.write(&chunk, b"")?,
+                Next::Nothing if stopping => return Err(io::Error::other("shutting down")),
+                Next::Nothing if client.has_left() => {
+                    return Err(ErrorKind::ConnectionAborted.into());
+                }
+                Next::Nothing => {}
+                Next::End if chunked => return client.write(b"0\r\n\r\n", b""),
+                Next::End => return Ok(()),
+            }
+        }
+    }
+
+    fn next(&mut self, timeout: Duration) -> io::Result<Next> {
+        let Some(source) = &mut self.0 else {
+            return Ok(Next::End);
+        };
+        catch_unwind(AssertUnwindSafe(|| source.next(timeout))).map_err(|_| {
+            tracing::error!("the source of a stream panicked");
+            io::Error::other("its source panicked")
+        })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let source = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(source))).is_err() {
+            tracing::error!("the source of a stream panicked at its end");
+        }
+    }
+}
+
+/// The number of open streams.
+#[derive(Default)]
+pub(super) struct Streams(AtomicUsize);
+
+/// Held as long as a stream is open.
+pub(super) struct Place<'a>(&'a Streams);
+
+impl Streams {
+    /// A place among at most `limit`.
+    pub(super) fn enter(&self, limit: usize) -> Result<Place<'_>, Refusal> {
+        // Counted before the look, so that two cannot both take the last place.
+        let place = Place(self);
+        if self.0.fetch_add(1, Ordering::SeqCst) < limit {
+            return Ok(place);
+        }
+        let message = format!("over the limit of {limit} open streams");
+        Err(Refusal::new(503, message))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
