@@ -31,7 +31,7 @@ tests_needs() {
 
 # The protos whose Python stubs the tests import. health.proto is not among
 # them: the grpcio-health-checking package brings its own.
-test_protos="messenger.proto"
+test_protos="messenger.proto todo.proto fin.proto"
 
 requirements=tests/reference/requirements.txt
 

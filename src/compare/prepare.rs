@@ -20,6 +20,8 @@ macro_rules! carried {
 const CARRIED: &[(&str, &str)] = carried![
     "docker/install.sh",
     "proto/messenger.proto",
+    "proto/todo.proto",
+    "proto/fin.proto",
     "tests/reference/chat_client.py",
     "tests/reference/chat_server.py",
     "tests/reference/requirements.txt",
