@@ -15,6 +15,9 @@ mod services;
 mod signals;
 mod tail;
 mod target;
+mod terminal;
+mod ticker;
+mod todo;
 
 use clap::{Parser, Subcommand};
 
@@ -34,10 +37,12 @@ pub struct Cli {
 const EXAMPLES: &str = "\
 Examples:
   messenger demo                         server and bridge in one process, to try things
-  messenger server --port 51075          the chat server
+  messenger server --port 51075          chat, to-do list and stock ticker
   messenger client --http-port 8080      the bridge: HTTP in front of a chat server
   messenger tail                         print the chat as it happens
-  messenger send anna 'Hello, world'     say something";
+  messenger send anna 'Hello, world'     say something
+  messenger todo                         the to-do list, with a menu
+  messenger ticker AAPL GOOGL            stock quotes as they change";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -46,6 +51,8 @@ enum Command {
     Demo(demo::Args),
     Tail(tail::Args),
     Send(send::Args),
+    Todo(todo::Args),
+    Ticker(ticker::Args),
     Healthcheck(healthcheck::Args),
     Bench(bench::Args),
     Compare(compare::Args),
@@ -69,6 +76,8 @@ impl Cli {
             Command::Demo(args) => args.run(),
             Command::Tail(args) => args.run(),
             Command::Send(args) => args.run(),
+            Command::Todo(args) => args.run(),
+            Command::Ticker(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::Compare(args) => args.run(),

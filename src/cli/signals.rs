@@ -21,3 +21,20 @@ pub fn stop() -> Result<Receiver<()>, Error> {
     })?;
     Ok(receiver)
 }
+
+/// Does `work` on a thread of this name once `stop` has come.
+///
+/// # Errors
+/// When the thread cannot be started.
+pub fn on_stop(
+    stop: Receiver<()>,
+    thread: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<(), Error> {
+    let thread = std::thread::Builder::new().name(thread.into());
+    thread.spawn(move || {
+        let _ = stop.recv();
+        work();
+    })?;
+    Ok(())
+}

@@ -1,8 +1,9 @@
 //! `messenger tail`: the stream on a terminal.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
+use super::terminal::{plain, print_line};
 use super::{Error, signals, target};
 use crate::domain::chat::Message;
 use crate::domain::error::Code;
@@ -38,12 +39,7 @@ impl Args {
         let client = ChatClient::over(self.target.connect());
         let (mut stream, proof) = client.subscribe(TIMEOUT, SETTLE)?;
         let abort = stream.abort_handle();
-        std::thread::Builder::new()
-            .name("tail-stop".into())
-            .spawn(move || {
-                let _ = stop.recv();
-                abort.abort();
-            })?;
+        signals::on_stop(stop, "tail-stop", move || abort.abort())?;
         match proof {
             Proof::Acknowledged => eprintln!("subscribed to {}", self.target.server),
             Proof::Settled => eprintln!(
@@ -59,10 +55,8 @@ impl Args {
                 Err(error) if error.code == Code::Cancelled => break,
                 Err(error) => return Err(error.into()),
             };
-            match writeln!(out, "{}", self.line(&message)).and_then(|()| out.flush()) {
-                // The reader of a pipe has seen enough.
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-                written => written?,
+            if !print_line(&mut out, &self.line(&message))? {
+                break;
             }
             left -= 1;
         }
@@ -73,16 +67,11 @@ impl Args {
         if self.json {
             return json::message(message);
         }
-        // What people write must not be able to move the terminal's cursor.
-        let safe = |text: &str| -> String {
-            let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-            text.chars().map(plain).collect()
-        };
         format!(
             "{}  {}: {}",
             message.send_time.rfc3339(),
-            safe(&message.author),
-            safe(&message.text)
+            plain(&message.author),
+            plain(&message.text)
         )
     }
 }

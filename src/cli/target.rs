@@ -7,6 +7,7 @@ pub struct Args {
     /// The server
     #[arg(
         long,
+        global = true,
         env = "MESSENGER_SERVER_ADDR",
         default_value = "localhost:51075",
         value_name = "HOST:PORT"

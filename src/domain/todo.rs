@@ -13,7 +13,7 @@ pub struct Task {
     pub completed: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     Added,
     Completed,

@@ -2,6 +2,7 @@
 
 use grpcio::Method;
 use protobuf::Message as _;
+use serde_json::{Value, json};
 
 use super::generated::fin as proto;
 use super::method::{self, Encoded};
@@ -45,6 +46,19 @@ pub fn encode(symbol: &Symbol, quote: Quote, time: i64) -> Encoded {
     };
     let bytes = update.write_to_bytes();
     Encoded::new(bytes.expect("a message without required fields always encodes"))
+}
+
+/// As people's programs get it; the time is in Unix seconds.
+pub fn json(update: &Update) -> Value {
+    let quote = &update.quote;
+    json!({
+        "symbol": update.symbol,
+        "price": quote.price.to_f64(),
+        "change": quote.change.to_f64(),
+        "percent": quote.percent.to_f64(),
+        "time": update.time,
+        "volume": quote.volume,
+    })
 }
 
 /// An update from any server, rounded to hundredths.

@@ -2,6 +2,7 @@
 
 use grpcio::Method;
 use protobuf::{Message as _, MessageField};
+use serde_json::{Value, json};
 
 use super::generated::todo as proto;
 use super::method::{self, Encoded};
@@ -70,6 +71,16 @@ pub fn complete_response() -> CompleteTaskResponse {
         success: true,
         ..Default::default()
     }
+}
+
+/// As people's programs get it: `{"id":1,"title":"...","completed":false}`.
+pub fn task_json(task: &Task) -> Value {
+    json!({ "id": task.id, "title": &*task.title, "completed": task.completed })
+}
+
+/// `{"action":"ADDED","task":{...}}`.
+pub fn change_json(change: &Change) -> Value {
+    json!({ "action": action_name(change.action), "task": task_json(&change.task) })
 }
 
 pub fn encode(change: &Change) -> Encoded {

@@ -15,4 +15,5 @@ mod python;
 mod shutdown;
 mod slow;
 mod terminal;
+mod terminal_services;
 mod transport;

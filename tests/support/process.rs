@@ -2,7 +2,7 @@
 //! standard error kept in a file and printed when the test fails.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -38,12 +38,21 @@ pub fn command(program: &str) -> Command {
 
 impl Process {
     /// Starts it, with nothing on standard input.
-    pub fn spawn(mut command: Command) -> Self {
+    pub fn spawn(command: Command) -> Self {
+        Self::start(command, Stdio::null())
+    }
+
+    /// Starts it with a pipe for [`Process::type_line`].
+    pub fn spawn_typed(command: Command) -> Self {
+        Self::start(command, Stdio::piped())
+    }
+
+    fn start(mut command: Command, stdin: Stdio) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let log = folder.path().join("stderr");
         let name = format!("{:?} {:?}", command.get_program(), command.get_args());
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(File::create(&log).expect("a file for standard error"))
             .spawn()
@@ -78,6 +87,30 @@ impl Process {
             Err(error) if error.is_disconnected() => None,
             Err(_) => panic!("no line within {within:?} from {}", self.name),
         }
+    }
+
+    /// Reads lines until one has these words. Panics at the end, or in time.
+    pub fn wait_for_line(&self, within: Duration, words: &str) {
+        while let Some(line) = self.line(within) {
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("{} has ended without {words:?}", self.name);
+    }
+
+    /// Whether one of the lines that are there, or come within a moment, has
+    /// these words; the lines up to it are taken.
+    pub fn has_line(&self, words: &str) -> bool {
+        let moment = Duration::from_millis(200);
+        let mut lines = std::iter::from_fn(|| self.lines.recv_timeout(moment).ok());
+        lines.any(|line| line.contains(words))
+    }
+
+    /// Writes a line to its standard input.
+    pub fn type_line(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("a pipe");
+        writeln!(stdin, "{line}").expect("somebody who reads");
     }
 
     /// What it has written to standard error so far.

@@ -1,6 +1,7 @@
 //! How figures are written, the same in the terminal and on the page.
 
 use super::{Metric, Samples};
+use crate::domain::number::thousands;
 
 /// Three significant digits, thousands apart by commas; `-` for what is none.
 pub fn number(value: f64) -> String {
@@ -129,20 +130,6 @@ fn rounded(value: f64, digits: usize) -> String {
     }
     let decimals = (digits as i64 - 1 - exponent).clamp(0, 12);
     thousands(&format!("{value:.*}", decimals as usize))
-}
-
-fn thousands(plain: &str) -> String {
-    let whole = plain.split('.').next().unwrap_or_default();
-    let digits = whole.trim_start_matches('-').len();
-    let mut out = String::new();
-    for (i, c) in whole.chars().enumerate() {
-        let left = whole.len() - i;
-        if left.is_multiple_of(3) && left < digits {
-            out.push(',');
-        }
-        out.push(c);
-    }
-    out + &plain[whole.len()..]
 }
 
 #[cfg(test)]
