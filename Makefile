@@ -22,7 +22,9 @@ unexport MAKEFLAGS
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-run: build-needs ## build and run the demo: server and bridge in one process
+# Where make run keeps what survives a restart.
+run: export MESSENGER_DATA_DIR ?= $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/messenger
+run: build-needs ## build and run the demo: everything in one process
 	$(CARGO) build --release --locked
 	$(TARGET)/release/messenger demo
 

@@ -1,4 +1,4 @@
-# The chat server.
+# The gRPC server: chat, to-do list and stock ticker.
 #   docker build -f docker/server.dockerfile -t messenger-server .
 FROM rust:1-bookworm AS builder
 WORKDIR /build
@@ -30,6 +30,11 @@ COPY docker/install.sh docker/
 RUN docker/install.sh runtime && rm -rf /var/lib/apt/lists/* docker
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin messenger
 COPY --from=builder /build/target/release/messenger /usr/local/bin/messenger
+
+# Tasks survive a new container if this is a volume.
+ENV MESSENGER_DATA_DIR=/var/lib/messenger
+RUN install -d -o messenger -m 700 "$MESSENGER_DATA_DIR"
+VOLUME /var/lib/messenger
 
 USER messenger
 EXPOSE 51075

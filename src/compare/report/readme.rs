@@ -1,4 +1,4 @@
-//! The README's table of differences, which the rows of a comparison refer to.
+//! The README's table of differences of the chat, which the rows of a comparison refer to.
 
 use super::shown::{escape, slug};
 
@@ -77,7 +77,7 @@ fn link(text: &str) -> Option<(String, usize)> {
 fn section(readme: &'static str) -> &'static str {
     let (_, after) = readme.split_once(HEADING).unwrap_or_default();
     after
-        .split_once("\n## ")
+        .split_once("\n##")
         .map_or(after, |(section, _)| section)
 }
 
