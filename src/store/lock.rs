@@ -2,7 +2,7 @@
 //! ends, however it ends.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Error;
 
@@ -21,8 +21,8 @@ impl Lock {
     pub fn take(file: &Path) -> Result<Self, Error> {
         let mut name = file.as_os_str().to_owned();
         name.push(".lock");
-        let failed = |reason| Error::Folder {
-            folder: file.to_owned(),
+        let failed = |reason| Error::File {
+            file: PathBuf::from(&name),
             reason,
         };
         let lock = File::options()

@@ -18,6 +18,11 @@ pub enum Error {
         folder: PathBuf,
         reason: std::io::Error,
     },
+    #[error("cannot use {file}: {reason}", file = .file.display())]
+    File {
+        file: PathBuf,
+        reason: std::io::Error,
+    },
     #[error("{file} is in use by another process", file = .file.display())]
     InUse { file: PathBuf },
     #[error("{file}: {reason}", file = .file.display())]
