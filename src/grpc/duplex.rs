@@ -14,11 +14,12 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use futures_util::{Sink as _, SinkExt as _, StreamExt as _};
+use futures_util::future::{AbortHandle, Abortable};
+use futures_util::{FutureExt as _, Sink as _, SinkExt as _, StreamExt as _};
 use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
 
 use super::blocking;
-use super::stream::{Permit, STACK_BYTES, STATUS_WAIT, Streams};
+use super::stream::{STACK_BYTES, STATUS_WAIT, Streams};
 use crate::domain::error::{Code, Error};
 use crate::wire::method::Encoded;
 use crate::wire::status;
@@ -98,8 +99,9 @@ impl Streams {
             .and_then(|permit| Ok((permit, begin(bell.clone())?)));
         let (permit, conversation) = match begun {
             Ok(begun) => begun,
-            Err(error) => return refuse(ctx, sink, &error),
+            Err(error) => return refuse(ctx, requests, sink, &error),
         };
+        let (no_more, registration) = AbortHandle::new_pair();
         // The sink has to come back if there is no thread for it.
         let place = Arc::new(Mutex::new(Some(sink)));
         let taken = place.clone();
@@ -110,19 +112,24 @@ impl Streams {
             .spawn(move || {
                 let sink = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
                 if let Some(sink) = sink {
-                    answer(&*answering, &bell, sink, permit);
+                    answer(&*answering, &bell, sink);
                 }
+                // The requests hold the call. This cancels it if its status was
+                // not taken, and only then is its place free.
+                no_more.abort();
+                drop(permit);
             });
         if let Err(error) = started {
             tracing::error!(%error, "cannot start a thread for a stream");
             let sink = place.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(sink) = sink {
                 let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
-                refuse(ctx, sink, &error);
+                refuse(ctx, requests, sink, &error);
             }
             return;
         }
-        ctx.spawn(ask(requests, conversation));
+        let asking = Abortable::new(ask(requests, conversation), registration);
+        ctx.spawn(asking.map(drop));
     }
 }
 
@@ -147,12 +154,7 @@ async fn ask<Q, C: Conversation<Q>>(mut requests: RequestStream<Q>, conversation
 }
 
 /// The stream's thread: sends until the conversation or the call is over.
-fn answer<Q>(
-    conversation: &impl Conversation<Q>,
-    bell: &Bell,
-    mut sink: DuplexSink<Encoded>,
-    permit: Permit,
-) {
+fn answer<Q>(conversation: &impl Conversation<Q>, bell: &Bell, mut sink: DuplexSink<Encoded>) {
     let result = loop {
         match conversation.turn() {
             Turn::Send(messages) => match send(&mut sink, messages, || conversation.failure()) {
@@ -165,12 +167,10 @@ fn answer<Q>(
             Turn::End(result) => break result,
         }
     };
-    // A peer that does not read its status is cancelled then.
     let _ = match result {
         Ok(()) => blocking::wait(sink.close(), Some(STATUS_WAIT)),
         Err(error) => blocking::wait(sink.fail(status::to_grpc(&error)), Some(STATUS_WAIT)),
     };
-    drop(permit);
 }
 
 /// Blocks until the transport has taken the messages; `false` if the call is over.
@@ -216,7 +216,17 @@ fn wait(sink: &mut DuplexSink<Encoded>, bell: &Bell) -> bool {
     blocking::wait(rung_or_over, None).unwrap_or(false)
 }
 
-fn refuse(ctx: &RpcContext<'_>, sink: DuplexSink<Encoded>, error: &Error) {
+/// Keeps the requests until the status is out: dropping them cancels the call,
+/// and the client would be told of that instead.
+fn refuse<Q: Send + 'static>(
+    ctx: &RpcContext<'_>,
+    requests: RequestStream<Q>,
+    sink: DuplexSink<Encoded>,
+    error: &Error,
+) {
     let failed = sink.fail(status::to_grpc(error));
-    ctx.spawn(async move { drop(failed.await) });
+    ctx.spawn(async move {
+        drop(failed.await);
+        drop(requests);
+    });
 }
