@@ -16,10 +16,9 @@ pub struct Watchlist {
 #[derive(Debug)]
 struct Entry {
     symbol: Symbol,
-    /// The first step that has not been told.
-    next: u64,
-    /// The step after the last one to tell; `None` is without end.
-    until: Option<u64>,
+    /// The first step and the newest one that were told. The count begins with
+    /// the first, so that a request in the moment of a step loses none.
+    told: Option<(u64, u64)>,
 }
 
 impl Watchlist {
@@ -32,15 +31,13 @@ impl Watchlist {
         }
     }
 
-    /// Asks for a symbol from this step on. One that is there already starts
-    /// its count anew.
+    /// Asks for a symbol. One that is there already starts its count anew.
     ///
     /// # Errors
     /// `ResourceExhausted` when the list is full.
-    pub fn request(&mut self, symbol: Symbol, step: u64) -> Result<(), Error> {
-        let until = self.updates.map(|updates| step.saturating_add(updates));
+    pub fn request(&mut self, symbol: Symbol) -> Result<(), Error> {
         if let Some(entry) = self.entries.iter_mut().find(|e| e.symbol == symbol) {
-            (entry.next, entry.until) = (step, until);
+            entry.told = None;
             return Ok(());
         }
         if self.entries.len() >= self.limit {
@@ -52,11 +49,7 @@ impl Watchlist {
                 ),
             ));
         }
-        self.entries.push(Entry {
-            symbol,
-            next: step,
-            until,
-        });
+        self.entries.push(Entry { symbol, told: None });
         Ok(())
     }
 
@@ -64,13 +57,14 @@ impl Watchlist {
     /// not told before it, and those count as told; a symbol whose count is
     /// full leaves the list.
     pub fn take_due(&mut self, step: u64) -> Vec<Symbol> {
-        let mut due = Vec::new();
+        let (mut due, updates) = (Vec::new(), self.updates);
         self.entries.retain_mut(|entry| {
-            if entry.next <= step {
+            let first = entry.told.map_or(step, |(first, _)| first);
+            if entry.told.is_none_or(|(_, last)| last < step) {
                 due.push(entry.symbol.clone());
-                entry.next = step + 1;
+                entry.told = Some((first, step));
             }
-            entry.until.is_none_or(|until| entry.next < until)
+            updates.is_none_or(|updates| step - first + 1 < updates)
         });
         due
     }
@@ -97,10 +91,10 @@ mod tests {
     #[test]
     fn a_request_brings_the_newest_step_and_each_that_follows() {
         let mut list = Watchlist::new(Some(3), 10);
-        list.request(symbol("A"), 7).unwrap();
+        list.request(symbol("A")).unwrap();
         assert_eq!(due(&mut list, 7), "A");
         assert_eq!(due(&mut list, 7), "", "each step once");
-        list.request(symbol("B"), 8).unwrap();
+        list.request(symbol("B")).unwrap();
         assert_eq!(due(&mut list, 8), "A B");
         assert_eq!(due(&mut list, 9), "A B");
         assert_eq!(due(&mut list, 10), "B");
@@ -109,9 +103,19 @@ mod tests {
     }
 
     #[test]
+    fn a_step_between_a_request_and_its_first_update_costs_no_update() {
+        let mut list = Watchlist::new(Some(2), 10);
+        assert_eq!(due(&mut list, 6), "");
+        list.request(symbol("A")).unwrap();
+        assert_eq!(due(&mut list, 8), "A");
+        assert_eq!(due(&mut list, 9), "A");
+        assert!(list.is_empty());
+    }
+
+    #[test]
     fn steps_that_were_missed_count_as_told() {
         let mut list = Watchlist::new(Some(3), 10);
-        list.request(symbol("A"), 0).unwrap();
+        list.request(symbol("A")).unwrap();
         assert_eq!(due(&mut list, 0), "A");
         assert_eq!(due(&mut list, 50), "A", "the newest stands for the missed");
         assert!(list.is_empty());
@@ -120,14 +124,14 @@ mod tests {
     #[test]
     fn a_repeated_symbol_starts_anew_and_takes_no_second_place() {
         let mut list = Watchlist::new(Some(2), 1);
-        list.request(symbol("A"), 0).unwrap();
+        list.request(symbol("A")).unwrap();
         assert_eq!(due(&mut list, 0), "A");
-        list.request(symbol("a"), 0).unwrap();
+        list.request(symbol("a")).unwrap();
         assert_eq!(due(&mut list, 0), "A");
         assert_eq!(due(&mut list, 1), "A");
         assert!(list.is_empty());
-        list.request(symbol("B"), 1).unwrap();
-        let error = list.request(symbol("C"), 1).unwrap_err();
+        list.request(symbol("B")).unwrap();
+        let error = list.request(symbol("C")).unwrap_err();
         assert_eq!(error.code, Code::ResourceExhausted);
         assert!(error.message.contains('C'), "{error}");
         assert_eq!(due(&mut list, 1), "B", "the refused one changed nothing");
@@ -136,7 +140,7 @@ mod tests {
     #[test]
     fn without_a_count_it_never_ends() {
         let mut list = Watchlist::new(None, 1);
-        list.request(symbol("A"), 0).unwrap();
+        list.request(symbol("A")).unwrap();
         for step in 0..1_000 {
             assert_eq!(due(&mut list, step), "A");
         }

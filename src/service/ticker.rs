@@ -160,6 +160,11 @@ impl Shared {
         if state.closed {
             return Err(Error::shutting_down());
         }
+        // Those that have left would keep their room until the next step, which
+        // may be an hour away.
+        if state.bells.len() == state.bells.capacity() {
+            state.bells.retain(|bell| bell.strong_count() > 0);
+        }
         state.bells.push(Arc::downgrade(&bell));
         drop(state);
         Ok(Arc::new(Talk {
@@ -199,13 +204,12 @@ impl Talk {
 
 impl Conversation<TickerRequest> for Talk {
     fn request(&self, request: Option<TickerRequest>) {
-        let step = self.shared.lock().step;
         let mut asked = self.lock();
         match request {
             None => asked.half_closed = true,
             Some(request) => {
                 let symbol = Symbol::parse(&request.ticker_symbol);
-                let noted = symbol.and_then(|symbol| asked.watchlist.request(symbol, step));
+                let noted = symbol.and_then(|symbol| asked.watchlist.request(symbol));
                 if let Err(error) = noted {
                     asked.refused.get_or_insert(error);
                 }
