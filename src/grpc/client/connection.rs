@@ -125,7 +125,8 @@ impl Connection {
             .map_err(|e| from_grpcio(&e))?;
         let options = CallOption::default().headers(metadata.build());
         let receiver = self.client.server_streaming(method, request, options);
-        let mut stream = Stream::new(receiver.map_err(|e| from_grpcio(&e))?);
+        let receiver = receiver.map_err(|e| from_grpcio(&e))?;
+        let mut stream = Stream::new(receiver, self.client.clone());
         let acknowledges = match self.call(&subscription::PROBE, &Empty::new(), timeout) {
             Ok(_) => true,
             Err(error) if error.code == Code::Unimplemented => false,
@@ -162,7 +163,8 @@ impl Connection {
     ) -> Result<(Requests<Q>, Stream<A>), Error> {
         let opened = self.client.duplex_streaming(method, CallOption::default());
         let (sender, receiver) = opened.map_err(|e| from_grpcio(&e))?;
-        Ok((Requests::new(sender), Stream::new(receiver)))
+        let requests = Requests::new(sender, self.client.clone());
+        Ok((requests, Stream::new(receiver, self.client.clone())))
     }
 
     /// Asks the standard health service about `service` ("" is the whole server).

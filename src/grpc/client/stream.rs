@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{AbortHandle, Abortable, abortable};
 use futures_util::{SinkExt as _, StreamExt as _};
 use grpcio::Error::RpcFailure;
-use grpcio::{ClientDuplexSender, WriteFlags};
+use grpcio::{Client, ClientDuplexSender, WriteFlags};
 
 use crate::domain::error::{Code, Error};
 use crate::grpc::blocking;
@@ -21,11 +21,14 @@ pub struct Stream<A> {
     early: Option<A>,
     /// Why the stream ends, once its last messages are out.
     failed: Option<Error>,
+    /// A call that is not under way yet hangs when its channel goes.
+    _client: Client,
 }
 
 impl<A> Stream<A> {
     pub(super) fn new(
         receiver: impl futures_util::Stream<Item = grpcio::Result<A>> + Send + 'static,
+        client: Client,
     ) -> Self {
         let (receiver, abort) = abortable(Box::pin(receiver) as Receiver<A>);
         Self {
@@ -33,6 +36,7 @@ impl<A> Stream<A> {
             abort,
             early: None,
             failed: None,
+            _client: client,
         }
     }
 
@@ -108,11 +112,15 @@ enum Received<A> {
 /// call unless it was closed. For one thread.
 pub struct Requests<Q> {
     sender: ClientDuplexSender<Q>,
+    _client: Client,
 }
 
 impl<Q> Requests<Q> {
-    pub(super) fn new(sender: ClientDuplexSender<Q>) -> Self {
-        Self { sender }
+    pub(super) fn new(sender: ClientDuplexSender<Q>, client: Client) -> Self {
+        Self {
+            sender,
+            _client: client,
+        }
     }
 
     /// Blocks until the transport has taken the request.
