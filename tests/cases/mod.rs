@@ -16,4 +16,6 @@ mod shutdown;
 mod slow;
 mod terminal;
 mod terminal_services;
+mod ticker;
+mod todo;
 mod transport;

@@ -1,10 +1,12 @@
 //! What the cases share: processes as owned values, clients, and waiting for
 //! events with a deadline.
 
+pub mod feed;
 pub mod http;
 pub mod process;
 pub mod programs;
 pub mod rpc;
+pub mod terminal;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;

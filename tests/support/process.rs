@@ -39,33 +39,39 @@ pub fn command(program: &str) -> Command {
 impl Process {
     /// Starts it, with nothing on standard input.
     pub fn spawn(command: Command) -> Self {
-        Self::start(command, Stdio::null())
+        Self::spawn_with(command, Stdio::null())
     }
 
     /// Starts it with a pipe for [`Process::type_line`].
     pub fn spawn_typed(command: Command) -> Self {
-        Self::start(command, Stdio::piped())
+        Self::spawn_with(command, Stdio::piped())
     }
 
-    fn start(mut command: Command, stdin: Stdio) -> Self {
+    fn spawn_with(command: Command, stdin: Stdio) -> Self {
+        Self::start(command, |command, log| {
+            command.stdin(stdin).stdout(Stdio::piped()).stderr(log);
+        })
+    }
+
+    /// Starts it with other standard streams; without a pipe for its standard
+    /// output there are no lines of it here.
+    pub(super) fn start(mut command: Command, streams: impl FnOnce(&mut Command, File)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let log = folder.path().join("stderr");
         let name = format!("{:?} {:?}", command.get_program(), command.get_args());
-        let mut child = command
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("a file for standard error"))
-            .spawn()
-            .unwrap_or_else(|e| panic!("{name}: {e}"));
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        let file = File::create(&log).expect("a file for standard error");
+        streams(&mut command, file);
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
         let (sender, lines) = unbounded();
-        thread::spawn(move || {
-            for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
+        if let Some(stdout) = child.stdout.take() {
+            thread::spawn(move || {
+                for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                    if sender.send(line).is_err() {
+                        return;
+                    }
                 }
-            }
-        });
+            });
+        }
         Self {
             name,
             child,
@@ -111,6 +117,13 @@ impl Process {
     pub fn type_line(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("a pipe");
         writeln!(stdin, "{line}").expect("somebody who reads");
+    }
+
+    /// All lines that are left, until it closes its standard output.
+    pub fn lines(&self, within: Duration) -> Vec<String> {
+        let deadline = Instant::now() + within;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        std::iter::from_fn(|| self.line(left())).collect()
     }
 
     /// What it has written to standard error so far.

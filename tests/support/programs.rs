@@ -3,10 +3,12 @@
 use std::net::{TcpListener, TcpStream};
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use super::process::{Process, command};
+use super::terminal::Terminal;
 use super::{SOON, eventually};
 
 const MESSENGER: &str = env!("CARGO_BIN_EXE_messenger");
@@ -140,6 +142,34 @@ impl Python {
         Self::spawn("reader.py", arguments, &[])
     }
 
+    pub fn todo_server() -> Program {
+        let port = free_port();
+        let variables = [("MESSENGER_SERVER_PORT", &*port.to_string())];
+        Self::listening("todo_server.py", port, &variables)
+    }
+
+    /// Serves one symbol after the other, with so many seconds between updates.
+    pub fn ticker_server(interval: &str) -> Program {
+        let port = free_port();
+        let variables = [
+            ("MESSENGER_SERVER_PORT", &*port.to_string()),
+            ("TICKER_INTERVAL", interval),
+        ];
+        Self::listening("ticker_server.py", port, &variables)
+    }
+
+    /// The ticker's client, with so many seconds between its requests.
+    pub fn ticker_client(server: &str, gap: &str, symbols: &[&str]) -> Process {
+        let variables = [("MESSENGER_SERVER_ADDR", server), ("TICKER_GAP", gap)];
+        Self::spawn("ticker_client.py", symbols, &variables)
+    }
+
+    /// The to-do list's client: a menu, so it has a terminal.
+    pub fn todo_client(server: &str) -> Terminal {
+        let variables = [("MESSENGER_SERVER_ADDR", server)];
+        Terminal::spawn(Self::command("todo_client.py", &[], &variables))
+    }
+
     fn listening(script: &str, port: u16, variables: &[(&str, &str)]) -> Program {
         let mut process = Self::spawn(script, &[], variables);
         let what = format!("{script} accepts connections");
@@ -152,12 +182,16 @@ impl Python {
     }
 
     fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+        Process::spawn(Self::command(script, arguments, variables))
+    }
+
+    fn command(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let python = python();
         let mut command = command(&python.to_string_lossy());
         command.arg("-u");
         command.arg(format!("tests/reference/{script}"));
         command.args(arguments).envs(variables.iter().copied());
-        Process::spawn(command)
+        command
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use futures_util::StreamExt as _;
-use futures_util::stream::AbortHandle;
 use grpcio::{
     CallOption, ChannelBuilder, Client, ClientSStreamReceiver, Environment, MetadataBuilder,
     Method, RpcStatus,
@@ -14,12 +13,13 @@ use grpcio::{
 use messenger::domain::chat::Message;
 use messenger::domain::error::Error;
 use messenger::grpc::blocking;
-use messenger::grpc::client::{ChatClient, ChatStream, Keepalive, Proof};
+use messenger::grpc::client::{ChatClient, ChatStream, Connection, Keepalive, Proof};
 use messenger::wire::generated::messenger::ChatMessage;
 use messenger::wire::{chat, status, subscription};
 use protobuf::well_known_types::empty::Empty;
 
 use super::SOON;
+use super::feed::Feed;
 use super::http::{Seen, seen};
 
 /// What a Python server gets to register a subscription.
@@ -36,11 +36,26 @@ pub fn client(server: &str) -> ChatClient {
     ChatClient::new(environment(), server, Keepalive::default())
 }
 
+/// A connection of its own, for a client of any service.
+pub fn connection(server: &str) -> Connection {
+    Connection::new(environment(), server, Keepalive::default())
+}
+
 /// The same without our code around it.
 pub fn raw(server: &str) -> Client {
     let channel = ChannelBuilder::new(environment())
         .use_local_subchannel_pool(true)
         .enable_retry(false)
+        .connect(server);
+    Client::new(channel)
+}
+
+/// One that takes 64 KiB of a stream that it does not read, and never more.
+pub fn narrow(server: &str) -> Client {
+    let channel = ChannelBuilder::new(environment())
+        .use_local_subchannel_pool(true)
+        .http2_bdp_probe(false)
+        .stream_initial_window_size(64 * 1024)
         .connect(server);
     Client::new(channel)
 }
@@ -73,37 +88,22 @@ pub fn receive(stream: &mut ChatStream) -> Result<Message, Error> {
 /// A thread that reads a stream from its live subscription on.
 pub struct Reader {
     pub proof: Proof,
-    messages: Receiver<Result<Message, Error>>,
-    abort: AbortHandle,
+    feed: Feed<Message>,
 }
 
 impl Reader {
     pub fn start(server: &str) -> Self {
         let client = client(server);
         let (mut stream, proof) = client.subscribe(SOON, SETTLE).expect("a subscription");
-        let abort = stream.abort_handle();
-        let (sender, messages) = unbounded();
-        thread::spawn(move || {
-            let _connection = client;
-            loop {
-                let message = stream.recv();
-                let over = message.is_err();
-                if sender.send(message).is_err() || over {
-                    return;
-                }
-            }
+        let feed = Feed::start(stream.abort_handle(), move || {
+            let _connection = &client;
+            stream.recv().map(Some)
         });
-        Self {
-            proof,
-            messages,
-            abort,
-        }
+        Self { proof, feed }
     }
 
     pub fn next(&self) -> Message {
-        let next = self.messages.recv_timeout(SOON);
-        next.expect("a message in time")
-            .expect("a message, not an end")
+        self.feed.next()
     }
 
     /// The next message, for comparison.
@@ -114,21 +114,8 @@ impl Reader {
 
     /// Skips the messages that are left; returns their number and the end.
     pub fn end(&self, within: Duration) -> (usize, Error) {
-        let deadline = std::time::Instant::now() + within;
-        for skipped in 0.. {
-            match self.messages.recv_deadline(deadline) {
-                Ok(Ok(_)) => {}
-                Ok(Err(end)) => return (skipped, end),
-                Err(_) => break,
-            }
-        }
-        panic!("the stream did not end within {within:?}");
-    }
-}
-
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.abort.abort();
+        let (skipped, end) = self.feed.rest(within);
+        (skipped.len(), end.expect_err("no chat ends with OK"))
     }
 }
 

@@ -1,0 +1,70 @@
+//! A stream that a thread of its own reads, so that a test can wait for what
+//! comes with a deadline.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, unbounded};
+use futures_util::stream::AbortHandle;
+use messenger::domain::error::Error;
+
+use super::SOON;
+
+/// A message, or the end that the server gave: `None` is OK.
+type Event<T> = Result<Option<T>, Error>;
+
+/// What comes on one stream. Dropping it cancels the call.
+pub struct Feed<T> {
+    events: Receiver<Event<T>>,
+    abort: AbortHandle,
+}
+
+impl<T: Send + 'static> Feed<T> {
+    /// Calls `receive` until the stream ends, which `abort` brings about.
+    pub fn start(
+        abort: AbortHandle,
+        mut receive: impl FnMut() -> Event<T> + Send + 'static,
+    ) -> Self {
+        let (sender, events) = unbounded();
+        thread::spawn(move || {
+            loop {
+                let event = receive();
+                let over = !matches!(event, Ok(Some(_)));
+                if sender.send(event).is_err() || over {
+                    return;
+                }
+            }
+        });
+        Self { events, abort }
+    }
+
+    pub fn event(&self) -> Event<T> {
+        let event = self.events.recv_timeout(SOON);
+        event.expect("a message or the end in time")
+    }
+
+    pub fn next(&self) -> T {
+        let event = self.event().expect("a message, not an end");
+        event.expect("a message, not the end")
+    }
+
+    /// All that is left, and the end.
+    pub fn rest(&self, within: Duration) -> (Vec<T>, Result<(), Error>) {
+        let deadline = Instant::now() + within;
+        let mut rest = Vec::new();
+        loop {
+            match self.events.recv_deadline(deadline) {
+                Ok(Ok(Some(message))) => rest.push(message),
+                Ok(Ok(None)) => return (rest, Ok(())),
+                Ok(Err(end)) => return (rest, Err(end)),
+                Err(_) => panic!("the stream did not end within {within:?}"),
+            }
+        }
+    }
+}
+
+impl<T> Drop for Feed<T> {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
+}
