@@ -108,7 +108,9 @@ impl Args {
                     Err(_) => {
                         input = &closed;
                         if !self.follow {
-                            requests.close()?;
+                            // A stream that is over at this moment says so at
+                            // its other end.
+                            let _ = requests.close();
                         }
                     }
                 },

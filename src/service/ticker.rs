@@ -139,7 +139,10 @@ impl Shared {
                 state.time = state.time.max(now());
             }
             self.ring();
-            due = (due + interval).max(Instant::now());
+            due += interval;
+            if due <= Instant::now() {
+                due = Instant::now() + interval;
+            }
         }
     }
 
