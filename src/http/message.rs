@@ -24,6 +24,15 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
+impl Request {
+    /// The value of the first header field of this name, in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.headers.iter();
+        let field = fields.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        field.map(|(_, value)| value.as_str())
+    }
+}
+
 /// Called once if an answer did not reach the client, see [`Response::on_undelivered`].
 pub type Undelivered = Box<dyn FnOnce() + Send>;
 
