@@ -12,7 +12,7 @@
 //! | [`grpc`] | the C core: server, streams, health, client | `stream`, then `writer` |
 //! | [`http`] | the front, and the tiny_http loops behind it | `front` |
 //! | [`store`] | what outlives a process: SQLite files | `sqlite` |
-//! | [`service`] | chat and bridge: `Config`, `start`, `Handle` | `chat` |
+//! | [`service`] | chat, to-do list, ticker, bridge, console: `Config`, `start`, `Handle` | `chat` |
 //! | [`bench`] | measurements | `fanout` |
 //! | [`compare`] | side by side with other implementations | `behaviour`, `speed` |
 //! | [`cli`] | text to typed configuration, a file for each command | |
@@ -25,7 +25,7 @@
 //! - No blocking call in a gRPC handler: it runs on a completion-queue thread.
 //! - No panic passes from a handler into a thread that serves others.
 //! - No queue, buffer, body, header, count of threads or wait without a bound.
-//! - No service imports another; the bridge knows the chat only by gRPC.
+//! - No service imports another; bridge and console know the rest only by gRPC.
 //! - No SendMessage that may have reached the server is sent again.
 //!
 //! The cargo feature `shuttle` leaves only `domain`, on shuttle's primitives.
