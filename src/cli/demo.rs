@@ -4,9 +4,9 @@ use crossbeam_channel::Receiver;
 
 use super::{Error, services, signals};
 use crate::grpc::{host, server};
-use crate::service::bridge;
+use crate::service::{bridge, web};
 
-/// Run the server and the bridge in one process, to try things
+/// Run the server, the bridge and the web console in one process, to try things
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -33,6 +33,14 @@ pub struct Args {
         value_name = "PORT"
     )]
     http_port: u16,
+    /// Port of the web console
+    #[arg(
+        long,
+        env = "MESSENGER_WEB_PORT",
+        default_value_t = 8090,
+        value_name = "PORT"
+    )]
+    web_port: u16,
     #[command(flatten)]
     services: services::Args,
 }
@@ -40,7 +48,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   messenger demo
-  messenger demo --http-port 9080 --port 0 --also-port 0";
+  messenger demo --http-port 9080 --web-port 9090 --port 0 --also-port 0";
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
@@ -53,13 +61,30 @@ impl Args {
         config.ports.extend(&self.also_port);
         let services = self.services.start(services::Limits::default())?;
         let server = host::start(&config, services)?;
-        // Whatever happens to the bridge, the server ends in order.
-        let result = self.run_bridge(server.ports(), &stop);
+        // Whatever happens to the others, the server ends in order.
+        let result = self.run_console(server.ports(), &stop);
         server.shut_down();
         result
     }
 
-    fn run_bridge(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
+    fn run_console(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
+        let console = web::start(&web::Config {
+            server: format!("{}:{}", self.host, ports[0]),
+            host: self.host.clone(),
+            http_port: self.web_port,
+            ..web::Config::default()
+        })?;
+        let result = self.run_bridge(ports, &console, stop);
+        console.shut_down();
+        result
+    }
+
+    fn run_bridge(
+        &self,
+        ports: &[u16],
+        console: &web::Handle,
+        stop: &Receiver<()>,
+    ) -> Result<(), Error> {
         let config = bridge::Config {
             server: format!("{}:{}", self.host, ports[0]),
             host: self.host.clone(),
@@ -73,6 +98,7 @@ impl Args {
         let ports: Vec<String> = ports.iter().map(|p| format!("{}:{p}", self.host)).collect();
         println!("chat server    {}", ports.join("  "));
         println!("bridge         http://{http}");
+        println!("web console    http://{}", console.local_addr());
         println!();
         println!("Try, from another terminal:");
         println!(

@@ -18,6 +18,7 @@ mod target;
 mod terminal;
 mod ticker;
 mod todo;
+mod web;
 
 use clap::{Parser, Subcommand};
 
@@ -39,6 +40,7 @@ Examples:
   messenger demo                         server and bridge in one process, to try things
   messenger server --port 51075          chat, to-do list and stock ticker
   messenger client --http-port 8080      the bridge: HTTP in front of a chat server
+  messenger web                          the console: all services in a browser
   messenger tail                         print the chat as it happens
   messenger send anna 'Hello, world'     say something
   messenger todo                         the to-do list, with a menu
@@ -48,6 +50,7 @@ Examples:
 enum Command {
     Server(server::Args),
     Client(client::Args),
+    Web(web::Args),
     Demo(demo::Args),
     Tail(tail::Args),
     Send(send::Args),
@@ -73,6 +76,7 @@ impl Cli {
         match self.command {
             Command::Server(args) => args.run(),
             Command::Client(args) => args.run(),
+            Command::Web(args) => args.run(),
             Command::Demo(args) => args.run(),
             Command::Tail(args) => args.run(),
             Command::Send(args) => args.run(),
