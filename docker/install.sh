@@ -3,8 +3,8 @@
 # dockerfiles all call this script, so that there is one list of packages.
 #
 #   docker/install.sh build           what cargo build needs besides Rust
-#   docker/install.sh tests [VENV]    what cargo test needs: the Python programs'
-#                                     environment, in target/venv by default
+#   docker/install.sh tests [VENV]    what cargo test needs: Chromium, and the Python
+#                                     programs' environment, in target/venv by default
 #   docker/install.sh runtime         what the finished binary needs
 #
 # A relative VENV counts from the repository's root.
@@ -27,6 +27,7 @@ runtime_needs() {
 
 tests_needs() {
     python=$(find_python) || missing="$missing python3 python3-venv"
+    need_command chromium chromium
 }
 
 # The protos whose Python stubs the tests import. health.proto is not among

@@ -19,3 +19,4 @@ mod terminal_services;
 mod ticker;
 mod todo;
 mod transport;
+mod web;

@@ -1,11 +1,14 @@
 //! What the cases share: processes as owned values, clients, and waiting for
 //! events with a deadline.
 
+pub mod browser;
+pub mod events;
 pub mod feed;
 pub mod http;
 pub mod process;
 pub mod programs;
 pub mod rpc;
+pub mod tab;
 pub mod terminal;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -102,6 +102,24 @@ impl Bridge {
     }
 }
 
+pub struct Console;
+
+impl Console {
+    /// `messenger web` on a free port.
+    pub fn start(server: &str, flags: &[&str]) -> Program {
+        Self::start_on(0, server, flags)
+    }
+
+    pub fn start_on(port: u16, server: &str, flags: &[&str]) -> Program {
+        let port = port.to_string();
+        let mut arguments = vec!["web", "--server", server, "--http-port", &port];
+        arguments.extend(flags);
+        let process = messenger(&arguments);
+        let ports = vec![announced(&process, "messenger web listening on http://")];
+        Program { process, ports }
+    }
+}
+
 /// The interpreter that has the packages and the stubs.
 pub fn python() -> PathBuf {
     let venv = Path::new(MESSENGER).parent().and_then(Path::parent);
