@@ -79,6 +79,23 @@ fn what_other_sites_could_send_is_refused_and_every_answer_has_a_policy() {
 }
 
 #[test]
+fn a_server_that_hangs_is_noticed_though_no_stream_ends() {
+    let (server, console) = both(&[]);
+    let page = Events::open(console.port(), "");
+    page.named("tasks");
+    server.stop();
+    for _ in 0..3 {
+        assert_eq!(page.named("status").data["up"], false);
+    }
+    server.signal(Signal::CONT);
+    for _ in 0..3 {
+        assert_eq!(page.named("status").data["up"], true);
+    }
+    post_message(console.port(), "again");
+    assert_eq!(text(&page.named("chat")), "again");
+}
+
+#[test]
 fn the_end_comes_quickly_with_pages_open() {
     let (_server, mut console) = both(&[]);
     let pages: Vec<_> = (0..20)

@@ -2,6 +2,7 @@
 //! comes to the hub, and comes back when the stream is lost.
 
 mod chat;
+mod pulse;
 mod ticker;
 mod todo;
 
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use futures_util::stream::AbortHandle;
+
+use pulse::Pulse;
 
 use super::event::Service;
 use super::hub::Hub;
@@ -80,6 +83,13 @@ impl Link {
         hub.status(service, None);
     }
 
+    /// Ends the stream, which the feed then opens again.
+    fn abort(&self) {
+        if let Some(stream) = self.with(|stop| stop.stream.take()) {
+            stream.abort();
+        }
+    }
+
     fn with<R>(&self, change: impl FnOnce(&mut Stop) -> R) -> R {
         change(&mut self.stream.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -115,18 +125,22 @@ impl Feeds {
         let threads = Threads {
             hub: hub.clone(),
             stop,
-            over: over_sender,
+            _over: over_sender,
         };
         let (ticker, asker) = ticker::new(connection, settings, asks);
         feeds.add(&threads, chat::ChatFeed::new(connection, settings))?;
         feeds.add(&threads, todo::TodoFeed::new(connection, settings))?;
         feeds.add(&threads, ticker)?;
-        let Threads { hub, stop, over } = threads;
-        let run = move || {
-            asker.run(&hub, &stop);
-            drop(over);
+        let pulse = Pulse {
+            connection: connection.clone(),
+            call_timeout: settings.call_timeout,
+            links: feeds.links.clone(),
         };
-        thread::Builder::new().name("web-ask".into()).spawn(run)?;
+        // These two may be in a call at the end, and it does not matter then.
+        let Threads { hub, stop, .. } = threads;
+        let asker_stop = stop.clone();
+        spawn("web-ask", move || asker.run(&hub, &asker_stop))?;
+        spawn("web-pulse", move || pulse.run(&stop))?;
         Ok(feeds)
     }
 
@@ -134,23 +148,15 @@ impl Feeds {
         let link = Arc::new(Link::default());
         self.links.push(link.clone());
         let threads = threads.clone();
-        thread::Builder::new()
-            .name(F::THREAD.into())
-            .spawn(move || keep(feed, &threads, &link))?;
-        Ok(())
+        spawn(F::THREAD, move || keep(feed, &threads, &link))
     }
 
     /// Ends the threads; they are not waited for longer than [`JOIN_WAIT`].
     pub fn shut_down(self) {
         drop(self.running);
         for link in &self.links {
-            let stream = link.with(|stop| {
-                stop.stopping = true;
-                stop.stream.take()
-            });
-            if let Some(stream) = stream {
-                stream.abort();
-            }
+            link.with(|stop| stop.stopping = true);
+            link.abort();
         }
         if self.over.recv_timeout(JOIN_WAIT) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("a feed is still trying to connect; it is left behind");
@@ -162,7 +168,13 @@ impl Feeds {
 struct Threads {
     hub: Arc<Hub>,
     stop: Receiver<()>,
-    over: Sender<()>,
+    /// Dropped at a thread's end.
+    _over: Sender<()>,
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    thread::Builder::new().name(name.into()).spawn(work)?;
+    Ok(())
 }
 
 fn keep<F: Feed>(mut feed: F, threads: &Threads, link: &Link) {
