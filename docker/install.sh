@@ -3,8 +3,10 @@
 # dockerfiles all call this script, so that there is one list of packages.
 #
 #   docker/install.sh build           what cargo build needs besides Rust
-#   docker/install.sh tests [VENV]    what cargo test needs: Chromium, and the Python
-#                                     programs' environment, in target/venv by default
+#   docker/install.sh python [VENV]   the Python programs' environment, in
+#                                     target/venv by default
+#   docker/install.sh tests [VENV]    what cargo test needs: Chromium, and that
+#                                     environment
 #   docker/install.sh runtime         what the finished binary needs
 #
 # A relative VENV counts from the repository's root.
@@ -25,8 +27,11 @@ runtime_needs() {
     need_library libstdc++6 libstdc++.so.6
 }
 
-tests_needs() {
+python_needs() {
     python=$(find_python) || missing="$missing python3 python3-venv"
+}
+
+tests_needs() {
     need_command chromium chromium
 }
 
@@ -120,7 +125,7 @@ make_venv() {
     if [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; then
         return
     fi
-    install_packages tests
+    install_packages python
     say "making the Python environment $venv"
     rm -f "$stamp"
     "$python" -m venv "$venv" || die "$python could not make $venv"
@@ -139,9 +144,13 @@ make_venv() {
 
 case "${1-}" in
     build | runtime) install_packages "$1" ;;
-    tests) make_venv "${2:-target/venv}" ;;
+    python) make_venv "${2:-target/venv}" ;;
+    tests)
+        install_packages tests
+        make_venv "${2:-target/venv}"
+        ;;
     *)
-        echo "usage: docker/install.sh build | tests [VENV] | runtime" >&2
+        echo "usage: docker/install.sh build | python [VENV] | tests [VENV] | runtime" >&2
         exit 2
         ;;
 esac

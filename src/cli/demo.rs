@@ -96,7 +96,7 @@ impl Args {
         };
         let http = bridge.local_addr();
         let ports: Vec<String> = ports.iter().map(|p| format!("{}:{p}", self.host)).collect();
-        println!("chat server    {}", ports.join("  "));
+        println!("gRPC server    {}", ports.join("  "));
         println!("bridge         http://{http}");
         println!("web console    http://{}", console.local_addr());
         println!();

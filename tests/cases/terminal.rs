@@ -144,7 +144,7 @@ fn the_demo_is_a_server_a_bridge_and_a_console_that_end_cleanly() {
             .find_map(|line| line.strip_prefix(start))
             .unwrap()
     };
-    let addresses: Vec<_> = after("chat server").split_whitespace().collect();
+    let addresses: Vec<_> = after("gRPC server").split_whitespace().collect();
     let port = |start: &str| {
         let address = after(start).trim();
         address.rsplit(':').next().unwrap().parse::<u16>().unwrap()

@@ -8,13 +8,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::assets;
-use super::event;
 use super::hub::Hub;
 use super::source::Events;
 use crate::domain::error::Error;
 use crate::grpc::client::{ChatClient, TodoClient};
 use crate::http::{Request, Response};
-use crate::wire::{json, status};
+use crate::wire::{json, status, todo};
 
 /// Only what comes from here is loaded or run, nothing is shown in another
 /// site's frame, and no script can make HTML from text.
@@ -98,7 +97,7 @@ impl Api {
 
     fn add_task(&self, body: &[u8]) -> Result<String, Error> {
         let task = self.todo.add(&json::parse_title(body)?)?;
-        Ok(event::task_value(&task).to_string())
+        Ok(todo::task_json(&task).to_string())
     }
 
     fn complete_task(&self, body: &[u8]) -> Result<String, Error> {

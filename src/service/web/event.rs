@@ -9,10 +9,9 @@ use crate::domain::chat::Message;
 use crate::domain::clock::Timestamp;
 use crate::domain::error::{Code, Error};
 use crate::domain::ticker::Symbol;
-use crate::domain::todo::{Change, Task, TaskList};
-use crate::wire::json;
-use crate::wire::ticker::Update;
-use crate::wire::todo::action_name;
+use crate::domain::todo::{Change, TaskList};
+use crate::wire::ticker::{self, Update};
+use crate::wire::{json, todo};
 
 /// An encoded event; clones share the text.
 #[derive(Clone, Debug)]
@@ -68,35 +67,19 @@ pub fn gap(id: Option<&str>) -> Event {
 
 /// The whole list.
 pub fn tasks(list: &TaskList) -> Event {
-    let tasks: Vec<Value> = list.tasks().iter().map(task_value).collect();
+    let tasks: Vec<Value> = list.tasks().iter().map(todo::task_json).collect();
     encode(None, "tasks", &json!({ "tasks": tasks }).to_string())
 }
 
 pub fn task(change: &Change) -> Event {
-    let value = json!({
-        "task": task_value(&change.task),
-        "action": action_name(change.action),
-    });
-    encode(None, "task", &value.to_string())
-}
-
-pub fn task_value(task: &Task) -> Value {
-    json!({ "id": task.id, "title": &*task.title, "completed": task.completed })
+    encode(None, "task", &todo::change_json(change).to_string())
 }
 
 pub fn quote(symbol: Symbol, update: &Update) -> Event {
-    let quote = &update.quote;
-    let value = json!({
-        "symbol": symbol.as_str(),
-        "price": quote.price.to_f64(),
-        "change": quote.change.to_f64(),
-        "percent": quote.percent.to_f64(),
-        "time": update.time,
-        "volume": quote.volume,
-    });
+    let event = encode(None, "quote", &ticker::json(update).to_string());
     Event {
         symbol: Some(symbol),
-        ..encode(None, "quote", &value.to_string())
+        ..event
     }
 }
 
