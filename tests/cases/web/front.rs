@@ -1,6 +1,6 @@
 //! What the console refuses, how it follows the server, and how it ends.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::support::SOON;
 use crate::support::events::Events;
 use crate::support::http::request;
 use crate::support::process::Signal;
-use crate::support::programs::{Console, Server, free_port};
+use crate::support::programs::{Console, Python, Server, free_port};
 
 #[test]
 fn what_other_sites_could_send_is_refused_and_every_answer_has_a_policy() {
@@ -31,6 +31,22 @@ fn what_other_sites_could_send_is_refused_and_every_answer_has_a_policy() {
     // Nothing in the page runs that is not a file of ours.
     assert!(!page.body.contains("<script>") && !page.body.contains("style="));
     assert!(!page.body.contains("http://") && !page.body.contains("https://"));
+    // What it names is there, and it names what that imports.
+    let named = page
+        .body
+        .split('"')
+        .filter(|text| text.starts_with("/assets/"));
+    let assets: Vec<String> = named.map(str::to_owned).collect();
+    for path in &assets {
+        let asset = request("GET", port, path, &[], "");
+        assert_eq!(asset.status, 200, "{path}");
+        for import in asset.body.split("from \"./").skip(1) {
+            let file = import.split('"').next().unwrap_or_default();
+            let path = format!("/assets/{file}");
+            assert!(assets.contains(&path), "the page does not preload {path}");
+        }
+    }
+    assert!(assets.len() > 8, "{assets:?}");
     let tag = page.header("ETag").expect("a tag").to_owned();
     let known = request("GET", port, "/", &[("If-None-Match", &tag)], "");
     assert_eq!((known.status, known.body.as_str()), (304, ""));
@@ -76,6 +92,23 @@ fn what_other_sites_could_send_is_refused_and_every_answer_has_a_policy() {
             "{path}"
         );
     }
+}
+
+#[test]
+fn a_python_server_has_a_chat_and_nothing_else() {
+    let server = Python::server();
+    let console = Console::start(&server.address(), &[]);
+    let page = Events::open(console.port(), "symbols=A");
+    let mut state = HashMap::new();
+    while state.values().filter(|missing| **missing).count() < 2 {
+        let status = page.named("status").data;
+        let service = status["service"].as_str().unwrap().to_owned();
+        assert!(service == "chat" || status["up"] == false, "{status}");
+        state.insert(service, status["missing"] == true);
+    }
+    assert!(!state["chat"]);
+    post_message(console.port(), "over to Python and back");
+    assert_eq!(text(&page.named("chat")), "over to Python and back");
 }
 
 #[test]

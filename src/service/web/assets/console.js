@@ -23,9 +23,10 @@ const stream = new Stream((state) => {
 });
 
 stream.on("status", ({ service, up, since, missing }) => {
+  const tab = tabs.find((tab) => tab.module.id === service);
+  if (!tab) return;
   if (up || missing) down.delete(service);
   else down.set(service, new Date(since));
-  const tab = tabs.find((tab) => tab.module.id === service);
   // A server need not have all services.
   tab.button.hidden = missing;
   if (missing && tab === current) select(shownTabs()[0] ?? tab);

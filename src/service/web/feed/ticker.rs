@@ -61,23 +61,24 @@ impl TickerFeed {
     }
 
     fn read(&self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
-        // A stream without symbols says nothing, so its health is asked for; a
-        // server without a health service is taken at its word.
-        let health = self
-            .connection
-            .check_health(ticker::SERVICE, self.settings.call_timeout);
-        match health {
-            Ok(()) => {}
-            Err(error) if error.code == Code::Unimplemented => {}
+        // A stream without symbols says nothing, so the server's health is asked
+        // for. Without a health service, the first update is the proof.
+        let timeout = self.settings.call_timeout;
+        let mut live = match self.connection.check_health(ticker::SERVICE, timeout) {
+            Ok(()) => true,
+            Err(error) if error.code == Code::Unimplemented => false,
             Err(error) if error.code == Code::NotFound => {
-                return Err(Error::new(Code::Unimplemented, "the server has no ticker"));
+                let message = "the server has no ticker";
+                return Err(Error::new(Code::Unimplemented, message));
             }
             Err(error) => return Err(error),
-        }
+        };
         let (requests, mut stream) = self.client.open()?;
         link.opened(stream.abort_handle());
         self.set(Some(requests));
-        link.live(hub, Service::Ticker);
+        if live {
+            link.live(hub, Service::Ticker);
+        }
         // On a new stream nothing has been asked for.
         for symbol in hub.overdue(Duration::ZERO) {
             hub.ask(symbol);
@@ -85,6 +86,9 @@ impl TickerFeed {
         loop {
             let ended = || Error::unavailable("the server ended the stream");
             let update = stream.recv()?.ok_or_else(ended)?;
+            if !std::mem::replace(&mut live, true) {
+                link.live(hub, Service::Ticker);
+            }
             match Symbol::parse(&update.symbol) {
                 Ok(symbol) if hub.quote(symbol.clone(), update) => hub.ask(symbol),
                 Ok(_) => {}
