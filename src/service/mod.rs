@@ -5,5 +5,6 @@
 
 pub mod bridge;
 pub mod chat;
+pub mod history;
 pub mod ticker;
 pub mod todo;

@@ -13,23 +13,41 @@ use crate::domain::error::Error;
 /// # Errors
 /// `InvalidArgument` that says what is wrong and where.
 pub fn parse_send_request(body: &[u8]) -> Result<(String, String), Error> {
+    let mut fields = object(body)?;
+    let author = take_string(&mut fields, "author")?;
+    let text = take_string(&mut fields, "text")?;
+    unknown(&fields, "\"author\" and \"text\"")?;
+    Ok((author, text))
+}
+
+/// The fields of a body.
+///
+/// # Errors
+/// `InvalidArgument` when it is no JSON object.
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
     let body = std::str::from_utf8(body)
         .map_err(|e| Error::invalid(format!("the body is not UTF-8: {e}")))?;
     let value: Value = serde_json::from_str(body)
         .map_err(|e| Error::invalid(format!("the body is not JSON: {e}")))?;
-    let Value::Object(mut fields) = value else {
-        let kind = kind(&value);
-        return Err(Error::invalid(format!(
-            "the body has to be an object, not {kind}"
-        )));
-    };
-    let author = take_string(&mut fields, "author")?;
-    let text = take_string(&mut fields, "text")?;
+    match value {
+        Value::Object(fields) => Ok(fields),
+        other => Err(Error::invalid(format!(
+            "the body has to be an object, not {}",
+            kind(&other)
+        ))),
+    }
+}
+
+/// To be called when the `known` fields have been taken out.
+///
+/// # Errors
+/// `InvalidArgument` that names a field that is left.
+pub(super) fn unknown(fields: &Map<String, Value>, known: &str) -> Result<(), Error> {
     match fields.keys().next() {
         Some(unknown) => Err(Error::invalid(format!(
-            "{unknown:?}: there is no such field, only \"author\" and \"text\""
+            "{unknown:?}: there is no such field, only {known}"
         ))),
-        None => Ok((author, text)),
+        None => Ok(()),
     }
 }
 
@@ -44,7 +62,8 @@ fn take_string(fields: &mut Map<String, Value>, name: &str) -> Result<String, Er
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+/// What a value is, in words.
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -1,0 +1,25 @@
+//! `messenger history`: the log, and its load.
+
+mod serve;
+
+use super::Error;
+
+/// Run a message log over HTTP, or put load on one and check its answers
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum What {
+    Serve(serve::Args),
+}
+
+impl Args {
+    pub fn run(&self) -> Result<(), Error> {
+        match &self.what {
+            What::Serve(args) => args.run(),
+        }
+    }
+}
