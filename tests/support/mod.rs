@@ -1,7 +1,9 @@
 //! What the cases share: processes as owned values, clients, and waiting for
 //! events with a deadline.
 
+pub mod history;
 pub mod http;
+pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod rpc;

@@ -1,5 +1,6 @@
 //! `messenger history`: the log, and its load.
 
+pub mod load;
 mod serve;
 
 use super::Error;
@@ -14,12 +15,14 @@ pub struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     Serve(serve::Args),
+    Load(load::Args),
 }
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         match &self.what {
             What::Serve(args) => args.run(),
+            What::Load(args) => args.run(),
         }
     }
 }
