@@ -22,8 +22,8 @@ use self::sqlite::SqliteHistory;
 /// One connection to the log, for one thread. After an error it is to be
 /// dropped, and another one opened.
 pub trait HistoryStore: Send {
-    /// Whether the connection is still there, as far as that shows without
-    /// asking the database. For one that has been idle.
+    /// Whether the connection is still there. Asks the database if it has been
+    /// idle.
     fn is_open(&mut self) -> bool;
 
     /// Appends the batch in its order, in one transaction, which is durable when

@@ -2,7 +2,7 @@
 //! function `append_messages`, see `migrations/history/postgres`.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::config::Host;
 use postgres::error::SqlState;
@@ -22,6 +22,10 @@ const MIGRATION: Duration = Duration::from_secs(60);
 
 /// Which advisory lock they take; any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
+
+/// After such a rest a connection is asked whether it is still there, so that a
+/// message is not lost to one that is not.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// What DATABASE_URL names.
 #[derive(Clone, Debug)]
@@ -103,6 +107,7 @@ pub fn migrate(address: &Address) -> Result<(), Error> {
 pub struct PostgresHistory {
     address: Address,
     client: Client,
+    used: Instant,
     append: Statement,
     back: Statement,
     onwards: Statement,
@@ -120,17 +125,16 @@ impl PostgresHistory {
             senders: prepare(SENDERS)?,
             address: address.clone(),
             client,
+            used: Instant::now(),
         })
     }
 }
 
 impl HistoryStore for PostgresHistory {
     fn is_open(&mut self) -> bool {
-        // Reads what has come meanwhile, without waiting: the end, if it came.
-        let _ = postgres::fallible_iterator::FallibleIterator::next(
-            &mut self.client.notifications().iter(),
-        );
-        !self.client.is_closed()
+        // A round trip that a busy connection does without.
+        let idle = std::mem::replace(&mut self.used, Instant::now()).elapsed();
+        idle < IDLE || self.client.is_valid(self.address.patience).is_ok()
     }
 
     fn append(&mut self, batch: Vec<Draft>) -> Result<Vec<Message>, Failure> {

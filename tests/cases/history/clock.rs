@@ -6,7 +6,7 @@ use std::process::Command;
 use messenger::bench::postgres::Cluster;
 
 use crate::support::heavy;
-use crate::support::history::{Store, assert_clean, load, say};
+use crate::support::history::{Store, assert_sound, errors, load, say};
 use crate::support::http::Answer;
 use crate::support::nanos;
 
@@ -98,8 +98,11 @@ fn stepped(store: &Store, clock: &Clock, replicas: &[crate::support::programs::P
         1500 => clock.step("+1h"),
         _ => {}
     });
-    assert_clean(&outcome);
-    assert_eq!(store.check(&outcome.answered), 2001);
+    assert_sound(&outcome);
+    // PostgreSQL's own time limits count by this clock, so a step may end a
+    // transaction; it is rolled back.
+    assert!(errors(&outcome) < 200, "{:?}", outcome.replicas);
+    assert_eq!(store.check(&outcome.answered), outcome.answered.len() + 1);
     let after = sent_at(&say(port, "a", "after"));
     let gone = after - before;
     assert!(

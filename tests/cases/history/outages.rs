@@ -98,11 +98,13 @@ fn without_its_database_requests_get_503_in_time_and_it_comes_back_by_itself() {
     assert_eq!(shown(&say(port, "a", "1")).len(), 1);
     assert_eq!(healthy(), 200);
     cluster.stop(Signal::INT).unwrap();
-    for _ in 0..2 {
+    // The first one may have reached the connection before its end.
+    for unknown in [true, false] {
         let started = Instant::now();
         let answer = say(port, "a", "lost");
         assert_eq!(answer.status, 503, "{}", answer.body);
-        assert!(answer.body.contains("not stored"), "{}", answer.body);
+        let known = answer.body.contains("was not stored");
+        assert!(known || unknown, "{}", answer.body);
         let took = started.elapsed();
         assert!(took < Duration::from_secs(3), "{took:?}");
     }
