@@ -3,6 +3,7 @@
 //! Owns the connection's life: it is opened when somebody asks, given up after
 //! an error, and opened again with growing waits. It must not know HTTP.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,7 +19,7 @@ use crate::store::history::{Database, Failure, HistoryStore, Stored};
 use crate::wire;
 
 /// How long the end waits for the thread, which may be in a transaction.
-const JOIN_WAIT: Duration = Duration::from_secs(1);
+const JOIN_WAIT: Duration = Duration::from_millis(400);
 
 /// One kind of work: what is asked, what is answered, and how.
 pub trait Work: Sized + Send + 'static {
@@ -249,14 +250,19 @@ impl<W: Work> Clerk<W> {
             if batch.is_empty() {
                 continue;
             }
-            match W::run(store.as_mut(), batch) {
-                Ok(done) => {
+            match catch_unwind(AssertUnwindSafe(|| W::run(store.as_mut(), batch))) {
+                Ok(Ok(done)) => {
                     for (answer, done) in answers.iter().zip(done) {
                         // Who has given up has been told so.
                         let _ = answer.try_send(Ok(done));
                     }
                 }
-                Err(failure) => self.failed(&failure, &answers),
+                Ok(Err(failure)) => self.failed(&failure, &answers),
+                // A bug, and none that ends the service.
+                Err(_) => {
+                    self.store = None;
+                    tracing::error!("a database connection panicked; opening it again");
+                }
             }
         }
     }
