@@ -4,7 +4,6 @@
 //! an error, and opened again with growing waits. It must not know HTTP.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::BACKOFF;
+use super::slot::Slot;
 use crate::domain::backoff::Backoff;
 use crate::domain::error::{Code, Error};
 use crate::domain::history::{self, Draft, Page};
@@ -119,10 +119,7 @@ impl Work for Read {
 
 struct Job<W: Work> {
     work: W,
-    /// Set by the thread when it begins, or by the one who asked when it gives
-    /// up: whoever is second knows it.
-    claimed: Arc<AtomicBool>,
-    answer: Sender<Result<W::Answer, Error>>,
+    slot: Arc<Slot<Result<W::Answer, Error>>>,
 }
 
 /// The queue, and the thread as an owned value.
@@ -175,28 +172,19 @@ impl<W: Work> Desk<W> {
             return Err(unavailable::<W>("shutting down", Stored::No));
         };
         let deadline = Instant::now() + self.patience;
-        let claimed = Arc::new(AtomicBool::new(false));
-        let (sender, answer) = bounded(1);
+        let slot = Arc::new(Slot::default());
         let job = Job {
             work,
-            claimed: claimed.clone(),
-            answer: sender,
+            slot: slot.clone(),
         };
-        let late = "the database did not answer in time";
+        let late = |stored| {
+            let late = "the database did not answer in time";
+            Err(unavailable::<W>(late, stored))
+        };
         if queue.send_deadline(job, deadline).is_err() {
-            return Err(unavailable::<W>(late, Stored::No));
+            return late(Stored::No);
         }
-        match answer.recv_deadline(deadline) {
-            Ok(answer) => answer,
-            // Not begun: now it never will be.
-            Err(_) if !claimed.swap(true, Ordering::AcqRel) => {
-                Err(unavailable::<W>(late, Stored::No))
-            }
-            // It may have been done in this moment.
-            Err(_) => answer
-                .try_recv()
-                .unwrap_or_else(|_| Err(unavailable::<W>(late, Stored::Unknown))),
-        }
+        slot.wait(deadline).unwrap_or_else(late)
     }
 
     fn queue(&self) -> MutexGuard<'_, Option<Sender<Job<W>>>> {
@@ -233,7 +221,7 @@ impl<W: Work> Clerk<W> {
     fn run(mut self) {
         while let Ok(first) = self.jobs.recv() {
             self.store.take_if(|store| !store.is_open());
-            while self.store.is_none() && first.is_wanted() {
+            while self.store.is_none() && first.slot.is_wanted() {
                 self.open();
             }
             let Some(store) = &mut self.store else {
@@ -242,22 +230,18 @@ impl<W: Work> Clerk<W> {
             };
             let queued = self.jobs.try_iter().take(self.together - 1);
             let jobs = std::iter::once(first).chain(queued);
-            let (mut batch, mut answers) = (Vec::new(), Vec::new());
-            for job in jobs.filter(|job| !job.claimed.swap(true, Ordering::AcqRel)) {
-                batch.push(job.work);
-                answers.push(job.answer);
-            }
+            let wanted = jobs.filter(|job| job.slot.begin());
+            let (batch, slots): (Vec<_>, Vec<_>) = wanted.map(|job| (job.work, job.slot)).unzip();
             if batch.is_empty() {
                 continue;
             }
             match catch_unwind(AssertUnwindSafe(|| W::run(store.as_mut(), batch))) {
                 Ok(Ok(done)) => {
-                    for (answer, done) in answers.iter().zip(done) {
-                        // Who has given up has been told so.
-                        let _ = answer.try_send(Ok(done));
+                    for (slot, done) in slots.iter().zip(done) {
+                        slot.answer(Ok(done));
                     }
                 }
-                Ok(Err(failure)) => self.failed(&failure, &answers),
+                Ok(Err(failure)) => self.failed(&failure, &slots),
                 // A bug, and none that ends the service.
                 Err(_) => {
                     self.store = None;
@@ -267,16 +251,12 @@ impl<W: Work> Clerk<W> {
         }
     }
 
-    fn failed(
-        &mut self,
-        Failure { reason, stored }: &Failure,
-        answers: &[Sender<Result<W::Answer, Error>>],
-    ) {
+    fn failed(&mut self, failure: &Failure, slots: &[Arc<Slot<Result<W::Answer, Error>>>]) {
+        let Failure { reason, stored } = failure;
         self.store = None;
         tracing::error!(error = %reason, ?stored, "the database failed; opening it again");
-        for answer in answers {
-            let error = unavailable::<W>("the database failed", *stored);
-            let _ = answer.try_send(Err(error));
+        for slot in slots {
+            slot.answer(Err(unavailable::<W>("the database failed", *stored)));
         }
     }
 
@@ -300,11 +280,5 @@ impl<W: Work> Clerk<W> {
                 thread::sleep(self.backoff.wait(fastrand::f64()));
             }
         }
-    }
-}
-
-impl<W: Work> Job<W> {
-    fn is_wanted(&self) -> bool {
-        !self.claimed.load(Ordering::Acquire)
     }
 }

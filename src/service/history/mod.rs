@@ -7,6 +7,7 @@
 
 mod api;
 mod desk;
+mod slot;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
