@@ -72,7 +72,9 @@ struct Limits {
 
 impl Args {
     fn config(&self) -> Result<history::Config, Error> {
-        let database = match &self.database_url {
+        // Compose files set variables to nothing when they mean none.
+        let url = self.database_url.as_ref().filter(|url| !url.is_empty());
+        let database = match url {
             Some(url) => Database::postgres(url, self.database_timeout)?,
             None => Database::sqlite(&self.data_dir.folder()?),
         };

@@ -27,6 +27,10 @@ const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 /// message is not lost to one that is not.
 const IDLE: Duration = Duration::from_millis(500);
 
+/// The part of the patience after which PostgreSQL gives a statement up, so that
+/// what has become of it is known in time.
+const STATEMENT: f64 = 0.8;
+
 /// What DATABASE_URL names.
 #[derive(Clone, Debug)]
 pub struct Address {
@@ -55,7 +59,7 @@ impl Address {
                 "SET synchronous_commit = on;
                  SET default_transaction_isolation = 'read committed';
                  SET statement_timeout = {}",
-                statement_timeout.as_millis()
+                statement_timeout.as_millis().max(1)
             ))?;
             Ok(client)
         };
@@ -116,7 +120,7 @@ pub struct PostgresHistory {
 
 impl PostgresHistory {
     pub fn open(address: &Address) -> Result<Self, Error> {
-        let mut client = address.connect(address.patience)?;
+        let mut client = address.connect(address.patience.mul_f64(STATEMENT))?;
         let mut prepare = |sql: &str| client.prepare(sql).map_err(address.failed());
         Ok(Self {
             append: prepare("SELECT * FROM append_messages($1, $2)")?,

@@ -1,6 +1,7 @@
 //! Replicas killed, databases restarted or stuck, in the middle of a load.
 
 use std::sync::Mutex;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use messenger::bench::postgres::Cluster;
@@ -121,16 +122,27 @@ fn a_lock_that_somebody_else_holds_is_503_in_time_and_leaves_no_hole() {
     let store = Store::postgres();
     let log = store.replica(&["--database-timeout", "1s"], &[]);
     let port = log.port();
+    assert_eq!(shown(&say(port, "a", "first")).len(), 1);
     let mut other = Store::postgres_connection(store.url().unwrap());
     let mut transaction = other.transaction().unwrap();
     transaction
         .execute("UPDATE head SET last_number = 7", &[])
         .unwrap();
-    let started = Instant::now();
-    let answer = say(port, "a", "lost");
-    let took = started.elapsed();
-    assert_eq!(answer.status, 503, "{}", answer.body);
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    let lost = || {
+        let started = Instant::now();
+        let answer = say(port, "a", "lost");
+        let took = started.elapsed();
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert!(took < Duration::from_secs(3), "{took:?}");
+        answer.body.contains("was not stored")
+    };
+    // Some wait for the lock, the others for those.
+    let unknown = thread::scope(|scope| {
+        let requests: Vec<_> = (0..8).map(|_| scope.spawn(lost)).collect();
+        let known = requests.into_iter().map(|request| request.join().unwrap());
+        known.filter(|known| !known).count()
+    });
+    assert!(unknown < 8, "the database gives up before those who wait");
     transaction.rollback().unwrap();
     let text = |text: &str| shown(&say(port, "a", text)).pop();
     eventually(SOON, "the lock is free", || {
