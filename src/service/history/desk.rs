@@ -117,9 +117,12 @@ impl Work for Read {
     }
 }
 
+/// Where the answer to one is waited for.
+type Answer<W> = Arc<Slot<Result<<W as Work>::Answer, Error>>>;
+
 struct Job<W: Work> {
     work: W,
-    slot: Arc<Slot<Result<W::Answer, Error>>>,
+    slot: Answer<W>,
 }
 
 /// The queue, and the thread as an owned value.
@@ -251,7 +254,7 @@ impl<W: Work> Clerk<W> {
         }
     }
 
-    fn failed(&mut self, failure: &Failure, slots: &[Arc<Slot<Result<W::Answer, Error>>>]) {
+    fn failed(&mut self, failure: &Failure, slots: &[Answer<W>]) {
         let Failure { reason, stored } = failure;
         self.store = None;
         tracing::error!(error = %reason, ?stored, "the database failed; opening it again");
