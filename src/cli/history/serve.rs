@@ -29,7 +29,7 @@ pub struct Args {
     #[command(flatten)]
     data_dir: data_dir::Args,
     /// How long a request waits for the database, and the start too
-    #[arg(long, env = "MESSENGER_DATABASE_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_DATABASE_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = patience)]
     database_timeout: Duration,
     /// Requests that are handled at a time, and so the most messages of a transaction
     #[arg(long, env = "MESSENGER_HISTORY_LANES", default_value_t = 64, value_name = "N",
@@ -68,6 +68,14 @@ struct Limits {
     max_text_bytes: usize,
     #[command(flatten)]
     http: HttpLimits,
+}
+
+/// One that people can mean, and that can be added to any time.
+fn patience(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_millis(1)..=Duration::from_secs(3600);
+    let time = duration::parse(text)?;
+    let fits = range.contains(&time).then_some(time);
+    fits.ok_or_else(|| "has to be from 1ms to 60m".into())
 }
 
 impl Args {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::desk::{Append, Desk, Read};
+use super::executor::{Append, Executor, Read};
 use crate::domain::error::Error;
 use crate::domain::history::{From, Limits, Page};
 use crate::http::{Request, Response};
@@ -22,8 +22,8 @@ GET /healthz      200 while the database answers
 const SENDERS: i64 = 1000;
 
 pub struct Api {
-    pub writer: Arc<Desk<Append>>,
-    pub reader: Arc<Desk<Read>>,
+    pub writer: Arc<Executor<Append>>,
+    pub reader: Arc<Executor<Read>>,
     pub limits: Limits,
 }
 

@@ -6,8 +6,8 @@
 //! pages through the log does not hold up who adds to it.
 
 mod api;
-mod desk;
-mod slot;
+mod executor;
+mod oneshot;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::store::Error as StoreError;
 use crate::store::history::Database;
 
 use api::Api;
-use desk::Desk;
+use executor::Executor;
 
 /// The first and the longest wait between two tries to reach the database.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -43,8 +43,8 @@ pub struct Config {
 /// A log that serves.
 pub struct Handle {
     http: Serving,
-    writer: Arc<Desk<desk::Append>>,
-    reader: Arc<Desk<desk::Read>>,
+    writer: Arc<Executor<executor::Append>>,
+    reader: Arc<Executor<executor::Read>>,
 }
 
 /// Brings the schema up to date, then opens the HTTP port. A database that
@@ -67,8 +67,8 @@ pub fn start(
         return Ok(None);
     }
     let (database, patience) = (&config.database, config.patience);
-    let writer = Desk::start("history-writer", database, config.lanes, patience)?;
-    let reader = Desk::start("history-reader", database, config.lanes, patience)?;
+    let writer = Executor::start("history-writer", database, config.lanes, patience)?;
+    let reader = Executor::start("history-reader", database, config.lanes, patience)?;
     let (writer, reader) = (Arc::new(writer), Arc::new(reader));
     let lane = || {
         let api = Api {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::BACKOFF;
-use super::slot::Slot;
+use super::oneshot::Oneshot;
 use crate::domain::backoff::Backoff;
 use crate::domain::error::{Code, Error};
 use crate::domain::history::{self, Draft, Page};
@@ -21,8 +21,8 @@ use crate::wire;
 /// How long the end waits for the thread, which may be in a transaction.
 const JOIN_WAIT: Duration = Duration::from_millis(400);
 
-/// One kind of work: what is asked, what is answered, and how.
-pub trait Work: Sized + Send + 'static {
+/// One kind of task: what is asked, what is answered, and how.
+pub trait Task: Sized + Send + 'static {
     type Answer: Send + 'static;
     /// How many may be done together.
     const TOGETHER: usize;
@@ -53,7 +53,7 @@ impl Ten {
     }
 }
 
-impl Work for Append {
+impl Task for Append {
     type Answer = Ten;
     const TOGETHER: usize = usize::MAX;
 
@@ -87,7 +87,7 @@ pub enum Read {
     Senders(i64),
 }
 
-impl Work for Read {
+impl Task for Read {
     type Answer = String;
     const TOGETHER: usize = 1;
 
@@ -118,23 +118,23 @@ impl Work for Read {
 }
 
 /// Where the answer to one is waited for.
-type Answer<W> = Arc<Slot<Result<<W as Work>::Answer, Error>>>;
+type Answer<T> = Arc<Oneshot<Result<<T as Task>::Answer, Error>>>;
 
-struct Job<W: Work> {
-    work: W,
-    slot: Answer<W>,
+struct Job<T: Task> {
+    task: T,
+    answer: Answer<T>,
 }
 
 /// The queue, and the thread as an owned value.
-pub struct Desk<W: Work> {
+pub struct Executor<T: Task> {
     /// `None` after the end.
-    queue: Mutex<Option<Sender<Job<W>>>>,
+    queue: Mutex<Option<Sender<Job<T>>>>,
     /// Disconnected by the thread at its end.
     over: Receiver<()>,
     patience: Duration,
 }
 
-impl<W: Work> Desk<W> {
+impl<T: Task> Executor<T> {
     /// Starts the thread; at most `capacity` may wait for it.
     ///
     /// # Errors
@@ -147,9 +147,9 @@ impl<W: Work> Desk<W> {
     ) -> std::io::Result<Self> {
         let (queue, jobs) = bounded(capacity);
         let (over_sender, over) = bounded(0);
-        let clerk = Clerk {
+        let worker = Worker {
             database: database.clone(),
-            together: capacity.min(W::TOGETHER),
+            together: capacity.min(T::TOGETHER),
             jobs,
             store: None,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
@@ -158,7 +158,7 @@ impl<W: Work> Desk<W> {
         };
         thread::Builder::new()
             .name(name.into())
-            .spawn(move || clerk.run())?;
+            .spawn(move || worker.run())?;
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             over,
@@ -166,31 +166,31 @@ impl<W: Work> Desk<W> {
         })
     }
 
-    /// Blocks until the work is done, at most as long as the patience lasts.
+    /// Blocks until the task is done, at most as long as the patience lasts.
     ///
     /// # Errors
     /// `Unavailable`, which says whether something may have been stored.
-    pub fn ask(&self, work: W) -> Result<W::Answer, Error> {
+    pub fn ask(&self, task: T) -> Result<T::Answer, Error> {
         let Some(queue) = self.queue().clone() else {
-            return Err(unavailable::<W>("shutting down", Stored::No));
+            return Err(unavailable::<T>("shutting down", Stored::No));
         };
         let deadline = Instant::now() + self.patience;
-        let slot = Arc::new(Slot::default());
+        let answer = Arc::new(Oneshot::default());
         let job = Job {
-            work,
-            slot: slot.clone(),
+            task,
+            answer: answer.clone(),
         };
         let late = |stored| {
             let late = "the database did not answer in time";
-            Err(unavailable::<W>(late, stored))
+            Err(unavailable::<T>(late, stored))
         };
         if queue.send_deadline(job, deadline).is_err() {
             return late(Stored::No);
         }
-        slot.wait(deadline).unwrap_or_else(late)
+        answer.wait(deadline).unwrap_or_else(late)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Option<Sender<Job<W>>>> {
+    fn queue(&self) -> MutexGuard<'_, Option<Sender<Job<T>>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -203,16 +203,16 @@ impl<W: Work> Desk<W> {
     }
 }
 
-fn unavailable<W: Work>(reason: &str, stored: Stored) -> Error {
-    let consequence = W::consequence(stored);
+fn unavailable<T: Task>(reason: &str, stored: Stored) -> Error {
+    let consequence = T::consequence(stored);
     Error::new(Code::Unavailable, format!("{reason}{consequence}"))
 }
 
 /// The thread's side.
-struct Clerk<W: Work> {
+struct Worker<T: Task> {
     database: Database,
     together: usize,
-    jobs: Receiver<Job<W>>,
+    jobs: Receiver<Job<T>>,
     store: Option<Box<dyn HistoryStore>>,
     backoff: Backoff,
     /// So that the same error again and again is told once.
@@ -220,11 +220,11 @@ struct Clerk<W: Work> {
     _over: Sender<()>,
 }
 
-impl<W: Work> Clerk<W> {
+impl<T: Task> Worker<T> {
     fn run(mut self) {
         while let Ok(first) = self.jobs.recv() {
             self.store.take_if(|store| !store.is_open());
-            while self.store.is_none() && first.slot.is_wanted() {
+            while self.store.is_none() && first.answer.is_wanted() {
                 self.open();
             }
             let Some(store) = &mut self.store else {
@@ -233,18 +233,19 @@ impl<W: Work> Clerk<W> {
             };
             let queued = self.jobs.try_iter().take(self.together - 1);
             let jobs = std::iter::once(first).chain(queued);
-            let wanted = jobs.filter(|job| job.slot.begin());
-            let (batch, slots): (Vec<_>, Vec<_>) = wanted.map(|job| (job.work, job.slot)).unzip();
+            let wanted = jobs.filter(|job| job.answer.begin());
+            let (batch, answers): (Vec<_>, Vec<_>) =
+                wanted.map(|job| (job.task, job.answer)).unzip();
             if batch.is_empty() {
                 continue;
             }
-            match catch_unwind(AssertUnwindSafe(|| W::run(store.as_mut(), batch))) {
+            match catch_unwind(AssertUnwindSafe(|| T::run(store.as_mut(), batch))) {
                 Ok(Ok(done)) => {
-                    for (slot, done) in slots.iter().zip(done) {
-                        slot.answer(Ok(done));
+                    for (answer, done) in answers.iter().zip(done) {
+                        answer.answer(Ok(done));
                     }
                 }
-                Ok(Err(failure)) => self.failed(&failure, &slots),
+                Ok(Err(failure)) => self.failed(&failure, &answers),
                 // A bug, and none that ends the service.
                 Err(_) => {
                     self.store = None;
@@ -254,12 +255,12 @@ impl<W: Work> Clerk<W> {
         }
     }
 
-    fn failed(&mut self, failure: &Failure, slots: &[Answer<W>]) {
+    fn failed(&mut self, failure: &Failure, answers: &[Answer<T>]) {
         let Failure { reason, stored } = failure;
         self.store = None;
         tracing::error!(error = %reason, ?stored, "the database failed; opening it again");
-        for slot in slots {
-            slot.answer(Err(unavailable::<W>("the database failed", *stored)));
+        for answer in answers {
+            answer.answer(Err(unavailable::<T>("the database failed", *stored)));
         }
     }
 

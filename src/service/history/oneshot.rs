@@ -18,12 +18,12 @@ enum State<A> {
 }
 
 /// Shared by the one who asks and the one who answers.
-pub struct Slot<A> {
+pub struct Oneshot<A> {
     state: Mutex<State<A>>,
     answered: Condvar,
 }
 
-impl<A> Default for Slot<A> {
+impl<A> Default for Oneshot<A> {
     fn default() -> Self {
         Self {
             state: Mutex::new(State::Queued),
@@ -32,7 +32,7 @@ impl<A> Default for Slot<A> {
     }
 }
 
-impl<A> Slot<A> {
+impl<A> Oneshot<A> {
     fn state(&self) -> MutexGuard<'_, State<A>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -41,7 +41,7 @@ impl<A> Slot<A> {
         !matches!(*self.state(), State::GivenUp)
     }
 
-    /// To be asked before the work: false if nobody waits for it any more, who
+    /// To be asked before the task is run: false if nobody waits for it any more, who
     /// has been told then that it will not be done.
     pub fn begin(&self) -> bool {
         let mut state = self.state();
@@ -65,7 +65,7 @@ impl<A> Slot<A> {
     /// Blocks until there is an answer, at most until then.
     ///
     /// # Errors
-    /// No answer in time: [`Stored::No`] if the work had not begun, which it
+    /// No answer in time: [`Stored::No`] if the task had not begun, which it
     /// then never will.
     pub fn wait(&self, deadline: Instant) -> Result<A, Stored> {
         let mut state = self.state();
@@ -96,33 +96,33 @@ mod tests {
 
     #[test]
     fn an_answer_reaches_the_one_who_waits() {
-        let slot = Arc::new(Slot::default());
-        let other = slot.clone();
+        let answer = Arc::new(Oneshot::default());
+        let other = answer.clone();
         let thread = thread::spawn(move || {
             assert!(other.begin());
             other.answer(7);
         });
         let deadline = Instant::now() + Duration::from_secs(60);
-        assert_eq!(slot.wait(deadline), Ok(7));
+        assert_eq!(answer.wait(deadline), Ok(7));
         thread.join().unwrap();
     }
 
     #[test]
     fn who_gives_up_first_is_known_to_both() {
-        let slot = Slot::<()>::default();
-        assert_eq!(slot.wait(Instant::now()), Err(Stored::No));
-        assert!(!slot.is_wanted() && !slot.begin());
+        let answer = Oneshot::<()>::default();
+        assert_eq!(answer.wait(Instant::now()), Err(Stored::No));
+        assert!(!answer.is_wanted() && !answer.begin());
 
-        let slot = Slot::default();
-        assert!(slot.is_wanted() && slot.begin() && !slot.begin());
-        assert_eq!(slot.wait(Instant::now()), Err(Stored::Unknown));
-        slot.answer(());
-        assert_eq!(slot.wait(Instant::now()), Err(Stored::Unknown));
+        let answer = Oneshot::default();
+        assert!(answer.is_wanted() && answer.begin() && !answer.begin());
+        assert_eq!(answer.wait(Instant::now()), Err(Stored::Unknown));
+        answer.answer(());
+        assert_eq!(answer.wait(Instant::now()), Err(Stored::Unknown));
 
         // An answer that came in time is taken, however late one looks.
-        let slot = Slot::default();
-        assert!(slot.begin());
-        slot.answer(());
-        assert_eq!(slot.wait(Instant::now()), Ok(()));
+        let answer = Oneshot::default();
+        assert!(answer.begin());
+        answer.answer(());
+        assert_eq!(answer.wait(Instant::now()), Ok(()));
     }
 }
