@@ -5,8 +5,8 @@
 #   docker/install.sh build           what cargo build needs besides Rust
 #   docker/install.sh python [VENV]   the Python programs' environment, in
 #                                     target/venv by default
-#   docker/install.sh tests [VENV]    what cargo test needs: Chromium, and that
-#                                     environment
+#   docker/install.sh tests [VENV]    what cargo test needs: Chromium, PostgreSQL,
+#                                     libfaketime and that environment
 #   docker/install.sh runtime         what the finished binary needs
 #
 # A relative VENV counts from the repository's root.
@@ -33,6 +33,9 @@ python_needs() {
 
 tests_needs() {
     need_command chromium chromium
+    # Debian keeps the server's programs out of the PATH.
+    command -v initdb >/dev/null 2>&1 || need_file postgresql '/usr/lib/postgresql/*/bin/initdb'
+    need_file libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'
 }
 
 # The protos whose Python stubs the tests import. health.proto is not among
@@ -60,6 +63,12 @@ need_library() {
     # ldconfig is often not in the PATH of ordinary users.
     { PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -qF "$2"; } 2>/dev/null ||
         missing="$missing $1"
+}
+
+# need_file PACKAGE PATTERN
+need_file() {
+    # shellcheck disable=SC2086 # a pattern, expanded on purpose
+    ls $2 >/dev/null 2>&1 || missing="$missing $1"
 }
 
 # Debian's python3 comes without the parts that fill a virtual environment, so

@@ -4,10 +4,12 @@
 mod bench;
 mod client;
 mod compare;
+mod data_dir;
 mod demo;
 mod descriptors;
 mod duration;
 mod healthcheck;
+mod history;
 mod log;
 mod send;
 mod server;
@@ -44,7 +46,8 @@ Examples:
   messenger tail                         print the chat as it happens
   messenger send anna 'Hello, world'     say something
   messenger todo                         the to-do list, with a menu
-  messenger ticker AAPL GOOGL            stock quotes as they change";
+  messenger ticker AAPL GOOGL            stock quotes as they change
+  messenger history serve                the message log over HTTP";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -57,6 +60,7 @@ enum Command {
     Todo(todo::Args),
     Ticker(ticker::Args),
     Healthcheck(healthcheck::Args),
+    History(history::Args),
     Bench(bench::Args),
     Compare(compare::Args),
 }
@@ -83,6 +87,7 @@ impl Cli {
             Command::Todo(args) => args.run(),
             Command::Ticker(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
+            Command::History(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::Compare(args) => args.run(),
         }

@@ -92,6 +92,12 @@ impl Response {
         }
     }
 
+    /// 405 for a path that takes only these methods, "GET, HEAD" for instance.
+    pub fn wrong_method(allowed: &str) -> Response {
+        let message = format!("this path takes {allowed}");
+        Response::error(405, "UNIMPLEMENTED", message).with_header("Allow", allowed)
+    }
+
     /// Adds a header field behind those that are there.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl Into<String>) -> Response {

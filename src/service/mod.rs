@@ -5,6 +5,7 @@
 
 pub mod bridge;
 pub mod chat;
+pub mod history;
 pub mod ticker;
 pub mod todo;
 pub mod web;

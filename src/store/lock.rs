@@ -3,8 +3,13 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Error;
+
+/// How often [`Lock::wait`] tries. The kernel has no wait with a time limit.
+const TRY: Duration = Duration::from_millis(5);
 
 /// Held as long as it lives.
 pub struct Lock {
@@ -37,6 +42,20 @@ impl Lock {
                 file: file.to_owned(),
             }),
             Err(TryLockError::Error(reason)) => Err(failed(reason)),
+        }
+    }
+
+    /// Takes the lock when the others have let it go, within this time.
+    ///
+    /// # Errors
+    /// As [`Lock::take`].
+    pub fn wait(file: &Path, within: Duration) -> Result<Self, Error> {
+        let deadline = Instant::now() + within;
+        loop {
+            match Self::take(file) {
+                Err(Error::InUse { .. }) if Instant::now() < deadline => thread::sleep(TRY),
+                taken => return taken,
+            }
         }
     }
 }

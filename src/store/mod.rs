@@ -3,6 +3,7 @@
 //! Stores know the domain's types and SQL; no service, no port. Every call
 //! blocks, so a store belongs to a thread of its owner, never to a handler.
 
+pub mod history;
 mod lock;
 pub mod sqlite;
 pub mod todo;
@@ -35,6 +36,45 @@ pub enum Error {
         file: PathBuf,
         reason: Box<refinery::Error>,
     },
+    #[error("DATABASE_URL: {}", all(.reason))]
+    Url { reason: postgres::Error },
+    #[error("{database}: {}", all(.reason))]
+    Postgres {
+        database: String,
+        reason: postgres::Error,
+    },
+    #[error("{database}: cannot bring the schema up to date: {}", all(.reason))]
+    PostgresSchema {
+        database: String,
+        reason: Box<refinery::Error>,
+    },
+}
+
+/// With its causes: the PostgreSQL client's errors leave out what the database
+/// said.
+fn all(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut lines: Vec<String> = causes.map(ToString::to_string).collect();
+    // Some repeat their cause.
+    lines.dedup_by(|cause, error| error.contains(&**cause));
+    lines.join(": ")
+}
+
+impl Error {
+    /// Whether it may be gone in a moment, although nobody does anything: a
+    /// database that starts, or that cannot be reached.
+    pub fn may_pass(&self) -> bool {
+        use postgres::error::SqlState;
+        let reason = match self {
+            Self::Postgres { reason, .. } => reason,
+            _ => return false,
+        };
+        match reason.code() {
+            None => true,
+            Some(&SqlState::CANNOT_CONNECT_NOW | &SqlState::TOO_MANY_CONNECTIONS) => true,
+            Some(_) => false,
+        }
+    }
 }
 
 /// Makes the data folder, readable for its owner only, if it is not there.

@@ -13,10 +13,11 @@ use crate::domain::error::Error;
 /// # Errors
 /// `InvalidArgument` that says what is wrong and where.
 pub fn parse_send_request(body: &[u8]) -> Result<(String, String), Error> {
-    let mut fields = parse_object(body)?;
+    let mut fields = object(body)?;
     let author = take_string(&mut fields, "author")?;
     let text = take_string(&mut fields, "text")?;
-    no_more(&fields, "only \"author\" and \"text\"").map(|()| (author, text))
+    unknown(&fields, "\"author\" and \"text\"")?;
+    Ok((author, text))
 }
 
 /// The body of the console's `POST /api/tasks`: the title.
@@ -24,9 +25,10 @@ pub fn parse_send_request(body: &[u8]) -> Result<(String, String), Error> {
 /// # Errors
 /// As [`parse_send_request`].
 pub fn parse_title(body: &[u8]) -> Result<String, Error> {
-    let mut fields = parse_object(body)?;
+    let mut fields = object(body)?;
     let title = take_string(&mut fields, "title")?;
-    no_more(&fields, "only \"title\"").map(|()| title)
+    unknown(&fields, "\"title\"")?;
+    Ok(title)
 }
 
 /// The body of the console's `POST /api/tasks/complete`: the task's id.
@@ -34,7 +36,7 @@ pub fn parse_title(body: &[u8]) -> Result<String, Error> {
 /// # Errors
 /// As [`parse_send_request`].
 pub fn parse_id(body: &[u8]) -> Result<i32, Error> {
-    let mut fields = parse_object(body)?;
+    let mut fields = object(body)?;
     let id = match fields.remove("id") {
         None | Some(Value::Null) => 0,
         Some(value) => value
@@ -42,10 +44,15 @@ pub fn parse_id(body: &[u8]) -> Result<i32, Error> {
             .and_then(|id| i32::try_from(id).ok())
             .ok_or_else(|| Error::invalid("\"id\" has to be a whole number of 32 bits"))?,
     };
-    no_more(&fields, "only \"id\"").map(|()| id)
+    unknown(&fields, "\"id\"")?;
+    Ok(id)
 }
 
-fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Error> {
+/// The fields of a body.
+///
+/// # Errors
+/// `InvalidArgument` when it is no JSON object.
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
     let body = std::str::from_utf8(body)
         .map_err(|e| Error::invalid(format!("the body is not UTF-8: {e}")))?;
     let value: Value = serde_json::from_str(body)
@@ -59,10 +66,14 @@ fn parse_object(body: &[u8]) -> Result<Map<String, Value>, Error> {
     }
 }
 
-fn no_more(fields: &Map<String, Value>, known: &str) -> Result<(), Error> {
+/// To be called when the `known` fields have been taken out.
+///
+/// # Errors
+/// `InvalidArgument` that names a field that is left.
+pub(super) fn unknown(fields: &Map<String, Value>, known: &str) -> Result<(), Error> {
     match fields.keys().next() {
         Some(unknown) => Err(Error::invalid(format!(
-            "{unknown:?}: there is no such field, {known}"
+            "{unknown:?}: there is no such field, only {known}"
         ))),
         None => Ok(()),
     }
@@ -79,7 +90,8 @@ fn take_string(fields: &mut Map<String, Value>, name: &str) -> Result<String, Er
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+/// What a value is, in words.
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

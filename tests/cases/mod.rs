@@ -7,6 +7,7 @@ mod compare_behaviour;
 mod docker;
 mod front;
 mod health;
+mod history;
 mod layout;
 mod limits;
 mod many;

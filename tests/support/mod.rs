@@ -4,7 +4,9 @@
 pub mod browser;
 pub mod events;
 pub mod feed;
+pub mod history;
 pub mod http;
+pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod rpc;

@@ -28,7 +28,7 @@ pub struct Process {
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("MESSENGER_") {
+        if name.to_string_lossy().starts_with("MESSENGER_") || name == "DATABASE_URL" {
             command.env_remove(name);
         }
     }

@@ -82,6 +82,32 @@ impl Server {
     }
 }
 
+pub struct Log;
+
+impl Log {
+    /// A replica of `messenger history serve` on a free port; does not wait
+    /// until it listens.
+    pub fn spawn(arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+        let port = [
+            "history",
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--http-port",
+            "0",
+        ];
+        messenger_with(&[&port, arguments].concat(), variables)
+    }
+
+    pub fn listening(process: Process) -> Program {
+        let ports = vec![announced(
+            &process,
+            "messenger history listening on http://",
+        )];
+        Program { process, ports }
+    }
+}
+
 pub struct Bridge;
 
 impl Bridge {
