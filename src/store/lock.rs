@@ -19,18 +19,7 @@ impl Lock {
     /// # Errors
     /// [`Error::InUse`], or what the system says.
     pub fn take(file: &Path) -> Result<Self, Error> {
-        let mut name = file.as_os_str().to_owned();
-        name.push(".lock");
-        let failed = |reason| Error::File {
-            file: PathBuf::from(&name),
-            reason,
-        };
-        let lock = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&name)
-            .map_err(failed)?;
+        let (lock, failed) = open(file)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { _file: lock }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse {
@@ -39,4 +28,27 @@ impl Lock {
             Err(TryLockError::Error(reason)) => Err(failed(reason)),
         }
     }
+
+    /// Waits for it; for locks that nobody holds for long.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn wait(file: &Path) -> Result<Self, Error> {
+        let (lock, failed) = open(file)?;
+        lock.lock().map_err(failed)?;
+        Ok(Self { _file: lock })
+    }
+}
+
+fn open(file: &Path) -> Result<(File, impl Fn(std::io::Error) -> Error + use<>), Error> {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".lock");
+    let name = PathBuf::from(name);
+    let mut options = File::options();
+    let opened = options.create(true).truncate(false).write(true).open(&name);
+    let failed = move |reason| Error::File {
+        file: name.clone(),
+        reason,
+    };
+    Ok((opened.map_err(&failed)?, failed))
 }

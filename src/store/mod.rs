@@ -3,6 +3,7 @@
 //! Stores know the domain's types and SQL; no service, no port. Every call
 //! blocks, so a store belongs to a thread of its owner, never to a handler.
 
+pub mod jobs;
 mod lock;
 pub mod sqlite;
 pub mod todo;
@@ -35,6 +36,10 @@ pub enum Error {
         file: PathBuf,
         reason: Box<refinery::Error>,
     },
+    #[error("PostgreSQL: {0}")]
+    Postgres(#[from] postgres::Error),
+    #[error("PostgreSQL: cannot bring the schema up to date: {0}")]
+    PostgresSchema(Box<refinery::Error>),
 }
 
 /// Makes the data folder, readable for its owner only, if it is not there.
