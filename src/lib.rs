@@ -11,7 +11,8 @@
 //! | [`wire`] | generated messages, conversions, JSON, status tables | `method` |
 //! | [`grpc`] | the C core: server, streams, health, client | `stream`, then `writer` |
 //! | [`http`] | the front, and the tiny_http loops behind it | `front` |
-//! | [`store`] | what outlives a process: SQLite files | `sqlite` |
+//! | [`store`] | what outlives a process: SQLite files, PostgreSQL | `sqlite` |
+//! | [`queue`] | tasks on their way: RabbitMQ, or embedded in a SQLite file | `mod` |
 //! | [`service`] | chat and bridge: `Config`, `start`, `Handle` | `chat` |
 //! | [`bench`] | measurements | `fanout` |
 //! | [`compare`] | side by side with other implementations | `behaviour`, `speed` |
@@ -42,6 +43,8 @@ pub mod compare;
 pub mod grpc;
 #[cfg(not(feature = "shuttle"))]
 pub mod http;
+#[cfg(not(feature = "shuttle"))]
+pub mod queue;
 #[cfg(not(feature = "shuttle"))]
 pub mod service;
 #[cfg(not(feature = "shuttle"))]

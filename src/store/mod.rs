@@ -4,7 +4,7 @@
 //! blocks, so a store belongs to a thread of its owner, never to a handler.
 
 pub mod jobs;
-mod lock;
+pub mod lock;
 pub mod sqlite;
 pub mod todo;
 
@@ -43,7 +43,7 @@ pub enum Error {
 }
 
 /// Makes the data folder, readable for its owner only, if it is not there.
-fn make_folder(folder: &Path) -> Result<(), Error> {
+pub fn make_folder(folder: &Path) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mut builder = std::fs::DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(folder);

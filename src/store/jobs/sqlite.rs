@@ -80,7 +80,7 @@ impl JobStore for Sqlite {
             })
         };
         let select = "SELECT state, attempts FROM jobs WHERE id = ?1";
-        let mut find = || {
+        let find = || {
             let mut statement = self.connection.prepare_cached(select)?;
             statement.query_row([id], known).optional()
         };
