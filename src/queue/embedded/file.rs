@@ -79,7 +79,7 @@ impl File {
     }
 
     pub fn depth(&mut self) -> Result<Depth, Error> {
-        let count = format!(
+        let select = format!(
             "SELECT (SELECT count(*) FROM tasks WHERE {WAITING}), \
              (SELECT count(*) FROM tasks WHERE reason IS NOT NULL)"
         );
@@ -90,7 +90,7 @@ impl File {
                 dead: count(row, 1)?,
             })
         };
-        let depth = self.connection.query_row(&count, [], depth);
+        let depth = self.connection.query_row(&select, [], depth);
         depth.map_err(self.failed())
     }
 
