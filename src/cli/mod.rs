@@ -2,12 +2,15 @@
 //! command. What a command does is in `service` and `bench`.
 
 mod bench;
+mod call;
 mod client;
 mod compare;
+mod data_dir;
 mod demo;
 mod descriptors;
 mod duration;
 mod healthcheck;
+mod jobs;
 mod log;
 mod send;
 mod server;
@@ -42,7 +45,8 @@ Examples:
   messenger tail                         print the chat as it happens
   messenger send anna 'Hello, world'     say something
   messenger todo                         the to-do list, with a menu
-  messenger ticker AAPL GOOGL            stock quotes as they change";
+  messenger ticker AAPL GOOGL            stock quotes as they change
+  messenger jobs send fact:1000 user42   tasks for the queue, see messenger jobs";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -53,6 +57,8 @@ enum Command {
     Send(send::Args),
     Todo(todo::Args),
     Ticker(ticker::Args),
+    Call(call::Args),
+    Jobs(jobs::Args),
     Healthcheck(healthcheck::Args),
     Bench(bench::Args),
     Compare(compare::Args),
@@ -78,6 +84,8 @@ impl Cli {
             Command::Send(args) => args.run(),
             Command::Todo(args) => args.run(),
             Command::Ticker(args) => args.run(),
+            Command::Call(args) => args.run(),
+            Command::Jobs(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::Compare(args) => args.run(),

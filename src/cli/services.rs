@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::{Error, duration};
 use crate::domain::{broadcast, chat as chat_rules, todo as todo_rules};
 use crate::grpc::host::Hosted;
-use crate::service::{chat, ticker, todo};
+use crate::service::{chat, message, ticker, todo};
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Services")]
@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(
         long,
         env = "MESSENGER_SERVICES",
-        default_value = "chat,todo,ticker",
+        default_value = "chat,todo,ticker,message",
         value_name = "NAMES",
         value_delimiter = ','
     )]
@@ -46,6 +46,7 @@ enum Service {
     Chat,
     Todo,
     Ticker,
+    Message,
 }
 
 /// What the services take.
@@ -70,6 +71,7 @@ impl Args {
             })) as Box<dyn Hosted>),
             Service::Todo => self.todo(limits),
             Service::Ticker => Ok(Box::new(ticker::Ticker::start(self.ticker())?) as _),
+            Service::Message => Ok(Box::new(message::Messages::start()?) as _),
         });
         hosted.collect()
     }

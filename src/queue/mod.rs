@@ -21,6 +21,7 @@ use futures_util::task::AtomicWaker;
 
 use crate::domain::clock::Timestamp;
 use crate::domain::error::{Code, Error};
+use crate::store;
 
 pub use rabbitmq::Broker;
 
@@ -144,6 +145,15 @@ struct Publication {
     reply: Reply<()>,
 }
 
+/// Why a queue cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
 /// A queue. May be shared between threads; dropping it ends its owner within a
 /// second or two.
 pub struct Queue {
@@ -168,7 +178,7 @@ impl Queue {
     ///
     /// # Errors
     /// A folder that cannot be written, or no thread to be had.
-    pub fn open(place: &Place) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+    pub fn open(place: &Place) -> Result<Self, OpenError> {
         let (sender, commands) = bounded(COMMANDS);
         let waker = Arc::new(AtomicWaker::new());
         let epoch = Arc::new(AtomicU64::new(0));

@@ -5,5 +5,7 @@
 
 pub mod bridge;
 pub mod chat;
+pub mod jobs;
+pub mod message;
 pub mod ticker;
 pub mod todo;

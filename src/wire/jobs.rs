@@ -1,8 +1,11 @@
-//! The jobs' synchronous half: `message.MessageService`.
+//! The jobs' synchronous half, `message.MessageService`, and jobs as JSON.
 
 use grpcio::Method;
+use serde_json::{Value, json};
 
 use super::method;
+use crate::domain::clock::Timestamp;
+use crate::domain::job::Job;
 use crate::domain::task::{Group, Letter};
 
 pub use super::generated::message_service::{
@@ -78,4 +81,21 @@ pub fn letter_response(letter: Letter) -> LetterResponse {
         count: i64::try_from(letter.count).unwrap_or(i64::MAX),
         ..Default::default()
     }
+}
+
+/// A job as programs see it: what is not known is null.
+pub fn job_json(job: &Job) -> Value {
+    let time = |time: Option<Timestamp>| time.map(Timestamp::rfc3339);
+    json!({
+        "id": job.id,
+        "task": job.text(),
+        "state": job.state.name(),
+        "result": job.result,
+        "error": job.error,
+        "attempts": job.attempts,
+        "worker": job.worker,
+        "queuedAt": time(job.queued_at),
+        "startedAt": time(job.started_at),
+        "finishedAt": time(job.finished_at),
+    })
 }

@@ -76,6 +76,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 pub struct Owner {
     broker: Broker,
     owned: Owned,
+    /// What it connects for.
+    first: Option<Command>,
     /// What is to be consumed, over all connections.
     consumer: Option<Consuming>,
     /// What is not confirmed yet, over all connections.
@@ -122,12 +124,16 @@ impl Owner {
         Self {
             broker,
             owned,
+            first: None,
             consumer: None,
             publications: VecDeque::new(),
         }
     }
 
     pub fn run(mut self) {
+        if self.wait_for_work().is_err() {
+            return;
+        }
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let over = match self.connect() {
@@ -151,34 +157,56 @@ impl Owner {
         }
     }
 
+    /// Who only asks what the broker cannot tell needs no connection. `Err` is the
+    /// end.
+    fn wait_for_work(&mut self) -> Result<(), ()> {
+        while self.first.is_none() {
+            match self.owned.commands.recv().map_err(drop)? {
+                Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
+                command => self.first = Some(command),
+            }
+        }
+        Ok(())
+    }
+
     /// Without a connection, until it is time to try again. `Err` is the end.
     fn stand_by(&mut self, wait: Duration, reason: &str) -> Result<(), ()> {
         let until = Instant::now() + wait;
+        if let Some(command) = self.first.take() {
+            self.postpone(command, reason);
+        }
         loop {
             self.expire(reason);
             let deadline = self.publications.iter().map(|p| p.deadline).min();
             let next = deadline.map_or(until, |deadline| deadline.min(until));
             match self.owned.commands.recv_deadline(next) {
-                Ok(Command::Publish(publication)) => self.publications.push_back(publication),
-                Ok(Command::Consume {
-                    prefetch,
-                    deliveries,
-                    undelivered,
-                }) => {
-                    self.consumer = Some(Consuming {
-                        prefetch,
-                        deliveries,
-                        undelivered,
-                    });
-                }
-                Ok(Command::Waiting(_, reply)) => drop(reply.send(Ok(Vec::new()))),
-                Ok(command) => command.refuse(reason),
+                Ok(command) => self.postpone(command, reason),
                 Err(error) if error.is_disconnected() => return Err(()),
                 Err(_) => {}
             }
             if Instant::now() >= until {
                 return Ok(());
             }
+        }
+    }
+
+    /// Keeps for the next connection what can wait for it.
+    fn postpone(&mut self, command: Command, reason: &str) {
+        match command {
+            Command::Publish(publication) => self.publications.push_back(publication),
+            Command::Consume {
+                prefetch,
+                deliveries,
+                undelivered,
+            } => {
+                self.consumer = Some(Consuming {
+                    prefetch,
+                    deliveries,
+                    undelivered,
+                });
+            }
+            Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
+            command => command.refuse(reason),
         }
     }
 
@@ -217,7 +245,10 @@ impl Owner {
 
     fn serve(&mut self, link: &mut Link) -> Over {
         loop {
-            let event = self.wait(link);
+            let event = match self.first.take() {
+                Some(command) => Event::Command(command),
+                None => self.wait(link),
+            };
             if let Err(over) = self.handle(link, event) {
                 return over;
             }
