@@ -5,6 +5,8 @@
 #   docker/install.sh build           what cargo build needs besides Rust
 #   docker/install.sh tests [VENV]    what cargo test needs: the Python programs'
 #                                     environment, in target/venv by default
+#   docker/install.sh broker          RabbitMQ for the tests of jobs, unless
+#                                     AMQP_URL names one
 #   docker/install.sh runtime         what the finished binary needs
 #
 # A relative VENV counts from the repository's root.
@@ -29,9 +31,14 @@ tests_needs() {
     python=$(find_python) || missing="$missing python3 python3-venv"
 }
 
+# Whoever names a broker needs none of his own. The tests start theirs.
+broker_needs() {
+    [ -n "${AMQP_URL-}" ] || need_file rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
+}
+
 # The protos whose Python stubs the tests import. health.proto is not among
 # them: the grpcio-health-checking package brings its own.
-test_protos="messenger.proto todo.proto fin.proto"
+test_protos="messenger.proto todo.proto fin.proto message_service.proto"
 
 requirements=tests/reference/requirements.txt
 
@@ -54,6 +61,11 @@ need_library() {
     # ldconfig is often not in the PATH of ordinary users.
     { PATH="$PATH:/sbin:/usr/sbin" ldconfig -p | grep -qF "$2"; } 2>/dev/null ||
         missing="$missing $1"
+}
+
+# need_file PACKAGE FILE
+need_file() {
+    [ -e "$2" ] || missing="$missing $1"
 }
 
 # Debian's python3 comes without the parts that fill a virtual environment, so
@@ -87,7 +99,8 @@ apt_install() {
     say "installing: $*"
     # Old lists may do, so a failed update is not the end.
     as_root apt-get -q update >&2 || say "apt-get update failed, trying with the old lists"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+    # RUNLEVEL=1: packages with a service of their own do not start it.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -q -y \
         -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" >&2 ||
         die "missing: $*. apt-get could not install them; $how"
 }
@@ -137,10 +150,10 @@ make_venv() {
 }
 
 case "${1-}" in
-    build | runtime) install_packages "$1" ;;
+    build | broker | runtime) install_packages "$1" ;;
     tests) make_venv "${2:-target/venv}" ;;
     *)
-        echo "usage: docker/install.sh build | tests [VENV] | runtime" >&2
+        echo "usage: docker/install.sh build | tests [VENV] | broker | runtime" >&2
         exit 2
         ;;
 esac

@@ -5,6 +5,7 @@ pub mod fanout;
 pub mod figures;
 pub mod floor;
 pub mod http;
+pub mod jobs;
 pub mod process;
 pub mod publish;
 pub mod unary;

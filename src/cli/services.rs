@@ -1,6 +1,6 @@
 //! Which services a server hosts, and how each is set up; for `server` and `demo`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -59,6 +59,11 @@ pub struct Limits {
 }
 
 impl Args {
+    /// Whether it answers tasks.
+    pub fn answers_tasks(&self) -> bool {
+        self.services.contains(&Service::Message)
+    }
+
     /// Starts the services, ready to be hosted.
     pub fn start(&self, limits: Limits) -> Result<Vec<Box<dyn Hosted>>, Error> {
         let mut services = self.services.clone();
@@ -74,6 +79,11 @@ impl Args {
             Service::Message => Ok(Box::new(message::Messages::start()?) as _),
         });
         hosted.collect()
+    }
+
+    /// The folder that was given.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
     }
 
     fn todo(&self, limits: Limits) -> Result<Box<dyn Hosted>, Error> {

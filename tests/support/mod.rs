@@ -3,8 +3,10 @@
 
 pub mod feed;
 pub mod http;
+pub mod jobs;
 pub mod process;
 pub mod programs;
+pub mod rabbitmq;
 pub mod rpc;
 pub mod terminal;
 

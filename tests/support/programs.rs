@@ -186,10 +186,11 @@ impl Python {
     }
 
     fn command(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    pub fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         let python = python();
         let mut command = command(&python.to_string_lossy());
         command.arg("-u");
-        command.arg(format!("tests/reference/{script}"));
+        command.arg(Path::new("tests/reference").join(script));
         command.args(arguments).envs(variables.iter().copied());
         command
     }

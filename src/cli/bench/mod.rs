@@ -2,6 +2,7 @@
 
 mod fanout;
 mod floor_server;
+mod jobs;
 mod publish;
 
 use super::Error;
@@ -17,6 +18,7 @@ pub struct Args {
 enum What {
     Fanout(fanout::Args),
     FloorServer(floor_server::Args),
+    Jobs(jobs::Args),
     Publish(publish::Args),
 }
 
@@ -25,6 +27,7 @@ impl Args {
         match &self.what {
             What::Fanout(args) => args.run(),
             What::FloorServer(args) => args.run(),
+            What::Jobs(args) => args.run(),
             What::Publish(args) => args.run(),
         }
     }

@@ -82,6 +82,7 @@ impl Worker {
                     job.attempts += 1;
                     job.state = State::Done;
                     job.result = Some(result);
+                    job.error = None;
                 }
                 Err(error) => self.fail(&mut job, &error),
             }
@@ -111,7 +112,10 @@ impl Worker {
     /// What a failure makes of the job.
     fn fail(&self, job: &mut Job, error: &Error) {
         let text = format!("{}: {}", status::name(error.code), error.message);
-        tracing::debug!(id = job.id, "{text}");
+        // One line for a task that waits, however long.
+        if error.code != Code::InvalidArgument && job.error.is_none() {
+            tracing::warn!(id = job.id, "tried again: {text}");
+        }
         job.error = Some(text);
         // A server that is not there says nothing about the task.
         if error.code == Code::Unavailable {

@@ -98,8 +98,10 @@ impl JobStore for Sqlite {
         let state = filter.state.map(State::name);
         let mut arguments: Vec<&dyn ToSql> = vec![&limit];
         arguments.extend(state.iter().map(|state| state as &dyn ToSql));
+        // SQLite numbers `$1` as it likes.
+        let select = select(filter).replace('$', "?");
         let mut visited = || -> rusqlite::Result<()> {
-            let mut statement = self.connection.prepare_cached(&select(filter))?;
+            let mut statement = self.connection.prepare_cached(&select)?;
             let mut rows = statement.query(arguments.as_slice())?;
             while let Some(row) = rows.next()? {
                 visit(job(row)?);
