@@ -3,7 +3,7 @@
 //!
 //! # The map
 //!
-//! Arrows run one way: `domain <- wire <- grpc | http | store <- service <- cli`.
+//! Arrows run one way: `domain <- wire <- grpc | http | store | queue <- service <- cli`.
 //!
 //! | module | what it holds | read first |
 //! |---|---|---|

@@ -66,7 +66,9 @@ impl Args {
     fn run_others(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
         let workers = self.start_workers(ports[0])?;
         let result = self.run_bridge(ports, stop);
-        workers.map(jobs::Handle::shut_down);
+        if let Some(workers) = workers {
+            workers.shut_down();
+        }
         result
     }
 

@@ -49,6 +49,11 @@ impl Place {
         }
     }
 
+    /// The data folder.
+    pub fn folder(&self) -> String {
+        self.folder.path().to_string_lossy().into_owned()
+    }
+
     /// `messenger jobs ...` here; standard output is all that is said.
     pub fn jobs<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Process {
         self.jobs_with(arguments, &[])

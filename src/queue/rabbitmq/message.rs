@@ -14,8 +14,8 @@ const QUEUED_AT: &str = "x-messenger-queued-at";
 const REASON: &str = "x-messenger-reason";
 const ATTEMPTS: &str = "x-messenger-attempts";
 
-/// The longest reason in a header, in bytes.
-const REASON_BYTES: usize = 1024;
+/// The longest reason in a header.
+const REASON_CHARACTERS: usize = 1000;
 
 /// Written to the broker's disk before it is confirmed.
 const PERSISTENT: u8 = 2;
@@ -38,8 +38,8 @@ pub fn properties(task: &Outgoing) -> BasicProperties {
 /// Those of a task that dies: as its producer set them, and the reason.
 pub fn with_obituary(properties: BasicProperties, obituary: &Obituary) -> BasicProperties {
     let mut headers = properties.headers().clone().unwrap_or_default();
-    let end = obituary.reason.floor_char_boundary(REASON_BYTES);
-    let reason = LongString::from(&obituary.reason[..end]);
+    let reason: String = obituary.reason.chars().take(REASON_CHARACTERS).collect();
+    let reason = LongString::from(reason);
     headers.insert(REASON.into(), AMQPValue::LongString(reason));
     let attempts = AMQPValue::LongLongInt(obituary.attempts.into());
     headers.insert(ATTEMPTS.into(), attempts);

@@ -70,7 +70,7 @@ impl Worker {
                 State::Done | State::Failed => return self.report(Report::Known(delivery)),
                 State::Dead => {
                     job.state = State::Dead;
-                    job.error = Some("it was dead already".into());
+                    job.error = known.error;
                     return self.report(Report::Bury(job, delivery));
                 }
             }

@@ -111,12 +111,13 @@ impl JobStore for Postgres {
     }
 
     fn find(&mut self, id: &str) -> Result<Option<Known>, Error> {
-        let select = "SELECT state, attempts FROM jobs WHERE id = $1";
+        let select = "SELECT state, attempts, error FROM jobs WHERE id = $1";
         let row = self.client()?.query_opt(select, &[&id])?;
         Ok(row.and_then(|row| {
             Some(Known {
                 state: State::named(row.get(0))?,
                 attempts: attempts(row.get(1)),
+                error: row.get(2),
             })
         }))
     }

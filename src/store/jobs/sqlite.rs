@@ -77,9 +77,10 @@ impl JobStore for Sqlite {
             Ok(Known {
                 state: state(row, 0)?,
                 attempts: row.get(1)?,
+                error: row.get(2)?,
             })
         };
-        let select = "SELECT state, attempts FROM jobs WHERE id = ?1";
+        let select = "SELECT state, attempts, error FROM jobs WHERE id = ?1";
         let find = || {
             let mut statement = self.connection.prepare_cached(select)?;
             statement.query_row([id], known).optional()

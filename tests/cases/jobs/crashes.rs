@@ -1,7 +1,8 @@
 //! Each failure point, hit on purpose: the process aborts there.
 
-use crate::support::SOON;
 use crate::support::jobs::{A_WHILE, Place, on_both_queues};
+use crate::support::programs::Server;
+use crate::support::{SOON, eventually};
 
 use super::message_server;
 
@@ -11,6 +12,7 @@ on_both_queues!(
     a_worker_that_dies_after_processing,
     a_worker_that_dies_after_storing,
     a_worker_that_dies_before_the_acknowledgement,
+    a_worker_that_dies_before_it_buries,
 );
 
 /// The signal that abort sends to itself.
@@ -58,7 +60,7 @@ fn die_working(place: &Place, point: &str) -> serde_json::Value {
         (&"done".into(), &"120".into())
     );
     let desk = place.desk();
-    crate::support::eventually(A_WHILE, "nothing is left", || {
+    eventually(A_WHILE, "nothing is left", || {
         desk.depth(SOON).is_ok_and(|depth| depth.waiting == 0)
     });
     job
@@ -78,4 +80,21 @@ fn a_worker_that_dies_before_the_acknowledgement(place: Place) {
     let job = die_working(&place, "before-ack");
     assert_eq!(job["worker"], "first/1", "the first result counts: {job}");
     assert_eq!(job["attempts"], 1);
+}
+
+/// The job is dead in the store, and its task is not in the dead-letter queue.
+fn a_worker_that_dies_before_it_buries(place: Place) {
+    let server = Server::start(&["--services", "chat"]);
+    let address = server.address();
+    place.send(&["fact:5"]);
+    let arguments = ["work", "--target", &address, "--attempts", "1"];
+    let mut worker = place.jobs_with(&arguments, &[("MESSENGER_FAILPOINT", "after-store")]);
+    assert_eq!(worker.wait_exit(A_WHILE), ABORTED, "{}", worker.log());
+    assert_eq!(place.dead(&["list"]), "");
+    let _worker = place.work(&address, &["--attempts", "1"]);
+    eventually(A_WHILE, "it is buried", || {
+        place
+            .dead(&["list"])
+            .contains("fact:5 (1 attempts: UNIMPLEMENTED")
+    });
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::jobs::{Place, everything, expected, on_both_queues, text};
 use crate::support::process::{Signal, command};
-use crate::support::programs::{Program, Server, free_port};
+use crate::support::programs::{Program, Server, free_port, messenger};
 use crate::support::{SOON, eventually, nanos};
 
 /// A server with the message service alone.
@@ -124,4 +124,16 @@ fn the_variables_choose_the_queue() {
     assert_eq!(refused(&["--queue", "embedded"], Some(&nobody)), None);
     let named = refused(&[], Some("http://localhost")).unwrap();
     assert!(named.contains("AMQP_URL"), "{named}");
+}
+
+#[test]
+fn the_demo_works_on_tasks_of_its_data_folder() {
+    let place = Place::embedded();
+    let folder = place.folder();
+    let ports = ["--port", "0", "--also-port", "0", "--http-port", "0"];
+    let mut demo = messenger(&[&["demo", "--data-dir", &folder], &ports[..]].concat());
+    let ids = place.send(&["fact:6"]);
+    assert_eq!(place.wait_for(1)[&ids[0]]["result"], "720");
+    demo.signal(Signal::INT);
+    assert_eq!(demo.wait_exit(SOON), 0);
 }
