@@ -36,10 +36,28 @@ pub enum Error {
         file: PathBuf,
         reason: Box<refinery::Error>,
     },
-    #[error("PostgreSQL: {0}")]
-    Postgres(#[from] postgres::Error),
-    #[error("PostgreSQL: cannot bring the schema up to date: {0}")]
-    PostgresSchema(Box<refinery::Error>),
+    #[error("DATABASE_URL: {}", all(.reason))]
+    Url { reason: postgres::Error },
+    #[error("{database}: {}", all(.reason))]
+    Postgres {
+        database: String,
+        reason: postgres::Error,
+    },
+    #[error("{database}: cannot bring the schema up to date: {}", all(.reason))]
+    PostgresSchema {
+        database: String,
+        reason: Box<refinery::Error>,
+    },
+}
+
+/// With its causes: the PostgreSQL client's errors leave out what the database
+/// said.
+fn all(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut lines: Vec<String> = causes.map(ToString::to_string).collect();
+    // Some repeat their cause.
+    lines.dedup_by(|cause, error| error.contains(&**cause));
+    lines.join(": ")
 }
 
 /// Makes the data folder, readable for its owner only, if it is not there.

@@ -19,7 +19,7 @@ mod migrations {
 
 /// How long a connection may take to be made, and a statement to be done.
 const CONNECT: Duration = Duration::from_secs(5);
-const STATEMENT: &str = "-c statement_timeout=10s";
+const STATEMENT: &str = "SET statement_timeout = '10s'; SET synchronous_commit = on";
 
 /// Any number, held while the schema is brought up to date: "jobs" in ASCII.
 const SCHEMA_LOCK: i64 = 0x6a6f_6273;
@@ -31,37 +31,56 @@ pub struct Postgres {
 
 impl Postgres {
     pub fn open(url: &str) -> Result<Self, Error> {
-        let mut config: Config = url.parse()?;
+        let mut config: Config = url.parse().map_err(|reason| Error::Url { reason })?;
         config.connect_timeout(CONNECT);
         config.tcp_user_timeout(2 * CONNECT);
         config.application_name("messenger jobs");
-        if config.get_options().is_none() {
-            config.options(STATEMENT);
-        }
         let mut store = Self {
             config,
             client: None,
         };
-        let client = store.client()?;
         // Two processes that start together would both bring the schema up.
-        client.execute("SELECT pg_advisory_lock($1)", &[&SCHEMA_LOCK])?;
+        store.run(|client| client.execute("SELECT pg_advisory_lock($1)", &[&SCHEMA_LOCK]))?;
         let mut runner = migrations::migrations::runner();
         runner.set_migration_table_name("jobs_schema_history");
-        let migrated = runner.run(client);
-        client.execute("SELECT pg_advisory_unlock($1)", &[&SCHEMA_LOCK])?;
-        migrated.map_err(|reason| Error::PostgresSchema(Box::new(reason)))?;
+        if let Some(client) = &mut store.client {
+            let migrated = runner.run(client);
+            migrated.map_err(|reason| Error::PostgresSchema {
+                database: DATABASE.into(),
+                reason: Box::new(reason),
+            })?;
+        }
+        // With the connection goes the lock.
+        store.client = None;
         Ok(store)
     }
 
-    fn client(&mut self) -> Result<&mut Client, Error> {
+    /// Does it on the connection, or on a new one if that was lost.
+    fn run<T>(
+        &mut self,
+        work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
+    ) -> Result<T, Error> {
         let live = self.client.take().filter(|client| !client.is_closed());
-        let client = match live {
-            Some(client) => client,
-            None => self.config.connect(NoTls)?,
-        };
-        Ok(self.client.insert(client))
+        let done = live.map_or_else(|| self.connect(), Ok).and_then(|client| {
+            let client = self.client.insert(client);
+            work(client)
+        });
+        done.map_err(|reason| Error::Postgres {
+            database: DATABASE.into(),
+            reason,
+        })
+    }
+
+    fn connect(&self) -> Result<Client, postgres::Error> {
+        let mut client = self.config.connect(NoTls)?;
+        // What a commit means must not depend on how the database is set up.
+        client.batch_execute(STATEMENT)?;
+        Ok(client)
     }
 }
+
+/// In errors.
+const DATABASE: &str = "PostgreSQL";
 
 impl JobStore for Postgres {
     fn commit(&mut self, jobs: &[Job]) -> Result<(), Error> {
@@ -91,28 +110,26 @@ impl JobStore for Postgres {
             rows.iter().map(|job| value(job)).collect()
         }
         let nanos = |time: Option<Timestamp>| time.map(Timestamp::nanos);
-        self.client()?.execute(
-            &insert,
-            &[
-                &column(&rows, |job| &*job.id),
-                &column(&rows, |job| &*job.task),
-                &column(&rows, |job| job.state.name()),
-                &column(&rows, |job| job.result.as_deref()),
-                &column(&rows, |job| job.error.as_deref()),
-                &column(&rows, |job| i64::from(job.attempts)),
-                &column(&rows, |job| job.worker.as_deref()),
-                &column(&rows, |job| nanos(job.queued_at)),
-                &column(&rows, |job| nanos(job.started_at)),
-                &column(&rows, |job| nanos(job.finished_at)),
-                &column(&rows, |job| job.sent_at().nanos()),
-            ],
-        )?;
-        Ok(())
+        let columns: [&(dyn ToSql + Sync); 11] = [
+            &column(&rows, |job| &*job.id),
+            &column(&rows, |job| &*job.task),
+            &column(&rows, |job| job.state.name()),
+            &column(&rows, |job| job.result.as_deref()),
+            &column(&rows, |job| job.error.as_deref()),
+            &column(&rows, |job| i64::from(job.attempts)),
+            &column(&rows, |job| job.worker.as_deref()),
+            &column(&rows, |job| nanos(job.queued_at)),
+            &column(&rows, |job| nanos(job.started_at)),
+            &column(&rows, |job| nanos(job.finished_at)),
+            &column(&rows, |job| job.sent_at().nanos()),
+        ];
+        self.run(|client| client.execute(&insert, &columns))
+            .map(drop)
     }
 
     fn find(&mut self, id: &str) -> Result<Option<Known>, Error> {
         let select = "SELECT state, attempts, error FROM jobs WHERE id = $1";
-        let row = self.client()?.query_opt(select, &[&id])?;
+        let row = self.run(|client| client.query_opt(select, &[&id]))?;
         Ok(row.and_then(|row| {
             Some(Known {
                 state: State::named(row.get(0))?,
@@ -123,8 +140,7 @@ impl JobStore for Postgres {
     }
 
     fn revive(&mut self, id: &str) -> Result<(), Error> {
-        self.client()?.execute(REVIVE, &[&id])?;
-        Ok(())
+        self.run(|client| client.execute(REVIVE, &[&id])).map(drop)
     }
 
     fn each(&mut self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error> {
@@ -132,12 +148,14 @@ impl JobStore for Postgres {
         let state = filter.state.map(State::name);
         let mut arguments: Vec<&dyn ToSql> = vec![&limit];
         arguments.extend(state.iter().map(|state| state as &dyn ToSql));
-        let mut rows = self.client()?.query_raw(&select(filter), arguments)?;
-        while let Some(row) = rows.next()? {
-            // The schema allows no other states, so none is left out.
-            job(&row).into_iter().for_each(&mut *visit);
-        }
-        Ok(())
+        self.run(|client| {
+            let mut rows = client.query_raw(&select(filter), arguments)?;
+            while let Some(row) = rows.next()? {
+                // The schema allows no other states, so none is left out.
+                job(&row).into_iter().for_each(&mut *visit);
+            }
+            Ok(())
+        })
     }
 }
 
