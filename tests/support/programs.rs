@@ -181,12 +181,11 @@ impl Python {
         Program { process, ports }
     }
 
-    fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+    pub fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         Process::spawn(Self::command(script, arguments, variables))
     }
 
     fn command(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
-    pub fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         let python = python();
         let mut command = command(&python.to_string_lossy());
         command.arg("-u");
