@@ -3,7 +3,7 @@
 //! standard input end, stops the broker and removes its folder.
 
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
@@ -24,10 +24,13 @@ pub struct Broker {
     shell: Mutex<Child>,
 }
 
-/// Obeys "start" and "stop", and cleans up at the end. A stop is a crash.
+/// Obeys what the functions are called, and cleans up at the end. A stop is a
+/// crash.
 const SHELL: &str = r#"
 start() { setsid "$0" >>"$HOME/log" 2>&1 </dev/null & broker=$!; }
 stop() { kill -KILL "-$broker"; wait; }
+hang() { kill -STOP "-$broker"; }
+wake() { kill -CONT "-$broker"; }
 start
 while read -r order; do "$order"; done
 stop
@@ -94,6 +97,17 @@ impl Broker {
         self.wait();
     }
 
+    /// It accepts connections and says nothing, until it is woken.
+    pub fn hang(&self) {
+        self.order("hang");
+        eventually(START, "the broker hangs", || !self.answers());
+    }
+
+    pub fn wake(&self) {
+        self.order("wake");
+        self.wait();
+    }
+
     fn order(&self, order: &str) {
         let mut shell = self.shell.lock().unwrap_or_else(PoisonError::into_inner);
         let stdin = shell.stdin.as_mut().expect("a pipe");
@@ -102,17 +116,18 @@ impl Broker {
 
     /// Until it speaks AMQP: it listens before it does.
     fn wait(&self) {
-        eventually(START, "the broker answers", || {
-            let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
-                return false;
-            };
-            let mut answer = [0];
-            stream
-                .set_read_timeout(Some(Duration::from_secs(5)))
-                .is_ok()
-                && stream.write_all(b"AMQP\0\0\x09\x01").is_ok()
-                && std::io::Read::read_exact(&mut stream, &mut answer).is_ok()
-        });
+        eventually(START, "the broker answers", || self.answers());
+    }
+
+    fn answers(&self) -> bool {
+        let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) else {
+            return false;
+        };
+        stream
+            .set_read_timeout(Some(Duration::from_secs(2)))
+            .is_ok()
+            && stream.write_all(b"AMQP\0\0\x09\x01").is_ok()
+            && stream.read_exact(&mut [0]).is_ok()
     }
 }
 

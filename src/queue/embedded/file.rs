@@ -17,6 +17,8 @@ mod migrations {
 pub struct File {
     path: PathBuf,
     connection: Connection,
+    /// Whether a commit waits for the disk.
+    synced: bool,
 }
 
 const WAITING: &str = "owner IS NULL AND reason IS NULL";
@@ -28,12 +30,19 @@ impl File {
         // Two processes that start together would both bring the schema up.
         let _opening = Lock::wait(&path)?;
         let connection = sqlite::open(&path, migrations::migrations::runner())?;
-        Ok(Self { path, connection })
+        Ok(Self {
+            path,
+            connection,
+            synced: true,
+        })
     }
 
     /// Adds tasks, removes or buries those that are settled, frees those of dead
     /// consumers, and claims as many for the consumer as there is room for: all
-    /// of it or nothing. When this returns, it is on the disk.
+    /// of it or nothing. When this returns, tasks that were added are on the disk.
+    /// The rest survives a crash of this process, and waits for the disk no
+    /// longer than the next task that is added: if the machine fails before, the
+    /// tasks come again, and their results count that are stored already.
     pub fn write(
         &mut self,
         tasks: &[&Outgoing],
@@ -45,6 +54,7 @@ impl File {
         if idle && tasks.is_empty() && settled.is_empty() {
             return Ok(Vec::new());
         }
+        self.sync(!tasks.is_empty())?;
         self.transaction(|transaction| {
             for task in tasks {
                 let insert = "INSERT INTO tasks (id, body, queued_at) VALUES (?1, ?2, ?3)";
@@ -127,6 +137,7 @@ impl File {
     pub fn requeue(&mut self, which: &Which) -> Result<u64, Error> {
         let update = "UPDATE tasks SET reason = NULL, attempts = 0, deliveries = 0 \
                       WHERE reason IS NOT NULL";
+        self.sync(true)?;
         self.transaction(|transaction| {
             let count = match which {
                 Which::All => transaction.execute(update, [])?,
@@ -141,6 +152,18 @@ impl File {
             };
             Ok(count as u64)
         })
+    }
+
+    /// Whether the next commits wait for the disk.
+    /// Source: <https://www.sqlite.org/pragma.html#pragma_synchronous>
+    fn sync(&mut self, synced: bool) -> Result<(), Error> {
+        if self.synced != synced {
+            let level = if synced { "FULL" } else { "NORMAL" };
+            let set = self.connection.pragma_update(None, "synchronous", level);
+            set.map_err(self.failed())?;
+            self.synced = synced;
+        }
+        Ok(())
     }
 
     fn transaction<T>(

@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
+use std::io::{self, Read as _, Write as _};
+use std::net::{TcpStream, ToSocketAddrs as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -52,6 +54,22 @@ pub enum Arrival {
     /// In the dead-letter queue, and not acknowledged yet.
     Buried(Token),
     Lost(String),
+}
+
+/// Whether the broker answers at all. lapin leaves a thread behind for each
+/// connection to one that accepts and says nothing, until that hangs up.
+pub fn knock(broker: &Broker) -> Result<(), Over> {
+    let authority = &broker.uri.authority;
+    let knock = || -> io::Result<()> {
+        let mut addresses = (&*authority.host, authority.port).to_socket_addrs()?;
+        let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
+        let mut stream = TcpStream::connect_timeout(&address, EXCHANGE)?;
+        stream.set_read_timeout(Some(EXCHANGE))?;
+        stream.set_write_timeout(Some(EXCHANGE))?;
+        stream.write_all(b"AMQP\0\0\x09\x01")?;
+        stream.read_exact(&mut [0])
+    };
+    knock().map_err(|error| Over::Lost(error.to_string()))
 }
 
 impl Link {

@@ -76,6 +76,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 pub struct Owner {
     broker: Broker,
     owned: Owned,
+    /// The last try to connect has failed.
+    failed: bool,
     /// What it connects for.
     first: Option<Command>,
     /// What is to be consumed, over all connections.
@@ -124,6 +126,7 @@ impl Owner {
         Self {
             broker,
             owned,
+            failed: false,
             first: None,
             consumer: None,
             publications: VecDeque::new(),
@@ -232,6 +235,11 @@ impl Owner {
     }
 
     fn connect(&mut self) -> Result<Link, Over> {
+        if self.failed {
+            link::knock(&self.broker)?;
+        }
+        // Until it is there.
+        self.failed = true;
         let epoch = self.owned.epoch.load(Ordering::Acquire);
         let mut link = Link::connect(&self.broker, epoch)?;
         if let Some(consumer) = &self.consumer {
@@ -240,6 +248,7 @@ impl Owner {
         for publication in &self.publications {
             link.publish(publication)?;
         }
+        self.failed = false;
         Ok(link)
     }
 

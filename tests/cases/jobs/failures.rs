@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::support::jobs::{A_WHILE, Place, on_both_queues, text};
 use crate::support::programs::{Server, free_port};
+use crate::support::rabbitmq::Broker;
 use crate::support::{SOON, eventually};
 
 use super::message_server;
@@ -143,4 +144,25 @@ fn what_keeps_failing_dies_and_comes_back(place: Place) {
     });
     eventually(SOON, "none is dead", || listed().is_empty());
     assert_eq!(place.list(&[]).len(), 3, "each has one result");
+}
+
+#[test]
+fn a_broker_that_hangs_is_noticed_and_connected_to_again() {
+    let (broker, server) = (Broker::start(), message_server());
+    let place = Place::at(&broker.url());
+    let worker = place.work(&server.address(), &[]);
+    place.send(&["fact:3"]);
+    assert_eq!(worker.line(A_WHILE).as_deref(), Some("fact:3 -> 6"));
+    broker.hang();
+    let mut sender = place.jobs(&["send", "--timeout", "1s", "fact:4"]);
+    assert_eq!(sender.wait_exit(A_WHILE), 1, "{}", sender.log());
+    assert_eq!(sender.line(SOON), None, "nothing is claimed");
+    // The heartbeat tells after twenty seconds; then each try takes five.
+    let tries = || worker.log().matches("RabbitMQ at").count();
+    eventually(A_WHILE, "three tries have failed", || tries() >= 4);
+    assert!(worker.threads_named("lapin") <= 2, "a thread for each try");
+    broker.wake();
+    place.send(&["fact:5"]);
+    let mut lines = std::iter::from_fn(|| worker.line(A_WHILE));
+    assert!(lines.any(|line| line == "fact:5 -> 120"));
 }
