@@ -28,13 +28,16 @@ pub struct Broker {
 /// crash.
 const SHELL: &str = r#"
 start() { setsid "$0" >>"$HOME/log" 2>&1 </dev/null & broker=$!; }
-stop() { kill -KILL "-$broker"; wait; }
+stop() { kill -KILL "-$broker"; wait "$broker"; }
 hang() { kill -STOP "-$broker"; }
 wake() { kill -CONT "-$broker"; }
+# Otherwise the broker starts one that stays.
+epmd >/dev/null 2>&1 </dev/null &
+epmd=$!
 start
 while read -r order; do "$order"; done
 stop
-epmd -kill >/dev/null 2>&1
+kill "$epmd"
 rm -rf "$HOME"
 "#;
 
