@@ -41,8 +41,9 @@ bench: build-needs ## measure the fan-out; ARGS="--readers 1000" for other loads
 	$(CARGO) build --release --locked
 	$(TARGET)/release/messenger bench fanout $(ARGS)
 
-compare: build-needs test-needs ## hold Rust and Python side by side; ARGS="--peer tonic"
+compare: build-needs ## hold Rust and Python side by side; ARGS="--peer tonic"
 	$(CARGO) build --release --locked
+	@docker/install.sh python $(VENV)
 	$(TARGET)/release/messenger compare --python $(VENV)/bin/python \
 		--work $(TARGET)/compare --out $(TARGET)/comparison $(ARGS)
 

@@ -3,8 +3,10 @@
 # dockerfiles all call this script, so that there is one list of packages.
 #
 #   docker/install.sh build           what cargo build needs besides Rust
-#   docker/install.sh tests [VENV]    what cargo test needs: the Python programs'
-#                                     environment, in target/venv by default
+#   docker/install.sh python [VENV]   the Python programs' environment, in
+#                                     target/venv by default
+#   docker/install.sh tests [VENV]    what cargo test needs: Chromium, PostgreSQL,
+#                                     libfaketime and that environment
 #   docker/install.sh broker          RabbitMQ for the tests of jobs, unless
 #                                     AMQP_URL names one
 #   docker/install.sh runtime         what the finished binary needs
@@ -27,8 +29,15 @@ runtime_needs() {
     need_library libstdc++6 libstdc++.so.6
 }
 
-tests_needs() {
+python_needs() {
     python=$(find_python) || missing="$missing python3 python3-venv"
+}
+
+tests_needs() {
+    need_command chromium chromium
+    # Debian keeps the server's programs out of the PATH.
+    command -v initdb >/dev/null 2>&1 || need_file postgresql '/usr/lib/postgresql/*/bin/initdb'
+    need_file libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'
 }
 
 # Whoever names a broker needs none of his own. The tests start theirs.
@@ -63,9 +72,10 @@ need_library() {
         missing="$missing $1"
 }
 
-# need_file PACKAGE FILE
+# need_file PACKAGE PATTERN
 need_file() {
-    [ -e "$2" ] || missing="$missing $1"
+    # shellcheck disable=SC2086 # a pattern, expanded on purpose
+    ls $2 >/dev/null 2>&1 || missing="$missing $1"
 }
 
 # Debian's python3 comes without the parts that fill a virtual environment, so
@@ -132,7 +142,7 @@ make_venv() {
     if [ -x "$venv/bin/python" ] && [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$(fingerprint)" ]; then
         return
     fi
-    install_packages tests
+    install_packages python
     say "making the Python environment $venv"
     rm -f "$stamp"
     "$python" -m venv "$venv" || die "$python could not make $venv"
@@ -151,9 +161,13 @@ make_venv() {
 
 case "${1-}" in
     build | broker | runtime) install_packages "$1" ;;
-    tests) make_venv "${2:-target/venv}" ;;
+    python) make_venv "${2:-target/venv}" ;;
+    tests)
+        install_packages tests
+        make_venv "${2:-target/venv}"
+        ;;
     *)
-        echo "usage: docker/install.sh build | tests [VENV] | broker | runtime" >&2
+        echo "usage: docker/install.sh build | python [VENV] | tests [VENV] | broker | runtime" >&2
         exit 2
         ;;
 esac

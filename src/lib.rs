@@ -11,9 +11,9 @@
 //! | [`wire`] | generated messages, conversions, JSON, status tables | `method` |
 //! | [`grpc`] | the C core: server, streams, health, client | `stream`, then `writer` |
 //! | [`http`] | the front, and the tiny_http loops behind it | `front` |
-//! | [`store`] | what outlives a process: SQLite files, PostgreSQL | `sqlite` |
+//! | [`store`] | what outlives a process: SQLite files, PostgreSQL | `sqlite`, `history` |
 //! | [`queue`] | tasks on their way: RabbitMQ, or embedded in a SQLite file | `mod` |
-//! | [`service`] | chat and bridge: `Config`, `start`, `Handle` | `chat` |
+//! | [`service`] | chat, to-do list, ticker, bridge, console, history, jobs | `chat` |
 //! | [`bench`] | measurements | `fanout` |
 //! | [`compare`] | side by side with other implementations | `behaviour`, `speed` |
 //! | [`cli`] | text to typed configuration, a file for each command | |
@@ -26,7 +26,9 @@
 //! - No blocking call in a gRPC handler: it runs on a completion-queue thread.
 //! - No panic passes from a handler into a thread that serves others.
 //! - No queue, buffer, body, header, count of threads or wait without a bound.
-//! - No service imports another; the bridge knows the chat only by gRPC.
+//! - No service imports another; bridge and console know the rest only by gRPC.
+//! - No number, count or date of the log from anywhere but the transaction that
+//!   stores it: no sequence, no counter in a process.
 //! - No SendMessage that may have reached the server is sent again.
 //!
 //! The cargo feature `shuttle` leaves only `domain`, on shuttle's primitives.

@@ -63,6 +63,11 @@ impl Latencies {
         self.0.saturating_record(nanos);
     }
 
+    /// In microseconds.
+    pub fn mean_us(&self) -> f64 {
+        self.0.mean() / 1e3
+    }
+
     /// The time, in microseconds, that this part of all (0 to 1) did not exceed.
     pub fn quantile_us(&self, part: f64) -> f64 {
         self.0.value_at_quantile(part) as f64 / 1e3

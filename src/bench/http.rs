@@ -139,7 +139,7 @@ fn count(answer: &[u8]) -> usize {
 }
 
 /// A blocking HTTP client that costs little.
-struct Client {
+pub(super) struct Client {
     address: String,
     connection: Option<TcpStream>,
     answer: Vec<u8>,
@@ -150,7 +150,7 @@ struct Client {
 type Extent = (usize, usize, bool);
 
 impl Client {
-    fn new(address: &str) -> Self {
+    pub(super) fn new(address: &str) -> Self {
         Self {
             address: address.to_owned(),
             connection: None,
@@ -158,8 +158,9 @@ impl Client {
         }
     }
 
-    /// The body of the answer.
-    fn post(&mut self, path: &str, body: &str) -> io::Result<Vec<u8>> {
+    /// The body of the answer. After an error the next request has a connection
+    /// of its own.
+    pub(super) fn post(&mut self, path: &str, body: &str) -> io::Result<Vec<u8>> {
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             self.address,
@@ -207,7 +208,7 @@ fn extent(answer: &[u8]) -> io::Result<Option<Extent>> {
     };
     if response.code != Some(200) {
         let code = response.code.unwrap_or_default();
-        return Err(io::Error::other(format!("the bridge answered {code}")));
+        return Err(io::Error::other(format!("answered with {code}")));
     }
     let value = |name: &str| {
         let header = response

@@ -4,8 +4,10 @@
 pub mod fanout;
 pub mod figures;
 pub mod floor;
+pub mod history;
 pub mod http;
 pub mod jobs;
+pub mod postgres;
 pub mod process;
 pub mod publish;
 pub mod unary;

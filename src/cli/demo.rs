@@ -7,10 +7,10 @@ use crossbeam_channel::Receiver;
 use super::{Error, data_dir, services, signals};
 use crate::grpc::{host, server};
 use crate::queue;
-use crate::service::{bridge, jobs};
+use crate::service::{bridge, jobs, web};
 use crate::store::jobs as store;
 
-/// Run the server and the bridge in one process, to try things
+/// Run the server, the bridge and the web console in one process, to try things
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -37,6 +37,14 @@ pub struct Args {
         value_name = "PORT"
     )]
     http_port: u16,
+    /// Port of the web console
+    #[arg(
+        long,
+        env = "MESSENGER_WEB_PORT",
+        default_value_t = 8090,
+        value_name = "PORT"
+    )]
+    web_port: u16,
     #[command(flatten)]
     services: services::Args,
 }
@@ -44,7 +52,7 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   messenger demo
-  messenger demo --http-port 9080 --port 0 --also-port 0";
+  messenger demo --http-port 9080 --web-port 9090 --port 0 --also-port 0";
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
@@ -65,7 +73,7 @@ impl Args {
 
     fn run_others(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
         let workers = self.start_workers(ports[0])?;
-        let result = self.run_bridge(ports, stop);
+        let result = self.run_console(ports, stop);
         if let Some(workers) = workers {
             workers.shut_down();
         }
@@ -94,7 +102,24 @@ impl Args {
         Ok(Some(jobs::start(&config, |_| {})?))
     }
 
-    fn run_bridge(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
+    fn run_console(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
+        let console = web::start(&web::Config {
+            server: format!("{}:{}", self.host, ports[0]),
+            host: self.host.clone(),
+            http_port: self.web_port,
+            ..web::Config::default()
+        })?;
+        let result = self.run_bridge(ports, &console, stop);
+        console.shut_down();
+        result
+    }
+
+    fn run_bridge(
+        &self,
+        ports: &[u16],
+        console: &web::Handle,
+        stop: &Receiver<()>,
+    ) -> Result<(), Error> {
         let config = bridge::Config {
             server: format!("{}:{}", self.host, ports[0]),
             host: self.host.clone(),
@@ -106,8 +131,9 @@ impl Args {
         };
         let http = bridge.local_addr();
         let ports: Vec<String> = ports.iter().map(|p| format!("{}:{p}", self.host)).collect();
-        println!("chat server    {}", ports.join("  "));
+        println!("gRPC server    {}", ports.join("  "));
         println!("bridge         http://{http}");
+        println!("web console    http://{}", console.local_addr());
         println!();
         println!("Try, from another terminal:");
         println!(

@@ -13,8 +13,8 @@ pub struct Args {
     /// The gRPC service to ask about; the whole server if empty
     #[arg(long, env = "MESSENGER_HEALTH_SERVICE", default_value = "")]
     service: String,
-    /// Ask a bridge over HTTP instead
-    #[arg(long, env = "MESSENGER_HTTP_ADDR", value_name = "HOST:PORT")]
+    /// Ask a bridge or a log over HTTP instead
+    #[arg(long, env = "MESSENGER_HTTP_ADDR", value_name = "HOST:PORT[/PATH]")]
     http: Option<String>,
     /// How long an answer may take
     #[arg(long, env = "MESSENGER_HEALTH_TIMEOUT", default_value = "3s", value_name = "TIME", value_parser = duration::parse)]
@@ -25,7 +25,8 @@ const EXAMPLES: &str = "\
 Examples:
   messenger healthcheck
   messenger healthcheck --service mes_grpc.MessengerServer
-  messenger healthcheck --http localhost:8080";
+  messenger healthcheck --http localhost:8080
+  messenger healthcheck --http localhost:8070/healthz";
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
@@ -34,7 +35,7 @@ impl Args {
                 .timeout_global(Some(self.timeout))
                 .build()
                 .new_agent();
-            agent.get(format!("http://{address}/")).call()?;
+            agent.get(format!("http://{address}")).call()?;
         } else {
             let server = self.target.connect();
             server.check_health(&self.service, self.timeout)?;

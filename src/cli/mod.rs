@@ -10,6 +10,7 @@ mod demo;
 mod descriptors;
 mod duration;
 mod healthcheck;
+mod history;
 mod jobs;
 mod log;
 mod send;
@@ -21,6 +22,7 @@ mod target;
 mod terminal;
 mod ticker;
 mod todo;
+mod web;
 
 use clap::{Parser, Subcommand};
 
@@ -42,16 +44,19 @@ Examples:
   messenger demo                         server and bridge in one process, to try things
   messenger server --port 51075          chat, to-do list and stock ticker
   messenger client --http-port 8080      the bridge: HTTP in front of a chat server
+  messenger web                          the console: all services in a browser
   messenger tail                         print the chat as it happens
   messenger send anna 'Hello, world'     say something
   messenger todo                         the to-do list, with a menu
   messenger ticker AAPL GOOGL            stock quotes as they change
+  messenger history serve                the message log over HTTP
   messenger jobs send fact:1000 user42   tasks for the queue, see messenger jobs";
 
 #[derive(Subcommand, Debug)]
 enum Command {
     Server(server::Args),
     Client(client::Args),
+    Web(web::Args),
     Demo(demo::Args),
     Tail(tail::Args),
     Send(send::Args),
@@ -60,6 +65,7 @@ enum Command {
     Call(call::Args),
     Jobs(jobs::Args),
     Healthcheck(healthcheck::Args),
+    History(history::Args),
     Bench(bench::Args),
     Compare(compare::Args),
 }
@@ -79,6 +85,7 @@ impl Cli {
         match self.command {
             Command::Server(args) => args.run(),
             Command::Client(args) => args.run(),
+            Command::Web(args) => args.run(),
             Command::Demo(args) => args.run(),
             Command::Tail(args) => args.run(),
             Command::Send(args) => args.run(),
@@ -87,6 +94,7 @@ impl Cli {
             Command::Call(args) => args.run(),
             Command::Jobs(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
+            Command::History(args) => args.run(),
             Command::Bench(args) => args.run(),
             Command::Compare(args) => args.run(),
         }

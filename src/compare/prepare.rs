@@ -74,7 +74,7 @@ fn python(folder: &Path) -> io::Result<PathBuf> {
     let mut command = Command::new("sh");
     command
         .arg(folder.join("docker/install.sh"))
-        .arg("tests")
+        .arg("python")
         .arg(&venv);
     run(command, "preparing the Python environment")?;
     Ok(venv.join("bin/python"))

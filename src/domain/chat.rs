@@ -38,7 +38,9 @@ impl Limits {
     }
 }
 
-fn at_most(field: &str, value: &str, limit: usize) -> Result<(), Error> {
+/// # Errors
+/// `InvalidArgument` that names the field and the limit.
+pub(super) fn at_most(field: &str, value: &str, limit: usize) -> Result<(), Error> {
     if value.len() <= limit {
         return Ok(());
     }

@@ -11,6 +11,7 @@ pub mod broadcast;
 pub mod chat;
 pub mod clock;
 pub mod error;
+pub mod history;
 pub mod job;
 pub mod number;
 pub mod postbox;

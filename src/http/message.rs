@@ -24,6 +24,15 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
+impl Request {
+    /// The value of the first header field of this name, in any case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.headers.iter();
+        let field = fields.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        field.map(|(_, value)| value.as_str())
+    }
+}
+
 /// Called once if an answer did not reach the client, see [`Response::on_undelivered`].
 pub type Undelivered = Box<dyn FnOnce() + Send>;
 
@@ -81,6 +90,12 @@ impl Response {
             stream: Some(Box::new(source)),
             ..Response::typed(200, content_type, String::new())
         }
+    }
+
+    /// 405 for a path that takes only these methods, "GET, HEAD" for instance.
+    pub fn wrong_method(allowed: &str) -> Response {
+        let message = format!("this path takes {allowed}");
+        Response::error(405, "UNIMPLEMENTED", message).with_header("Allow", allowed)
     }
 
     /// Adds a header field behind those that are there.

@@ -3,8 +3,13 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::Error;
+
+/// How often [`Lock::wait`] tries. The kernel has no wait with a time limit.
+const TRY: Duration = Duration::from_millis(5);
 
 /// Held as long as it lives.
 pub struct Lock {
@@ -19,7 +24,18 @@ impl Lock {
     /// # Errors
     /// [`Error::InUse`], or what the system says.
     pub fn take(file: &Path) -> Result<Self, Error> {
-        let (lock, failed) = open(file)?;
+        let mut name = file.as_os_str().to_owned();
+        name.push(".lock");
+        let failed = |reason| Error::File {
+            file: PathBuf::from(&name),
+            reason,
+        };
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&name)
+            .map_err(failed)?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { _file: lock }),
             Err(TryLockError::WouldBlock) => Err(Error::InUse {
@@ -29,26 +45,17 @@ impl Lock {
         }
     }
 
-    /// Waits for it; for locks that nobody holds for long.
+    /// Takes the lock when the others have let it go, within this time.
     ///
     /// # Errors
-    /// What the system says.
-    pub fn wait(file: &Path) -> Result<Self, Error> {
-        let (lock, failed) = open(file)?;
-        lock.lock().map_err(failed)?;
-        Ok(Self { _file: lock })
+    /// As [`Lock::take`].
+    pub fn wait(file: &Path, within: Duration) -> Result<Self, Error> {
+        let deadline = Instant::now() + within;
+        loop {
+            match Self::take(file) {
+                Err(Error::InUse { .. }) if Instant::now() < deadline => thread::sleep(TRY),
+                taken => return taken,
+            }
+        }
     }
-}
-
-fn open(file: &Path) -> Result<(File, impl Fn(std::io::Error) -> Error + use<>), Error> {
-    let mut name = file.as_os_str().to_owned();
-    name.push(".lock");
-    let name = PathBuf::from(name);
-    let mut options = File::options();
-    let opened = options.create(true).truncate(false).write(true).open(&name);
-    let failed = move |reason| Error::File {
-        file: name.clone(),
-        reason,
-    };
-    Ok((opened.map_err(&failed)?, failed))
 }

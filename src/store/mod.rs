@@ -3,6 +3,7 @@
 //! Stores know the domain's types and SQL; no service, no port. Every call
 //! blocks, so a store belongs to a thread of its owner, never to a handler.
 
+pub mod history;
 pub mod jobs;
 pub mod lock;
 pub mod sqlite;
@@ -59,6 +60,26 @@ fn all(error: &dyn std::error::Error) -> String {
     lines.dedup_by(|cause, error| error.contains(&**cause));
     lines.join(": ")
 }
+
+impl Error {
+    /// Whether it may be gone in a moment, although nobody does anything: a
+    /// database that starts, or that cannot be reached.
+    pub fn may_pass(&self) -> bool {
+        use postgres::error::SqlState;
+        let reason = match self {
+            Self::Postgres { reason, .. } => reason,
+            _ => return false,
+        };
+        match reason.code() {
+            None => true,
+            Some(&SqlState::CANNOT_CONNECT_NOW | &SqlState::TOO_MANY_CONNECTIONS) => true,
+            Some(_) => false,
+        }
+    }
+}
+
+/// What others may take that open a file at the same time.
+pub const OPENING: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Makes the data folder, readable for its owner only, if it is not there.
 pub fn make_folder(folder: &Path) -> Result<(), Error> {

@@ -19,11 +19,26 @@ const BUSY: Duration = Duration::from_secs(5);
 /// that is newer than this program.
 pub fn open(file: &Path, migrations: Runner) -> Result<Connection, Error> {
     make_folder(file.parent().unwrap_or(Path::new(".")))?;
+    let mut connection = connect(file)?;
+    migrations
+        .run(&mut connection)
+        .map_err(|reason| Error::Schema {
+            file: file.to_owned(),
+            reason: Box::new(reason),
+        })?;
+    Ok(connection)
+}
+
+/// Opens or makes the file, whose schema is left as it is.
+///
+/// # Errors
+/// A file that cannot be written, or is no database.
+pub fn connect(file: &Path) -> Result<Connection, Error> {
     let failed = |reason| Error::Sqlite {
         file: file.to_owned(),
         reason,
     };
-    let mut connection = Connection::open(file).map_err(failed)?;
+    let connection = Connection::open(file).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     connection
         .pragma_update(None, "journal_mode", "WAL")
@@ -33,11 +48,5 @@ pub fn open(file: &Path, migrations: Runner) -> Result<Connection, Error> {
     connection
         .pragma_update(None, "synchronous", "FULL")
         .map_err(failed)?;
-    migrations
-        .run(&mut connection)
-        .map_err(|reason| Error::Schema {
-            file: file.to_owned(),
-            reason: Box::new(reason),
-        })?;
     Ok(connection)
 }

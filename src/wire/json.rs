@@ -13,23 +13,69 @@ use crate::domain::error::Error;
 /// # Errors
 /// `InvalidArgument` that says what is wrong and where.
 pub fn parse_send_request(body: &[u8]) -> Result<(String, String), Error> {
+    let mut fields = object(body)?;
+    let author = take_string(&mut fields, "author")?;
+    let text = take_string(&mut fields, "text")?;
+    unknown(&fields, "\"author\" and \"text\"")?;
+    Ok((author, text))
+}
+
+/// The body of the console's `POST /api/tasks`: the title.
+///
+/// # Errors
+/// As [`parse_send_request`].
+pub fn parse_title(body: &[u8]) -> Result<String, Error> {
+    let mut fields = object(body)?;
+    let title = take_string(&mut fields, "title")?;
+    unknown(&fields, "\"title\"")?;
+    Ok(title)
+}
+
+/// The body of the console's `POST /api/tasks/complete`: the task's id.
+///
+/// # Errors
+/// As [`parse_send_request`].
+pub fn parse_id(body: &[u8]) -> Result<i32, Error> {
+    let mut fields = object(body)?;
+    let id = match fields.remove("id") {
+        None | Some(Value::Null) => 0,
+        Some(value) => value
+            .as_i64()
+            .and_then(|id| i32::try_from(id).ok())
+            .ok_or_else(|| Error::invalid("\"id\" has to be a whole number of 32 bits"))?,
+    };
+    unknown(&fields, "\"id\"")?;
+    Ok(id)
+}
+
+/// The fields of a body.
+///
+/// # Errors
+/// `InvalidArgument` when it is no JSON object.
+pub(super) fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
     let body = std::str::from_utf8(body)
         .map_err(|e| Error::invalid(format!("the body is not UTF-8: {e}")))?;
     let value: Value = serde_json::from_str(body)
         .map_err(|e| Error::invalid(format!("the body is not JSON: {e}")))?;
-    let Value::Object(mut fields) = value else {
-        let kind = kind(&value);
-        return Err(Error::invalid(format!(
-            "the body has to be an object, not {kind}"
-        )));
-    };
-    let author = take_string(&mut fields, "author")?;
-    let text = take_string(&mut fields, "text")?;
+    match value {
+        Value::Object(fields) => Ok(fields),
+        other => Err(Error::invalid(format!(
+            "the body has to be an object, not {}",
+            kind(&other)
+        ))),
+    }
+}
+
+/// To be called when the `known` fields have been taken out.
+///
+/// # Errors
+/// `InvalidArgument` that names a field that is left.
+pub(super) fn unknown(fields: &Map<String, Value>, known: &str) -> Result<(), Error> {
     match fields.keys().next() {
         Some(unknown) => Err(Error::invalid(format!(
-            "{unknown:?}: there is no such field, only \"author\" and \"text\""
+            "{unknown:?}: there is no such field, only {known}"
         ))),
-        None => Ok((author, text)),
+        None => Ok(()),
     }
 }
 
@@ -44,7 +90,8 @@ fn take_string(fields: &mut Map<String, Value>, name: &str) -> Result<String, Er
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+/// What a value is, in words.
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -125,6 +172,15 @@ mod tests {
             (r#"{"text":"\ud800"}"#, "not JSON"),
         ] {
             let message = parse_send_request(body.as_bytes()).unwrap_err().message;
+            assert!(message.contains(named), "{body}: {message}");
+        }
+        for (body, named) in [
+            (r#"{"id":1.5}"#, "\"id\" has to be a whole number"),
+            (r#"{"id":"1"}"#, "\"id\" has to be a whole number"),
+            (r#"{"id":2147483648}"#, "\"id\" has to be a whole number"),
+            (r#"{"task":1}"#, "\"task\": there is no such field"),
+        ] {
+            let message = parse_id(body.as_bytes()).unwrap_err().message;
             assert!(message.contains(named), "{body}: {message}");
         }
         let message = parse_send_request(b"{\"text\":\"\xff\"}")

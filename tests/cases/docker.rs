@@ -62,6 +62,20 @@ fn what_the_dockerfiles_copy_and_run_is_there() {
         assert!(copies >= 5 && runs >= 2, "{} was read", file.display());
     }
     let compose = fs::read_to_string(root().join("docker/compose.yaml")).unwrap();
+    let mut commands = 0;
+    for line in compose
+        .lines()
+        .filter(|line| line.contains("\"messenger\", "))
+    {
+        let (_, array) = line.split_once('[').unwrap();
+        let arguments: Vec<String> = serde_json::from_str(&format!("[{array}")).unwrap();
+        let command = arguments.iter().skip_while(|word| *word != "messenger");
+        let command: Vec<_> = command.skip(1).cloned().collect();
+        let (code, _) = help(&[command, vec!["--help".into()]].concat());
+        assert_eq!(code, 0, "{line}");
+        commands += 1;
+    }
+    assert!(commands >= 2, "the log's start and its health check");
     let named = compose
         .lines()
         .filter_map(|line| line.trim().strip_prefix("dockerfile: "));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::support::events::Events;
 use crate::support::http::{flush, seen, send as post_message};
 use crate::support::process::{Process, Signal, command};
 use crate::support::programs::{Server, messenger, tail};
@@ -132,8 +133,9 @@ fn tail_ends_with_zero_on_a_signal_and_with_one_when_the_server_goes() {
 }
 
 #[test]
-fn the_demo_is_a_server_and_a_bridge_that_end_cleanly() {
-    let ports = ["--port", "0", "--also-port", "0", "--http-port", "0"];
+fn the_demo_is_a_server_a_bridge_and_a_console_that_end_cleanly() {
+    let flags = ["--port", "--also-port", "--http-port", "--web-port"];
+    let ports = flags.map(|flag| [flag, "0"]).concat();
     let mut demo = messenger(&[&["demo"], ports.as_slice()].concat());
     let mut said = Vec::new();
     while !said
@@ -147,14 +149,14 @@ fn the_demo_is_a_server_and_a_bridge_that_end_cleanly() {
             .find_map(|line| line.strip_prefix(start))
             .unwrap()
     };
-    let addresses: Vec<_> = after("chat server").split_whitespace().collect();
-    let bridge = after("bridge")
-        .trim()
-        .rsplit(':')
-        .next()
-        .unwrap()
-        .parse()
-        .unwrap();
+    let addresses: Vec<_> = after("gRPC server").split_whitespace().collect();
+    let port = |start: &str| {
+        let address = after(start).trim();
+        address.rsplit(':').next().unwrap().parse::<u16>().unwrap()
+    };
+    let bridge = port("bridge");
+    let page = Events::open(port("web console"), "");
+    page.named("hello");
     let readers = [Reader::start(addresses[0]), Reader::start(addresses[1])];
     let mut sent = vec![seen("a", "b", send(&client(addresses[1]), "a", "b"))];
     sent.push(seen("c", "d", post_message(bridge, "c", "d")));
@@ -167,6 +169,9 @@ fn the_demo_is_a_server_and_a_bridge_that_end_cleanly() {
         got.len() >= 2
     });
     assert_eq!(got, sent);
+    for message in &sent {
+        assert_eq!(page.named("chat").data["text"], *message.text);
+    }
     assert!(
         said.iter()
             .any(|line| line.contains(&format!("curl -X POST http://127.0.0.1:{bridge}/get")))

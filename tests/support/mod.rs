@@ -1,13 +1,18 @@
 //! What the cases share: processes as owned values, clients, and waiting for
 //! events with a deadline.
 
+pub mod browser;
+pub mod events;
 pub mod feed;
+pub mod history;
 pub mod http;
 pub mod jobs;
+pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod rabbitmq;
 pub mod rpc;
+pub mod tab;
 pub mod terminal;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

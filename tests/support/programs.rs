@@ -82,6 +82,32 @@ impl Server {
     }
 }
 
+pub struct Log;
+
+impl Log {
+    /// A replica of `messenger history serve` on a free port; does not wait
+    /// until it listens.
+    pub fn spawn(arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+        let port = [
+            "history",
+            "serve",
+            "--host",
+            "127.0.0.1",
+            "--http-port",
+            "0",
+        ];
+        messenger_with(&[&port, arguments].concat(), variables)
+    }
+
+    pub fn listening(process: Process) -> Program {
+        let ports = vec![announced(
+            &process,
+            "messenger history listening on http://",
+        )];
+        Program { process, ports }
+    }
+}
+
 pub struct Bridge;
 
 impl Bridge {
@@ -99,6 +125,24 @@ impl Bridge {
         arguments.extend(["--server", server, "--http-port", &port]);
         arguments.extend(flags);
         messenger(&arguments)
+    }
+}
+
+pub struct Console;
+
+impl Console {
+    /// `messenger web` on a free port.
+    pub fn start(server: &str, flags: &[&str]) -> Program {
+        Self::start_on(0, server, flags)
+    }
+
+    pub fn start_on(port: u16, server: &str, flags: &[&str]) -> Program {
+        let port = port.to_string();
+        let mut arguments = vec!["web", "--server", server, "--http-port", &port];
+        arguments.extend(flags);
+        let process = messenger(&arguments);
+        let ports = vec![announced(&process, "messenger web listening on http://")];
+        Program { process, ports }
     }
 }
 

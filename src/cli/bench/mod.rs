@@ -2,6 +2,7 @@
 
 mod fanout;
 mod floor_server;
+mod history;
 mod jobs;
 mod publish;
 
@@ -18,6 +19,7 @@ pub struct Args {
 enum What {
     Fanout(fanout::Args),
     FloorServer(floor_server::Args),
+    History(history::Args),
     Jobs(jobs::Args),
     Publish(publish::Args),
 }
@@ -27,6 +29,7 @@ impl Args {
         match &self.what {
             What::Fanout(args) => args.run(),
             What::FloorServer(args) => args.run(),
+            What::History(args) => args.run(),
             What::Jobs(args) => args.run(),
             What::Publish(args) => args.run(),
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::queue::new_id;
 use crate::store::lock::Lock;
-use crate::store::{Error, make_folder};
+use crate::store::{Error, OPENING, make_folder};
 
 /// This process as a consumer, until it is dropped.
 pub struct Consumer {
@@ -22,7 +22,7 @@ impl Consumer {
         let folder = folder.join(FOLDER);
         make_folder(&folder)?;
         let name = new_id();
-        let lock = Lock::wait(&folder.join(&name))?;
+        let lock = Lock::wait(&folder.join(&name), OPENING)?;
         let file = folder.join(format!("{name}{ENDING}"));
         Ok(Self {
             name,

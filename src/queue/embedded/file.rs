@@ -8,7 +8,7 @@ use super::{EPOCH, Settled, consumers::Left};
 use crate::domain::clock::Timestamp;
 use crate::queue::{Dead, Delivery, Depth, Obituary, Outgoing, Token, Which};
 use crate::store::lock::Lock;
-use crate::store::{Error, make_folder, sqlite};
+use crate::store::{Error, OPENING, make_folder, sqlite};
 
 mod migrations {
     refinery::embed_migrations!("src/store/migrations/queue");
@@ -28,7 +28,7 @@ impl File {
         make_folder(folder)?;
         let path = folder.join("queue.sqlite3");
         // Two processes that start together would both bring the schema up.
-        let _opening = Lock::wait(&path)?;
+        let _opening = Lock::wait(&path, OPENING)?;
         let connection = sqlite::open(&path, migrations::migrations::runner())?;
         Ok(Self {
             path,

@@ -39,8 +39,8 @@ impl Api {
             ("/sendMessage", "POST") => self.send(request),
             ("/getAndFlushMessages", "POST") => self.flush(),
             ("/", "GET" | "HEAD") => Response::text(200, PAGE),
-            ("/sendMessage" | "/getAndFlushMessages", _) => wrong_method("POST"),
-            ("/", _) => wrong_method("GET, HEAD"),
+            ("/sendMessage" | "/getAndFlushMessages", _) => Response::wrong_method("POST"),
+            ("/", _) => Response::wrong_method("GET, HEAD"),
             (path, _) => Response::error(404, "NOT_FOUND", format!("there is no {path}")),
         }
     }
@@ -87,9 +87,4 @@ fn refusal(error: &Error) -> Response {
         status::name(error.code),
         &error.message,
     )
-}
-
-fn wrong_method(allowed: &str) -> Response {
-    let message = format!("this path takes {allowed}");
-    Response::error(405, "UNIMPLEMENTED", &message).with_header("Allow", allowed)
 }

@@ -8,7 +8,7 @@ use super::{COLUMNS, JobStore, Known, MERGE, REVIVE, select};
 use crate::domain::clock::Timestamp;
 use crate::domain::job::{Filter, Job, State};
 use crate::store::lock::Lock;
-use crate::store::{Error, make_folder, sqlite};
+use crate::store::{Error, OPENING, make_folder, sqlite};
 
 mod migrations {
     refinery::embed_migrations!("src/store/migrations/jobs");
@@ -24,7 +24,7 @@ impl Sqlite {
         make_folder(folder)?;
         let file = folder.join("jobs.sqlite3");
         // Two processes that start together would both bring the schema up.
-        let _opening = Lock::wait(&file)?;
+        let _opening = Lock::wait(&file, OPENING)?;
         let connection = sqlite::open(&file, migrations::migrations::runner())?;
         Ok(Self { file, connection })
     }

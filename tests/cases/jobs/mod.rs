@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::jobs::{Place, everything, expected, on_both_queues, text};
+use crate::support::postgres::Database;
 use crate::support::process::{Signal, command};
 use crate::support::programs::{Program, Server, free_port, messenger};
 use crate::support::{SOON, eventually, nanos};
@@ -136,4 +137,12 @@ fn the_demo_works_on_tasks_of_its_data_folder() {
     assert_eq!(place.wait_for(1)[&ids[0]]["result"], "720");
     demo.signal(Signal::INT);
     assert_eq!(demo.wait_exit(SOON), 0);
+}
+
+#[test]
+fn results_can_be_in_postgresql() {
+    let database = Database::new();
+    let mut place = Place::embedded();
+    place.store = Some(database.url.clone());
+    results_are_listed(place);
 }

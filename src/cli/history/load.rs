@@ -1,0 +1,217 @@
+//! `messenger history load`
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use crate::bench::history::{load, plot};
+use crate::cli::Error;
+
+/// Put load on the replicas of one log, and check every answer
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// A replica; may be repeated, each request goes to one at random
+    #[arg(
+        long = "url",
+        env = "MESSENGER_HISTORY_URLS",
+        default_value = "http://localhost:8070",
+        value_name = "URL",
+        value_delimiter = ',',
+        value_parser = address
+    )]
+    urls: Vec<String>,
+    #[command(flatten)]
+    size: Size,
+    /// One JSON object instead of the table
+    #[arg(long, env = "MESSENGER_JSON")]
+    json: bool,
+    /// Write the distribution of the latencies into this SVG file
+    #[arg(long, env = "MESSENGER_HISTORY_PLOT", value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+/// How much load.
+#[derive(clap::Args, Debug)]
+pub struct Size {
+    /// Workers, each one request after the other
+    #[arg(long, env = "MESSENGER_HISTORY_WORKERS", default_value_t = 50, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub workers: u16,
+    /// Requests of each worker
+    #[arg(long, env = "MESSENGER_HISTORY_REQUESTS", default_value_t = 100, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub requests: u32,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger history load
+  messenger history load --url http://localhost:8070 --url http://localhost:8071
+  messenger history load --workers 1 --requests 1000 --plot latency.svg
+  messenger history load --json | jq .perSecond
+
+The exit code is 1 if an answer contradicts itself or another one.";
+
+/// host:port of `http://host:port`.
+fn address(url: &str) -> Result<String, String> {
+    let address = url.strip_prefix("http://").unwrap_or(url);
+    let address = address.strip_suffix('/').unwrap_or(address);
+    if address.is_empty() || address.contains('/') {
+        return Err("write it like http://localhost:8070".into());
+    }
+    let port = address.rsplit(':').next().unwrap_or_default();
+    Ok(match port.parse::<u16>() {
+        Ok(_) => address.to_owned(),
+        Err(_) => format!("{address}:80"),
+    })
+}
+
+impl Args {
+    pub fn run(&self) -> Result<(), Error> {
+        let config = load::Config {
+            replicas: self.urls.clone(),
+            workers: usize::from(self.size.workers),
+            requests: self.size.requests as usize,
+        };
+        let bar = progress_bar(&self.size)?;
+        let outcome = load::run(&config, &|done| bar.set_position(done));
+        bar.finish_and_clear();
+        let outcome = outcome?;
+        if let Some(file) = &self.plot {
+            let latencies: Vec<Duration> = outcome.answered.iter().map(|a| a.latency).collect();
+            std::fs::write(file, plot::distribution(&latencies)?)
+                .map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&object(&outcome))?);
+        } else {
+            println!("{}\n\n{}", times(&[("", &outcome)]), replicas(&outcome));
+        }
+        verdict(&outcome)
+    }
+}
+
+/// Drawn on standard error, and only if that is a terminal.
+pub fn progress_bar(size: &Size) -> Result<ProgressBar, Error> {
+    let bar = ProgressBar::new(u64::from(size.workers) * u64::from(size.requests));
+    let style = "{msg} {wide_bar} {pos} of {len} {eta}";
+    bar.set_style(ProgressStyle::with_template(style)?);
+    bar.set_message("requests");
+    Ok(bar)
+}
+
+/// # Errors
+/// When the checks failed, or nothing was answered.
+pub fn verdict(outcome: &load::Outcome) -> Result<(), Error> {
+    for violation in &outcome.violations.kept {
+        eprintln!("violation: {violation}");
+    }
+    match outcome.violations.count {
+        0 if outcome.answered.is_empty() => {
+            let errors = outcome.replicas.iter().find_map(|r| r.last_error.as_ref());
+            let error = errors.map_or("", String::as_str);
+            Err(format!("no request was answered with 200: {error}").into())
+        }
+        0 => Ok(()),
+        count => Err(format!("{count} violations in the answers").into()),
+    }
+}
+
+pub fn object(outcome: &load::Outcome) -> Value {
+    let replica = |replica: &load::Replica| {
+        json!({
+            "address": replica.address,
+            "requests": replica.requests,
+            "errors": replica.errors,
+            "lastError": replica.last_error,
+        })
+    };
+    let latencies = &outcome.latencies;
+    json!({
+        "seconds": outcome.time.as_secs_f64(),
+        "requests": outcome.answered.len(),
+        "perSecond": outcome.per_second(),
+        "meanUs": latencies.mean_us(),
+        "p50Us": latencies.quantile_us(0.5),
+        "p90Us": latencies.quantile_us(0.9),
+        "p99Us": latencies.quantile_us(0.99),
+        "maxUs": latencies.quantile_us(1.0),
+        "replicas": outcome.replicas.iter().map(replica).collect::<Vec<_>>(),
+        "violations": outcome.violations.count,
+        "violationsKept": outcome.violations.kept,
+    })
+}
+
+/// A row for each run; the names are left out if there is one.
+pub fn times(outcomes: &[(&str, &load::Outcome)]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header([
+        "",
+        "total s",
+        "requests/s",
+        "mean ms",
+        "p50",
+        "p90",
+        "p99",
+        "max",
+        "violations",
+    ]);
+    for (name, outcome) in outcomes {
+        let latencies = &outcome.latencies;
+        let quantile = |part| format!("{:.2}", latencies.quantile_us(part) / 1e3);
+        table.add_row([
+            (*name).to_owned(),
+            format!("{:.2}", outcome.time.as_secs_f64()),
+            format!("{:.0}", outcome.per_second()),
+            format!("{:.2}", latencies.mean_us() / 1e3),
+            quantile(0.5),
+            quantile(0.9),
+            quantile(0.99),
+            quantile(1.0),
+            outcome.violations.count.to_string(),
+        ]);
+    }
+    align(&mut table);
+    table
+}
+
+fn replicas(outcome: &load::Outcome) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(["replica", "requests", "errors", "last error"]);
+    for replica in &outcome.replicas {
+        table.add_row([
+            replica.address.clone(),
+            replica.requests.to_string(),
+            replica.errors.to_string(),
+            replica.last_error.clone().unwrap_or_default(),
+        ]);
+    }
+    align(&mut table);
+    table
+}
+
+/// All columns but the first hold numbers.
+fn align(table: &mut Table) {
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn a_replica_is_named_by_its_url() {
+        assert_eq!(address("http://a:1"), Ok("a:1".into()));
+        assert_eq!(address("a:1/"), Ok("a:1".into()));
+        assert_eq!(address("http://a"), Ok("a:80".into()));
+        assert!(address("https://a").is_err());
+        assert!(address("http://a/b").is_err() && address("").is_err());
+    }
+}

@@ -1,0 +1,120 @@
+//! `messenger history serve`
+
+use std::time::Duration;
+
+use crate::cli::client::HttpLimits;
+use crate::cli::{Error, data_dir, descriptors, duration, signals};
+use crate::domain::history as rules;
+use crate::service::history;
+use crate::store::history::Database;
+
+/// Run the message log: HTTP in front of SQLite or PostgreSQL
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// Address to listen on
+    #[arg(long, env = "MESSENGER_HISTORY_HOST", default_value = "0.0.0.0")]
+    host: String,
+    /// HTTP port to listen on; 0 takes any free one and prints it
+    #[arg(
+        long,
+        env = "MESSENGER_HISTORY_PORT",
+        default_value_t = 8070,
+        value_name = "PORT"
+    )]
+    http_port: u16,
+    /// PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/NAME; SQLite in the data folder if not given
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    #[command(flatten)]
+    data_dir: data_dir::Args,
+    /// How long a request waits for the database, and the start too
+    #[arg(long, env = "MESSENGER_DATABASE_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = patience)]
+    database_timeout: Duration,
+    /// Requests that are handled at a time, and so the most messages of a transaction
+    #[arg(long, env = "MESSENGER_HISTORY_LANES", default_value_t = 64, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=512))]
+    lanes: u16,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger history serve
+  messenger history serve --http-port 8071      another replica on the same file
+  DATABASE_URL=postgresql://me@db/log messenger history serve
+  curl -d '{\"sender\":\"anna\",\"text\":\"Hello\"}' localhost:8070
+  curl 'localhost:8070/messages?limit=20&before=100'";
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    /// Largest sender, in bytes of UTF-8
+    #[arg(
+        long,
+        env = "MESSENGER_MAX_SENDER_BYTES",
+        default_value_t = 256,
+        value_name = "BYTES"
+    )]
+    max_sender_bytes: usize,
+    /// Largest text, in bytes of UTF-8
+    #[arg(
+        long,
+        env = "MESSENGER_MAX_TEXT_BYTES",
+        default_value_t = 262_144,
+        value_name = "BYTES"
+    )]
+    max_text_bytes: usize,
+    #[command(flatten)]
+    http: HttpLimits,
+}
+
+/// One that people can mean, and that can be added to any time.
+fn patience(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_millis(1)..=Duration::from_secs(3600);
+    let time = duration::parse(text)?;
+    let fits = range.contains(&time).then_some(time);
+    fits.ok_or_else(|| "has to be from 1ms to 60m".into())
+}
+
+impl Args {
+    fn config(&self) -> Result<history::Config, Error> {
+        // Compose files set variables to nothing when they mean none.
+        let url = self.database_url.as_ref().filter(|url| !url.is_empty());
+        let database = match url {
+            Some(url) => Database::postgres(url, self.database_timeout)?,
+            None => Database::sqlite(&self.data_dir.folder()?),
+        };
+        Ok(history::Config {
+            database,
+            host: self.host.clone(),
+            http_port: self.http_port,
+            lanes: usize::from(self.lanes),
+            patience: self.database_timeout,
+            limits: rules::Limits {
+                sender_bytes: self.limits.max_sender_bytes,
+                text_bytes: self.limits.max_text_bytes,
+            },
+            http: self.limits.http.limits(),
+        })
+    }
+
+    pub fn run(&self) -> Result<(), Error> {
+        let stop = signals::stop()?;
+        let config = self.config()?;
+        descriptors::check_limit(config.http.connections);
+        let Some(handle) = history::start(&config, &stop)? else {
+            return Ok(());
+        };
+        tracing::info!(database = %config.database, "the log is open");
+        println!(
+            "messenger history listening on http://{}",
+            handle.local_addr()
+        );
+        stop.recv()?;
+        tracing::info!("shutting down");
+        handle.shut_down();
+        Ok(())
+    }
+}

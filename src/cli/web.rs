@@ -1,0 +1,62 @@
+//! `messenger web`, the console.
+
+use super::client::HttpLimits;
+use super::{Error, descriptors, signals, target};
+use crate::service::web;
+
+/// Run the web console: chat, to-do list and ticker in a browser
+///
+/// It has no login: whoever reaches its port may read and write. So it listens
+/// on the loopback interface unless --host says otherwise.
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    target: target::Args,
+    /// Address to listen on; there is no login
+    #[arg(long, env = "MESSENGER_WEB_HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// HTTP port to listen on; 0 takes any free one and prints it
+    #[arg(
+        long,
+        env = "MESSENGER_WEB_PORT",
+        default_value_t = 8090,
+        value_name = "PORT"
+    )]
+    http_port: u16,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger web                                  then open http://localhost:8090
+  messenger web --server chat.example:51075 --http-port 8091
+  messenger web --host 0.0.0.0                   for everybody who reaches this machine";
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Limits")]
+struct Limits {
+    #[command(flatten)]
+    http: HttpLimits,
+}
+
+impl Args {
+    pub fn run(&self) -> Result<(), Error> {
+        let stop = signals::stop()?;
+        let config = web::Config {
+            server: self.target.server.clone(),
+            host: self.host.clone(),
+            http_port: self.http_port,
+            http: self.limits.http.limits(),
+            ..web::Config::default()
+        };
+        descriptors::check_limit(config.http.connections);
+        let handle = web::start(&config)?;
+        println!("messenger web listening on http://{}", handle.local_addr());
+        stop.recv()?;
+        tracing::info!("shutting down");
+        handle.shut_down();
+        Ok(())
+    }
+}

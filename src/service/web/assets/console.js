@@ -1,0 +1,141 @@
+// The frame: tabs, the stream they share, and what is wrong with it. A new tab
+// is a module with `id`, `title`, `icon` and `start`, and a line in this list.
+
+import * as chat from "./chat.js";
+import * as ticker from "./ticker.js";
+import * as todo from "./todo.js";
+import { h, icon, localTime } from "./dom.js";
+import { Stream } from "./stream.js";
+
+const MODULES = [chat, todo, ticker];
+
+const tablist = document.querySelector("[role=tablist]");
+const panels = document.getElementById("panels");
+const tabs = MODULES.map(build);
+let current = null;
+
+/** The services that the console cannot reach, with the time since when. */
+const down = new Map();
+let link = "waiting";
+const stream = new Stream((state) => {
+  link = state;
+  showState();
+});
+
+stream.on("status", ({ service, up, since, missing }) => {
+  const tab = tabs.find((tab) => tab.module.id === service);
+  if (!tab) return;
+  if (up || missing) down.delete(service);
+  else down.set(service, new Date(since));
+  // A server need not have all services.
+  tab.button.hidden = missing;
+  if (missing && tab === current) select(shownTabs()[0] ?? tab);
+  showState();
+});
+
+for (const tab of tabs) {
+  const badge = (text) => {
+    tab.badge.textContent = text;
+    tab.badge.hidden = !text;
+    document.title = tabs.reduce((title, { badge }) => (badge.textContent ? `(${badge.textContent}) ${title}` : title), "messenger");
+  };
+  tab.hooks = tab.module.start({ panel: tab.panel, stream, badge, announce, visible: () => tab === current && !document.hidden }) ?? {};
+}
+
+function build(module) {
+  const badge = h("span", { class: "badge", hidden: true });
+  const panel = h("section", {
+    class: "panel",
+    id: `panel-${module.id}`,
+    role: "tabpanel",
+    "aria-labelledby": `tab-${module.id}`,
+    hidden: true,
+  });
+  const button = h(
+    "button",
+    {
+      class: "tab",
+      id: `tab-${module.id}`,
+      type: "button",
+      role: "tab",
+      "aria-controls": panel.id,
+      "aria-selected": "false",
+      tabindex: "-1",
+      onclick: () => select(tab),
+      onkeydown: (event) => move(tab, event),
+    },
+    icon(module.icon),
+    h("span", {}, module.title),
+    badge,
+  );
+  const tab = { module, button, panel, badge };
+  tablist.append(button);
+  panels.append(panel);
+  return tab;
+}
+
+function select(chosen) {
+  current = chosen;
+  for (const tab of tabs) {
+    const is = tab === chosen;
+    tab.panel.hidden = !is;
+    tab.button.setAttribute("aria-selected", is);
+    tab.button.tabIndex = is ? 0 : -1;
+  }
+  history.replaceState(null, "", `#${chosen.module.id}`);
+  chosen.hooks.shown?.();
+}
+
+// Tabs as the ARIA practices have them: one stop, arrows move and choose.
+function move(tab, event) {
+  const shown = shownTabs();
+  const at = shown.indexOf(tab);
+  const target = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: -1 }[event.key];
+  if (target === undefined) return;
+  event.preventDefault();
+  const next = shown.at(target % shown.length);
+  select(next);
+  next.button.focus();
+}
+
+function shownTabs() {
+  return tabs.filter(({ button }) => !button.hidden);
+}
+
+function fromAddress() {
+  select(tabs.find((tab) => `#${tab.module.id}` === location.hash) ?? tabs[0]);
+}
+
+const LABELS = { waiting: "connecting", open: "live", lost: "reconnecting" };
+
+function showState() {
+  const state = link === "open" && down.size > 0 ? "lost" : link;
+  const label = document.getElementById("state");
+  label.dataset.state = state;
+  label.textContent = LABELS[state];
+  const banner = document.getElementById("banner");
+  const text = problem();
+  // The same text again would be read aloud again.
+  if (banner.textContent !== text) banner.textContent = text;
+  banner.hidden = !text;
+  for (const tab of tabs) tab.button.classList.toggle("down", down.has(tab.module.id));
+}
+
+function problem() {
+  if (link === "lost") return "The console cannot be reached. Reconnecting…";
+  if (link !== "open" || down.size === 0) return "";
+  const since = localTime(new Date(Math.min(...down.values())));
+  const services = tabs.filter((tab) => down.has(tab.module.id)).map((tab) => tab.module.title);
+  const who = down.size >= shownTabs().length ? "The server does" : `${services.join(" and ")} ${services.length > 1 ? "do" : "does"}`;
+  return `${who} not answer since ${since}. Reconnecting…`;
+}
+
+/** Has a screen reader say what others see at a glance. */
+function announce(text) {
+  document.getElementById("announcer").textContent = text;
+}
+
+addEventListener("hashchange", fromAddress);
+document.addEventListener("visibilitychange", () => !document.hidden && current.hooks.shown?.());
+fromAddress();
+stream.open();

@@ -1,0 +1,9 @@
+//! The message log, on SQLite and on a real PostgreSQL.
+
+mod api;
+mod clock;
+mod exact;
+mod load;
+mod outages;
+mod schema;
+mod speed;

@@ -1,0 +1,42 @@
+//! A real PostgreSQL: the one that MESSENGER_TEST_DATABASE_URL names, or else a
+//! private cluster that lives as long as some test uses it. Each test has a
+//! database of its own.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use messenger::bench::history::peers::with_database;
+use messenger::bench::postgres::{Cluster, create};
+
+/// An empty database.
+pub struct Database {
+    pub url: String,
+    _cluster: Option<Arc<Cluster>>,
+}
+
+static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+
+impl Database {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{next}", std::process::id());
+        if let Ok(url) = std::env::var("MESSENGER_TEST_DATABASE_URL") {
+            create(&url, &name).expect("a database to be made");
+            let url = with_database(&url, &name);
+            let _cluster = None;
+            return Self { url, _cluster };
+        }
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let cluster = shared.upgrade().unwrap_or_else(|| {
+            let cluster = Cluster::start(&[]).expect("a PostgreSQL: docker/install.sh tests");
+            let cluster = Arc::new(cluster);
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        });
+        Self {
+            url: cluster.create(&name).expect("a database to be made"),
+            _cluster: Some(cluster),
+        }
+    }
+}
