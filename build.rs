@@ -10,6 +10,7 @@ fn main() {
             "proto/health.proto",
             "proto/todo.proto",
             "proto/fin.proto",
+            "proto/message_service.proto",
         ])
         .cargo_out_dir("proto")
         .run_from_script();

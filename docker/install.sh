@@ -7,6 +7,8 @@
 #                                     target/venv by default
 #   docker/install.sh tests [VENV]    what cargo test needs: Chromium, PostgreSQL,
 #                                     libfaketime and that environment
+#   docker/install.sh broker          RabbitMQ for the tests of jobs, unless
+#                                     AMQP_URL names one
 #   docker/install.sh runtime         what the finished binary needs
 #
 # A relative VENV counts from the repository's root.
@@ -38,9 +40,14 @@ tests_needs() {
     need_file libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'
 }
 
+# Whoever names a broker needs none of his own. The tests start theirs.
+broker_needs() {
+    [ -n "${AMQP_URL-}" ] || need_file rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
+}
+
 # The protos whose Python stubs the tests import. health.proto is not among
 # them: the grpcio-health-checking package brings its own.
-test_protos="messenger.proto todo.proto fin.proto"
+test_protos="messenger.proto todo.proto fin.proto message_service.proto"
 
 requirements=tests/reference/requirements.txt
 
@@ -102,7 +109,8 @@ apt_install() {
     say "installing: $*"
     # Old lists may do, so a failed update is not the end.
     as_root apt-get -q update >&2 || say "apt-get update failed, trying with the old lists"
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+    # RUNLEVEL=1: packages with a service of their own do not start it.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -q -y \
         -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" >&2 ||
         die "missing: $*. apt-get could not install them; $how"
 }
@@ -152,14 +160,14 @@ make_venv() {
 }
 
 case "${1-}" in
-    build | runtime) install_packages "$1" ;;
+    build | broker | runtime) install_packages "$1" ;;
     python) make_venv "${2:-target/venv}" ;;
     tests)
         install_packages tests
         make_venv "${2:-target/venv}"
         ;;
     *)
-        echo "usage: docker/install.sh build | python [VENV] | tests [VENV] | runtime" >&2
+        echo "usage: docker/install.sh build | python [VENV] | tests [VENV] | broker | runtime" >&2
         exit 2
         ;;
 esac

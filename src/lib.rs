@@ -3,7 +3,7 @@
 //!
 //! # The map
 //!
-//! Arrows run one way: `domain <- wire <- grpc | http | store <- service <- cli`.
+//! Arrows run one way: `domain <- wire <- grpc | http | store | queue <- service <- cli`.
 //!
 //! | module | what it holds | read first |
 //! |---|---|---|
@@ -12,7 +12,8 @@
 //! | [`grpc`] | the C core: server, streams, health, client | `stream`, then `writer` |
 //! | [`http`] | the front, and the tiny_http loops behind it | `front` |
 //! | [`store`] | what outlives a process: SQLite files, PostgreSQL | `sqlite`, `history` |
-//! | [`service`] | chat, to-do list, ticker, bridge, console, history | `chat` |
+//! | [`queue`] | tasks on their way: RabbitMQ, or embedded in a SQLite file | `mod` |
+//! | [`service`] | chat, to-do list, ticker, bridge, console, history, jobs | `chat` |
 //! | [`bench`] | measurements | `fanout` |
 //! | [`compare`] | side by side with other implementations | `behaviour`, `speed` |
 //! | [`cli`] | text to typed configuration, a file for each command | |
@@ -44,6 +45,8 @@ pub mod compare;
 pub mod grpc;
 #[cfg(not(feature = "shuttle"))]
 pub mod http;
+#[cfg(not(feature = "shuttle"))]
+pub mod queue;
 #[cfg(not(feature = "shuttle"))]
 pub mod service;
 #[cfg(not(feature = "shuttle"))]

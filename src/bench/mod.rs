@@ -6,6 +6,7 @@ pub mod figures;
 pub mod floor;
 pub mod history;
 pub mod http;
+pub mod jobs;
 pub mod postgres;
 pub mod process;
 pub mod publish;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Error;
 
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Debug, Default)]
 pub struct Args {
     /// Folder for the files of services [default: messenger in the XDG state folder]
     #[arg(long, env = "MESSENGER_DATA_DIR", value_name = "DIR")]

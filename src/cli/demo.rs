@@ -1,10 +1,14 @@
 //! `messenger demo`: everything in one process, on embedded defaults.
 
+use std::time::Duration;
+
 use crossbeam_channel::Receiver;
 
-use super::{Error, services, signals};
+use super::{Error, data_dir, services, signals};
 use crate::grpc::{host, server};
-use crate::service::{bridge, web};
+use crate::queue;
+use crate::service::{bridge, jobs, web};
+use crate::store::jobs as store;
 
 /// Run the server, the bridge and the web console in one process, to try things
 #[derive(clap::Args, Debug)]
@@ -62,9 +66,40 @@ impl Args {
         let services = self.services.start(services::Limits::default())?;
         let server = host::start(&config, services)?;
         // Whatever happens to the others, the server ends in order.
-        let result = self.run_console(server.ports(), &stop);
+        let result = self.run_others(server.ports(), &stop);
         server.shut_down();
         result
+    }
+
+    fn run_others(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
+        let workers = self.start_workers(ports[0])?;
+        let result = self.run_console(ports, stop);
+        if let Some(workers) = workers {
+            workers.shut_down();
+        }
+        result
+    }
+
+    /// One worker on the embedded queue.
+    fn start_workers(&self, port: u16) -> Result<Option<jobs::Handle>, Error> {
+        if !self.services.answers_tasks() {
+            return Ok(None);
+        }
+        let folder = match self.services.data_dir() {
+            Some(folder) => folder.to_owned(),
+            None => data_dir::Args::default().folder()?,
+        };
+        let config = jobs::Config {
+            queue: queue::Place::Embedded(folder.clone()),
+            store: store::Place::Folder(folder),
+            target: format!("{}:{port}", self.host),
+            name: "demo".into(),
+            workers: 1,
+            prefetch: 1,
+            attempts: 5,
+            call_timeout: Duration::from_secs(10),
+        };
+        Ok(Some(jobs::start(&config, |_| {})?))
     }
 
     fn run_console(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
@@ -106,6 +141,11 @@ impl Args {
         );
         println!("  curl -X POST http://{http}/getAndFlushMessages");
         println!("  messenger tail --server {}", ports[0]);
+        if self.services.answers_tasks() {
+            println!(
+                "  messenger jobs send user42 fact:100 freq:abracadabra && messenger jobs list"
+            );
+        }
         println!();
         println!("Ctrl-C ends it.");
         stop.recv()?;

@@ -2,6 +2,7 @@
 //! command. What a command does is in `service` and `bench`.
 
 mod bench;
+mod call;
 mod client;
 mod compare;
 mod data_dir;
@@ -10,6 +11,7 @@ mod descriptors;
 mod duration;
 mod healthcheck;
 mod history;
+mod jobs;
 mod log;
 mod send;
 mod server;
@@ -47,7 +49,8 @@ Examples:
   messenger send anna 'Hello, world'     say something
   messenger todo                         the to-do list, with a menu
   messenger ticker AAPL GOOGL            stock quotes as they change
-  messenger history serve                the message log over HTTP";
+  messenger history serve                the message log over HTTP
+  messenger jobs send fact:1000 user42   tasks for the queue, see messenger jobs";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -59,6 +62,8 @@ enum Command {
     Send(send::Args),
     Todo(todo::Args),
     Ticker(ticker::Args),
+    Call(call::Args),
+    Jobs(jobs::Args),
     Healthcheck(healthcheck::Args),
     History(history::Args),
     Bench(bench::Args),
@@ -86,6 +91,8 @@ impl Cli {
             Command::Send(args) => args.run(),
             Command::Todo(args) => args.run(),
             Command::Ticker(args) => args.run(),
+            Command::Call(args) => args.run(),
+            Command::Jobs(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::History(args) => args.run(),
             Command::Bench(args) => args.run(),

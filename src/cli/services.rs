@@ -1,6 +1,6 @@
 //! Which services a server hosts, and how each is set up; for `server` and `demo`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use super::{Error, duration};
 use crate::domain::{broadcast, chat as chat_rules, todo as todo_rules};
 use crate::grpc::host::Hosted;
-use crate::service::{chat, ticker, todo};
+use crate::service::{chat, message, ticker, todo};
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Services")]
@@ -17,7 +17,7 @@ pub struct Args {
     #[arg(
         long,
         env = "MESSENGER_SERVICES",
-        default_value = "chat,todo,ticker",
+        default_value = "chat,todo,ticker,message",
         value_name = "NAMES",
         value_delimiter = ','
     )]
@@ -46,6 +46,7 @@ enum Service {
     Chat,
     Todo,
     Ticker,
+    Message,
 }
 
 /// What the services take.
@@ -58,6 +59,11 @@ pub struct Limits {
 }
 
 impl Args {
+    /// Whether it answers tasks.
+    pub fn answers_tasks(&self) -> bool {
+        self.services.contains(&Service::Message)
+    }
+
     /// Starts the services, ready to be hosted.
     pub fn start(&self, limits: Limits) -> Result<Vec<Box<dyn Hosted>>, Error> {
         let mut services = self.services.clone();
@@ -70,8 +76,14 @@ impl Args {
             })) as Box<dyn Hosted>),
             Service::Todo => self.todo(limits),
             Service::Ticker => Ok(Box::new(ticker::Ticker::start(self.ticker())?) as _),
+            Service::Message => Ok(Box::new(message::Messages::start()?) as _),
         });
         hosted.collect()
+    }
+
+    /// The folder that was given.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
     }
 
     fn todo(&self, limits: Limits) -> Result<Box<dyn Hosted>, Error> {

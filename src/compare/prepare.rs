@@ -22,6 +22,7 @@ const CARRIED: &[(&str, &str)] = carried![
     "proto/messenger.proto",
     "proto/todo.proto",
     "proto/fin.proto",
+    "proto/message_service.proto",
     "tests/reference/chat_client.py",
     "tests/reference/chat_server.py",
     "tests/reference/requirements.txt",

@@ -6,6 +6,8 @@
 pub mod bridge;
 pub mod chat;
 pub mod history;
+pub mod jobs;
+pub mod message;
 pub mod ticker;
 pub mod todo;
 pub mod web;

@@ -4,7 +4,8 @@
 //! blocks, so a store belongs to a thread of its owner, never to a handler.
 
 pub mod history;
-mod lock;
+pub mod jobs;
+pub mod lock;
 pub mod sqlite;
 pub mod todo;
 
@@ -77,8 +78,11 @@ impl Error {
     }
 }
 
+/// What others may take that open a file at the same time.
+pub const OPENING: std::time::Duration = std::time::Duration::from_secs(10);
+
 /// Makes the data folder, readable for its owner only, if it is not there.
-fn make_folder(folder: &Path) -> Result<(), Error> {
+pub fn make_folder(folder: &Path) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mut builder = std::fs::DirBuilder::new();
     let made = builder.recursive(true).mode(0o700).create(folder);

@@ -6,6 +6,7 @@
 pub mod chat;
 pub mod health;
 pub mod history;
+pub mod jobs;
 pub mod json;
 pub mod method;
 pub mod status;

@@ -11,7 +11,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("grpc", &["domain", "wire"]),
     ("http", &[]),
     ("store", &["domain", "wire"]),
-    ("queue", &["domain", "wire"]),
+    // The embedded queue is a file that is opened as all others.
+    ("queue", &["domain", "wire", "store"]),
     ("web", &["domain", "wire", "grpc", "http", "store", "queue"]),
     (
         "bench",
@@ -41,6 +42,7 @@ const NOT_IN_DOMAIN: &[&str] = &[
     "postgres",
     "rusqlite",
     "lapin",
+    "smol",
     "ureq",
     "std::net",
     "std::thread",

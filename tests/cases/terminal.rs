@@ -46,8 +46,11 @@ fn walk(command: &[String]) -> usize {
         let standard = ["-h, --help", "-V, --version"]
             .iter()
             .any(|name| flag.starts_with(name));
-        // A name that all programs share.
-        let shared = flag.contains("[env: DATABASE_URL]");
+        // Names that other programs share.
+        let shared = ["AMQP_URL", "DATABASE_URL", "GRPC_TARGET"];
+        let shared = shared
+            .iter()
+            .any(|name| flag.contains(&format!("[env: {name}")));
         assert!(
             standard || shared || flag.contains("[env: MESSENGER_"),
             "messenger {name}: {flag}"

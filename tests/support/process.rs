@@ -24,14 +24,18 @@ pub struct Process {
     _folder: tempfile::TempDir,
 }
 
-/// A command whose environment has none of our variables.
+/// A command whose environment has none of the variables that we read.
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("MESSENGER_") || name == "DATABASE_URL" {
-            command.env_remove(name);
+        let shared = ["AMQP_URL", "DATABASE_URL", "GRPC_TARGET"];
+        let name = name.to_string_lossy();
+        if name.starts_with("MESSENGER_") || shared.contains(&&*name) {
+            command.env_remove(&*name);
         }
     }
+    // What is kept by default is not kept in somebody's home.
+    command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
     command
 }

@@ -225,7 +225,7 @@ impl Python {
         Program { process, ports }
     }
 
-    fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
+    pub fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
         Process::spawn(Self::command(script, arguments, variables))
     }
 
@@ -233,7 +233,7 @@ impl Python {
         let python = python();
         let mut command = command(&python.to_string_lossy());
         command.arg("-u");
-        command.arg(format!("tests/reference/{script}"));
+        command.arg(Path::new("tests/reference").join(script));
         command.args(arguments).envs(variables.iter().copied());
         command
     }

@@ -3,6 +3,7 @@
 mod fanout;
 mod floor_server;
 mod history;
+mod jobs;
 mod publish;
 
 use super::Error;
@@ -19,6 +20,7 @@ enum What {
     Fanout(fanout::Args),
     FloorServer(floor_server::Args),
     History(history::Args),
+    Jobs(jobs::Args),
     Publish(publish::Args),
 }
 
@@ -28,6 +30,7 @@ impl Args {
             What::Fanout(args) => args.run(),
             What::FloorServer(args) => args.run(),
             What::History(args) => args.run(),
+            What::Jobs(args) => args.run(),
             What::Publish(args) => args.run(),
         }
     }

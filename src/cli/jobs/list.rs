@@ -1,0 +1,110 @@
+//! `messenger jobs list`
+
+use std::io::{self, BufWriter, Write};
+
+use clap::ValueEnum;
+use comfy_table::{Table, presets};
+
+use super::{Places, outcome, plain};
+use crate::cli::Error;
+use crate::domain::job::{self, Filter, Job};
+use crate::wire::jobs::job_json;
+
+/// List jobs and their results, newest first
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// One JSON array instead of the table
+    #[arg(long, env = "MESSENGER_JSON")]
+    json: bool,
+    /// Only jobs in this state
+    #[arg(long, env = "MESSENGER_JOBS_STATE", value_name = "STATE")]
+    state: Option<State>,
+    /// At most so many
+    #[arg(
+        long,
+        env = "MESSENGER_JOBS_LIMIT",
+        default_value_t = 100_000,
+        value_name = "N"
+    )]
+    limit: usize,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum State {
+    Queued,
+    Done,
+    Failed,
+    Dead,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger jobs list --limit 20
+  messenger jobs list --state failed
+  messenger jobs list --json | jq -r '.[] | [.task, .result] | @tsv'";
+
+/// Characters of a task or a result in the table.
+const SHOWN: usize = 60;
+
+impl Args {
+    pub fn run(&self) -> Result<(), Error> {
+        let filter = Filter {
+            state: self.state.map(|state| match state {
+                State::Queued => job::State::Queued,
+                State::Done => job::State::Done,
+                State::Failed => job::State::Failed,
+                State::Dead => job::State::Dead,
+            }),
+            limit: self.limit,
+        };
+        let desk = self.places.desk()?;
+        if self.json {
+            return print_json(|visit| Ok(desk.each(filter, visit)?));
+        }
+        let mut table = Table::new();
+        let header = ["task", "state", "result", "attempts", "worker", "sent"];
+        table.load_style(presets::NOTHING).set_header(header);
+        desk.each(filter, |job| {
+            table.add_row([
+                short(&plain(&job.text())),
+                job.state.name().to_owned(),
+                short(&outcome(&job)),
+                job.attempts.to_string(),
+                job.worker.clone().unwrap_or_default(),
+                job.queued_at.map(|time| time.rfc3339()).unwrap_or_default(),
+            ]);
+        })?;
+        println!("{table}");
+        Ok(())
+    }
+}
+
+/// An array, written as the jobs come.
+fn print_json(each: impl FnOnce(&mut dyn FnMut(Job)) -> Result<(), Error>) -> Result<(), Error> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut written = Ok(());
+    let mut separator = "[";
+    each(&mut |job| {
+        if written.is_ok() {
+            written = write!(out, "{separator}\n{}", job_json(&job));
+        }
+        separator = ",";
+    })?;
+    written?;
+    let end = if separator == "[" { "[]" } else { "\n]" };
+    writeln!(out, "{end}")?;
+    out.flush()?;
+    Ok(())
+}
+
+fn short(text: &str) -> String {
+    let length = text.chars().count();
+    if length <= SHOWN {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(SHOWN).collect();
+    format!("{start}... ({length} characters)")
+}

@@ -1,0 +1,97 @@
+//! `messenger jobs work`
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use crossbeam_channel::select;
+
+use super::{Places, outcome, plain};
+use crate::cli::{Error, duration, signals};
+use crate::domain::job::Job;
+use crate::service::jobs;
+
+/// Work on tasks: ask the message server, store the result, then acknowledge
+#[derive(clap::Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub struct Args {
+    /// The message server
+    #[arg(
+        long,
+        env = "GRPC_TARGET",
+        default_value = "localhost:50051",
+        value_name = "HOST:PORT"
+    )]
+    target: String,
+    /// Threads that work on tasks
+    #[arg(long, env = "MESSENGER_JOBS_WORKERS", default_value_t = 1, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: u16,
+    /// Tasks that each of them may have without having acknowledged them
+    #[arg(long, env = "MESSENGER_JOBS_PREFETCH", default_value_t = 1, value_name = "N",
+          value_parser = clap::value_parser!(u16).range(1..=256))]
+    prefetch: u16,
+    /// Failures after which a task goes to the dead-letter queue
+    #[arg(long, env = "MESSENGER_JOBS_ATTEMPTS", default_value_t = 5, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    attempts: u32,
+    /// Deadline of one call
+    #[arg(long, env = "MESSENGER_CALL_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
+    call_timeout: Duration,
+    /// How this worker is called in the results [default: the process's number and host]
+    #[arg(long, env = "MESSENGER_JOBS_NAME", value_name = "NAME")]
+    name: Option<String>,
+    #[command(flatten)]
+    places: Places,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  messenger jobs work
+  messenger jobs work --workers 4 --prefetch 64
+  AMQP_URL=amqp://user:password@broker:5672 GRPC_TARGET=server:50051 messenger jobs work
+  messenger jobs work --store postgres://user:password@localhost/jobs";
+
+impl Args {
+    pub fn run(&self) -> Result<(), Error> {
+        let stop = signals::stop()?;
+        let config = jobs::Config {
+            queue: self.places.queue()?,
+            store: self.places.store()?,
+            target: self.target.clone(),
+            name: self.name.clone().unwrap_or_else(default_name),
+            workers: self.workers,
+            prefetch: self.prefetch,
+            attempts: self.attempts,
+            call_timeout: self.call_timeout,
+        };
+        let handle = jobs::start(&config, print)?;
+        tracing::info!(target = self.target, "working");
+        select! {
+            recv(stop) -> _ => {}
+            recv(handle.ended()) -> _ => return Err("no worker is left, see the log".into()),
+        }
+        tracing::info!("shutting down");
+        handle.shut_down();
+        Ok(())
+    }
+}
+
+/// A line for each job; whoever reads them may have gone.
+fn print(jobs: &[&Job]) {
+    let mut lines = String::new();
+    for job in jobs {
+        let (task, outcome) = (plain(&job.text()), outcome(job));
+        let state = job.state.name();
+        match &job.result {
+            Some(_) => lines += &format!("{task} -> {outcome}\n"),
+            None => lines += &format!("{task} -> {state}: {outcome}\n"),
+        }
+    }
+    let _ = std::io::stdout().lock().write_all(lines.as_bytes());
+}
+
+fn default_name() -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy().into_owned();
+    format!("{host}-{}", std::process::id())
+}
