@@ -17,7 +17,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench compare build-needs test-needs broker-needs
+.PHONY: help run test check bench compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,7 +29,7 @@ run: build-needs ## build and run the demo: everything in one process
 	$(TARGET)/release/messenger demo
 
 # One profile everywhere: another one would compile the C core again.
-test: build-needs test-needs broker-needs ## install what the tests need and run them all
+test: build-needs test-needs ## install what the tests need and run them all
 	$(CARGO) test --release --locked
 	$(CARGO) test --release --locked --features shuttle --lib shuttle
 
@@ -52,6 +52,3 @@ build-needs:
 
 test-needs:
 	@docker/install.sh tests $(VENV)
-
-broker-needs:
-	@docker/install.sh broker

@@ -6,9 +6,8 @@
 #   docker/install.sh python [VENV]   the Python programs' environment, in
 #                                     target/venv by default
 #   docker/install.sh tests [VENV]    what cargo test needs: Chromium, PostgreSQL,
-#                                     libfaketime and that environment
-#   docker/install.sh broker          RabbitMQ for the tests of jobs, unless
-#                                     AMQP_URL names one
+#                                     RabbitMQ unless AMQP_URL names one, libfaketime
+#                                     and that environment
 #   docker/install.sh runtime         what the finished binary needs
 #
 # A relative VENV counts from the repository's root.
@@ -38,10 +37,7 @@ tests_needs() {
     # Debian keeps the server's programs out of the PATH.
     command -v initdb >/dev/null 2>&1 || need_file postgresql '/usr/lib/postgresql/*/bin/initdb'
     need_file libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'
-}
-
-# Whoever names a broker needs none of his own. The tests start theirs.
-broker_needs() {
+    # The tests start a broker of their own, unless somebody names one.
     [ -n "${AMQP_URL-}" ] || need_file rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
 }
 
@@ -160,14 +156,14 @@ make_venv() {
 }
 
 case "${1-}" in
-    build | broker | runtime) install_packages "$1" ;;
+    build | runtime) install_packages "$1" ;;
     python) make_venv "${2:-target/venv}" ;;
     tests)
         install_packages tests
         make_venv "${2:-target/venv}"
         ;;
     *)
-        echo "usage: docker/install.sh build | python [VENV] | tests [VENV] | broker | runtime" >&2
+        echo "usage: docker/install.sh build | python [VENV] | tests [VENV] | runtime" >&2
         exit 2
         ;;
 esac

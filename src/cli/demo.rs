@@ -5,7 +5,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use super::{Error, data_dir, services, signals};
-use crate::grpc::{host, server};
+use crate::grpc::server;
 use crate::queue;
 use crate::service::{bridge, jobs, web};
 use crate::store::jobs as store;
@@ -63,8 +63,8 @@ impl Args {
             ..server::Config::default()
         };
         config.ports.extend(&self.also_port);
-        let services = self.services.start(services::Limits::default())?;
-        let server = host::start(&config, services)?;
+        let limits = services::Limits::default();
+        let server = self.services.host(&config, limits)?;
         // Whatever happens to the others, the server ends in order.
         let result = self.run_others(server.ports(), &stop);
         server.shut_down();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Error, descriptors, duration, services, signals};
 use crate::domain::{broadcast, chat, todo};
-use crate::grpc::{host, server};
+use crate::grpc::server;
 
 /// Run the gRPC server: chat, to-do list and stock ticker
 #[derive(clap::Args, Debug)]
@@ -165,8 +165,7 @@ impl Args {
         let stop = signals::stop()?;
         let transport = self.transport();
         descriptors::check_limit(transport.streams);
-        let services = self.services.start(self.limits())?;
-        let handle = host::start(&transport, services)?;
+        let handle = self.services.host(&transport, self.limits())?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);
         }

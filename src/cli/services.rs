@@ -7,7 +7,8 @@ use clap::ValueEnum;
 
 use super::{Error, duration};
 use crate::domain::{broadcast, chat as chat_rules, todo as todo_rules};
-use crate::grpc::host::Hosted;
+use crate::grpc::host::{self, Handle, Hosted};
+use crate::grpc::server;
 use crate::service::{chat, message, ticker, todo};
 
 #[derive(clap::Args, Debug)]
@@ -64,8 +65,20 @@ impl Args {
         self.services.contains(&Service::Message)
     }
 
-    /// Starts the services, ready to be hosted.
-    pub fn start(&self, limits: Limits) -> Result<Vec<Box<dyn Hosted>>, Error> {
+    /// Starts the services, and the server that hosts them.
+    pub fn host(&self, transport: &server::Config, limits: Limits) -> Result<Handle, Error> {
+        let handle = host::start(transport, self.start(limits)?)?;
+        // Only now, so that a server that cannot start says nothing but why.
+        if self.services.contains(&Service::Todo) {
+            match &self.data_dir {
+                Some(folder) => tracing::info!(folder = %folder.display(), "tasks are kept"),
+                None => tracing::info!("tasks are in memory only; --data-dir keeps them"),
+            }
+        }
+        Ok(handle)
+    }
+
+    fn start(&self, limits: Limits) -> Result<Vec<Box<dyn Hosted>>, Error> {
         let mut services = self.services.clone();
         services.sort_unstable_by_key(|service| *service as u8);
         services.dedup();
@@ -87,10 +100,6 @@ impl Args {
     }
 
     fn todo(&self, limits: Limits) -> Result<Box<dyn Hosted>, Error> {
-        match &self.data_dir {
-            Some(folder) => tracing::info!(folder = %folder.display(), "tasks are kept"),
-            None => tracing::info!("tasks are in memory only; --data-dir keeps them"),
-        }
         Ok(Box::new(todo::Todo::start(todo::Config {
             limits: limits.todo,
             backlog: limits.backlog,
