@@ -3,6 +3,7 @@
 //! Stores know the domain's types and SQL; no service, no port. Every call
 //! blocks, so a store belongs to a thread of its owner, never to a handler.
 
+mod address;
 pub mod history;
 pub mod jobs;
 pub mod lock;

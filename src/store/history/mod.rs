@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Error;
+use super::address::Address;
 use crate::domain::history::{Draft, From, Message, Page, Sender};
 
-use self::postgres::{Address, PostgresHistory};
+use self::postgres::PostgresHistory;
 use self::sqlite::SqliteHistory;
 
 /// One connection to the log, for one thread. After an error it is to be
@@ -82,7 +83,7 @@ impl Database {
     /// # Errors
     /// [`Error::Url`].
     pub fn postgres(url: &str, patience: Duration) -> Result<Self, Error> {
-        let address = Address::parse(url, patience)?;
+        let address = Address::parse(url, "messenger history", patience)?;
         Ok(Self::Postgres(Box::new(address)))
     }
 

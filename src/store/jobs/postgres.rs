@@ -6,53 +6,34 @@ use std::time::Duration;
 
 use postgres::fallible_iterator::FallibleIterator as _;
 use postgres::types::ToSql;
-use postgres::{Client, Config, NoTls, Row};
+use postgres::{Client, Row};
 
 use super::{COLUMNS, JobStore, Known, MERGE, REVIVE, select};
 use crate::domain::clock::Timestamp;
 use crate::domain::job::{Filter, Job, State};
 use crate::store::Error;
+use crate::store::address::Address;
 
 mod migrations {
     refinery::embed_migrations!("src/store/migrations/jobs_postgres");
 }
 
 /// How long a connection may take to be made, and a statement to be done.
-const CONNECT: Duration = Duration::from_secs(5);
-const STATEMENT: &str = "SET statement_timeout = '10s'; SET synchronous_commit = on";
-
-/// Any number, held while the schema is brought up to date: "jobs" in ASCII.
-const SCHEMA_LOCK: i64 = 0x6a6f_6273;
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub struct Postgres {
-    config: Config,
+    address: Address,
     client: Option<Client>,
 }
 
 impl Postgres {
     pub fn open(url: &str) -> Result<Self, Error> {
-        let mut config: Config = url.parse().map_err(|reason| Error::Url { reason })?;
-        config.connect_timeout(CONNECT);
-        config.tcp_user_timeout(2 * CONNECT);
-        config.application_name("messenger jobs");
-        let mut store = Self {
-            config,
+        let address = Address::parse(url, "messenger jobs", PATIENCE)?;
+        address.migrate(migrations::migrations::runner(), "jobs_schema_history")?;
+        Ok(Self {
+            address,
             client: None,
-        };
-        // Two processes that start together would both bring the schema up.
-        store.run(|client| client.execute("SELECT pg_advisory_lock($1)", &[&SCHEMA_LOCK]))?;
-        let mut runner = migrations::migrations::runner();
-        runner.set_migration_table_name("jobs_schema_history");
-        if let Some(client) = &mut store.client {
-            let migrated = runner.run(client);
-            migrated.map_err(|reason| Error::PostgresSchema {
-                database: DATABASE.into(),
-                reason: Box::new(reason),
-            })?;
-        }
-        // With the connection goes the lock.
-        store.client = None;
-        Ok(store)
+        })
     }
 
     /// Does it on the connection, or on a new one if that was lost.
@@ -61,26 +42,10 @@ impl Postgres {
         work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
     ) -> Result<T, Error> {
         let live = self.client.take().filter(|client| !client.is_closed());
-        let done = live.map_or_else(|| self.connect(), Ok).and_then(|client| {
-            let client = self.client.insert(client);
-            work(client)
-        });
-        done.map_err(|reason| Error::Postgres {
-            database: DATABASE.into(),
-            reason,
-        })
-    }
-
-    fn connect(&self) -> Result<Client, postgres::Error> {
-        let mut client = self.config.connect(NoTls)?;
-        // What a commit means must not depend on how the database is set up.
-        client.batch_execute(STATEMENT)?;
-        Ok(client)
+        let client = live.map_or_else(|| self.address.connect(PATIENCE), Ok)?;
+        work(self.client.insert(client)).map_err(self.address.failed())
     }
 }
-
-/// In errors.
-const DATABASE: &str = "PostgreSQL";
 
 impl JobStore for Postgres {
     fn commit(&mut self, jobs: &[Job]) -> Result<(), Error> {
