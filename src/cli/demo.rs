@@ -1,16 +1,20 @@
 //! `messenger demo`: everything in one process, on embedded defaults.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 use super::{Error, data_dir, services, signals};
+use crate::domain::history as rules;
 use crate::grpc::server;
+use crate::http::Limits;
 use crate::queue;
-use crate::service::{bridge, jobs, web};
+use crate::service::{bridge, history, jobs, web};
+use crate::store::history::Database;
 use crate::store::jobs as store;
 
-/// Run the server, the bridge and the web console in one process, to try things
+/// Run server, bridge, message log and web console in one process, to try things
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -45,6 +49,14 @@ pub struct Args {
         value_name = "PORT"
     )]
     web_port: u16,
+    /// Port of the message log
+    #[arg(
+        long,
+        env = "MESSENGER_HISTORY_PORT",
+        default_value_t = 8070,
+        value_name = "PORT"
+    )]
+    history_port: u16,
     #[command(flatten)]
     services: services::Args,
 }
@@ -52,7 +64,10 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   messenger demo
-  messenger demo --http-port 9080 --web-port 9090 --port 0 --also-port 0";
+  messenger demo --http-port 9080 --web-port 9090 --history-port 0 --port 0 --also-port 0";
+
+/// Requests that the log handles at a time: one person needs no more.
+const LOG_LANES: usize = 8;
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
@@ -73,7 +88,7 @@ impl Args {
 
     fn run_others(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
         let workers = self.start_workers(ports[0])?;
-        let result = self.run_console(ports, stop);
+        let result = self.run_log(ports, stop);
         if let Some(workers) = workers {
             workers.shut_down();
         }
@@ -102,14 +117,50 @@ impl Args {
         Ok(Some(jobs::start(&config, |_| {})?))
     }
 
-    fn run_console(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
+    fn run_log(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
+        let temporary;
+        let folder = match self.services.data_dir() {
+            Some(folder) => folder,
+            None => {
+                temporary = tempfile::tempdir()?;
+                tracing::info!("the message log is temporary; --data-dir keeps it");
+                temporary.path()
+            }
+        };
+        let Some(log) = history::start(&self.log_config(folder), stop)? else {
+            return Ok(());
+        };
+        let result = self.run_console(ports, &log, stop);
+        log.shut_down();
+        result
+    }
+
+    fn log_config(&self, folder: &Path) -> history::Config {
+        history::Config {
+            database: Database::sqlite(folder),
+            host: self.host.clone(),
+            http_port: self.history_port,
+            lanes: LOG_LANES,
+            patience: Duration::from_secs(5),
+            limits: rules::Limits::default(),
+            http: Limits::default(),
+        }
+    }
+
+    fn run_console(
+        &self,
+        ports: &[u16],
+        log: &history::Handle,
+        stop: &Receiver<()>,
+    ) -> Result<(), Error> {
         let console = web::start(&web::Config {
             server: format!("{}:{}", self.host, ports[0]),
+            history: Some(log.local_addr().to_string()),
             host: self.host.clone(),
             http_port: self.web_port,
             ..web::Config::default()
         })?;
-        let result = self.run_bridge(ports, &console, stop);
+        let result = self.run_bridge(ports, log, &console, stop);
         console.shut_down();
         result
     }
@@ -117,6 +168,7 @@ impl Args {
     fn run_bridge(
         &self,
         ports: &[u16],
+        log: &history::Handle,
         console: &web::Handle,
         stop: &Receiver<()>,
     ) -> Result<(), Error> {
@@ -133,6 +185,7 @@ impl Args {
         let ports: Vec<String> = ports.iter().map(|p| format!("{}:{p}", self.host)).collect();
         println!("gRPC server    {}", ports.join("  "));
         println!("bridge         http://{http}");
+        println!("message log    http://{}", log.local_addr());
         println!("web console    http://{}", console.local_addr());
         println!();
         println!("Try, from another terminal:");
@@ -140,6 +193,10 @@ impl Args {
             "  curl -d '{{\"author\":\"anna\",\"text\":\"Hello\"}}' http://{http}/sendMessage"
         );
         println!("  curl -X POST http://{http}/getAndFlushMessages");
+        println!(
+            "  curl -d '{{\"sender\":\"anna\",\"text\":\"Hello\"}}' http://{}",
+            log.local_addr()
+        );
         println!("  messenger tail --server {}", ports[0]);
         if self.services.answers_tasks() {
             println!(

@@ -4,7 +4,7 @@ use super::client::HttpLimits;
 use super::{Error, descriptors, signals, target};
 use crate::service::web;
 
-/// Run the web console: chat, to-do list and ticker in a browser
+/// Run the web console: chat, to-do list, ticker and message log in a browser
 ///
 /// It has no login: whoever reaches its port may read and write. So it listens
 /// on the loopback interface unless --host says otherwise.
@@ -13,6 +13,9 @@ use crate::service::web;
 pub struct Args {
     #[command(flatten)]
     target: target::Args,
+    /// A replica of the history service; without one there is no tab for it
+    #[arg(long, env = "MESSENGER_HISTORY_ADDR", value_name = "HOST:PORT")]
+    history: Option<String>,
     /// Address to listen on; there is no login
     #[arg(long, env = "MESSENGER_WEB_HOST", default_value = "127.0.0.1")]
     host: String,
@@ -32,6 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   messenger web                                  then open http://localhost:8090
   messenger web --server chat.example:51075 --http-port 8091
+  messenger web --history localhost:8070         with the tab History
   messenger web --host 0.0.0.0                   for everybody who reaches this machine";
 
 #[derive(clap::Args, Debug)]
@@ -46,6 +50,8 @@ impl Args {
         let stop = signals::stop()?;
         let config = web::Config {
             server: self.target.server.clone(),
+            // Compose files set variables to nothing when they mean none.
+            history: self.history.clone().filter(|address| !address.is_empty()),
             host: self.host.clone(),
             http_port: self.http_port,
             http: self.limits.http.limits(),

@@ -40,6 +40,12 @@ impl Timestamp {
     pub fn rfc3339(self) -> String {
         DateTime::from_timestamp_nanos(self.0).to_rfc3339_opts(SecondsFormat::Nanos, true)
     }
+
+    /// From RFC 3339 in any zone. `None` if it is none, or out of range.
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = DateTime::parse_from_rfc3339(text).ok()?;
+        time.timestamp_nanos_opt().map(Self)
+    }
 }
 
 /// Gives out strictly rising time stamps.
@@ -76,6 +82,9 @@ mod tests {
             Timestamp::from_parts(1_767_323_045, 123_456_789).rfc3339(),
             "2026-01-02T03:04:05.123456789Z"
         );
+        let time = Timestamp::from_nanos(7);
+        assert_eq!(Timestamp::parse(&time.rfc3339()), Some(time));
+        assert_eq!(Timestamp::parse("yesterday"), None);
     }
 
     proptest! {

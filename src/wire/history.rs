@@ -1,10 +1,13 @@
 //! The log's JSON. What a request lacks or has too much of is an error that
 //! names the field.
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::json::{kind, object, unknown};
-use crate::domain::error::Error;
+use crate::domain::clock::Timestamp;
+use crate::domain::error::{Code, Error};
 use crate::domain::history::{Draft, From, Message, Page, Sender};
 
 /// The body of `POST /`.
@@ -56,6 +59,37 @@ pub fn parse_page(query: &str) -> Result<Page, Error> {
     Ok(page)
 }
 
+/// The query that [`parse_page`] takes.
+pub fn page_query(page: Page) -> String {
+    let limit = page.limit;
+    match page.from {
+        From::End => format!("limit={limit}"),
+        From::Before(number) => format!("limit={limit}&before={number}"),
+        From::After(number) => format!("limit={limit}&after={number}"),
+    }
+}
+
+/// Where a client of `GET /events` stands: its `Last-Event-ID`, else `after` in
+/// the query. `None` is at the end of the log.
+///
+/// # Errors
+/// `InvalidArgument` that names the parameter or the header.
+pub fn parse_events(query: &str, last_event_id: Option<&str>) -> Result<Option<i64>, Error> {
+    let mut after = None;
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        match pair.split_once('=').unwrap_or((pair, "")) {
+            ("after", value) => after = Some(number("after", value, 0, i64::MAX)?),
+            (name, _) => {
+                return Err(Error::invalid(format!(
+                    "{name:?}: there is no such parameter, only \"after\""
+                )));
+            }
+        }
+    }
+    let last = last_event_id.map(|id| number("Last-Event-ID", id, 0, i64::MAX));
+    Ok(last.transpose()?.or(after))
+}
+
 fn number(name: &str, value: &str, least: i64, most: i64) -> Result<i64, Error> {
     let digits = value.bytes().all(|byte| byte.is_ascii_digit());
     let number = value.parse().ok().filter(|_| digits);
@@ -76,6 +110,13 @@ pub fn message(message: &Message) -> String {
         message.number,
         message.sender_count
     )
+}
+
+/// One message as a server-sent event whose id is the number; `json` is what
+/// [`message`] has made, which has no line end that would end the field.
+/// Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>
+pub fn event(number: i64, json: &str) -> String {
+    format!("id: {number}\ndata: {json}\n\n")
 }
 
 /// An array of what [`message`] has made.
@@ -99,10 +140,71 @@ pub fn senders(senders: &[Sender]) -> String {
     Value::from_iter(senders.iter().map(sender)).to_string()
 }
 
+/// A message as a replica tells it.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    sender: String,
+    text: String,
+    sent_at: String,
+    number: i64,
+    sender_count: i64,
+}
+
+#[derive(Deserialize)]
+struct ToldSender {
+    sender: String,
+    count: i64,
+}
+
+/// What [`message`] has made.
+///
+/// # Errors
+/// `Internal`: it is none.
+pub fn parse_message(json: &str) -> Result<Message, Error> {
+    told(json).and_then(from_told)
+}
+
+/// What [`array`] has made.
+///
+/// # Errors
+/// `Internal`: it is none.
+pub fn parse_messages(json: &str) -> Result<Vec<Message>, Error> {
+    let messages: Vec<Told> = told(json)?;
+    messages.into_iter().map(from_told).collect()
+}
+
+/// What [`senders`] has made.
+///
+/// # Errors
+/// `Internal`: it is none.
+pub fn parse_senders(json: &str) -> Result<Vec<Sender>, Error> {
+    let senders: Vec<ToldSender> = told(json)?;
+    let sender = |ToldSender { sender, count }| Sender { sender, count };
+    Ok(senders.into_iter().map(sender).collect())
+}
+
+fn told<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|error| strange(&error.to_string()))
+}
+
+fn from_told(told: Told) -> Result<Message, Error> {
+    Ok(Message {
+        sent_at: Timestamp::parse(&told.sent_at).ok_or_else(|| strange("a strange sentAt"))?,
+        sender: told.sender,
+        text: told.text,
+        number: told.number,
+        sender_count: told.sender_count,
+    })
+}
+
+fn strange(reason: &str) -> Error {
+    Error::new(Code::Internal, format!("this is not from a log: {reason}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::clock::Timestamp;
     use proptest::prelude::*;
 
     #[test]
@@ -133,6 +235,10 @@ mod tests {
             Ok(page(From::Before(7), 1000))
         );
         assert_eq!(parse_page("after=0"), Ok(page(From::After(0), 100)));
+        for from in [From::End, From::Before(3), From::After(4)] {
+            let page = page(from, 5);
+            assert_eq!(parse_page(&page_query(page)), Ok(page));
+        }
         for wrong in [
             "limit=0",
             "limit=1001",
@@ -151,6 +257,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_follower_says_where_it_stands_and_its_header_wins() {
+        assert_eq!(parse_events("", None), Ok(None));
+        assert_eq!(parse_events("after=7", None), Ok(Some(7)));
+        assert_eq!(parse_events("after=7", Some("9")), Ok(Some(9)));
+        for (query, id, named) in [
+            ("after=x", None, "after"),
+            ("after=1", Some("x"), "Last-Event-ID"),
+            ("from=1", None, "\"from\""),
+        ] {
+            let message = parse_events(query, id).unwrap_err().message;
+            assert!(message.contains(named), "{message}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_from_a_log_is_refused() {
+        for json in [
+            "",
+            "{}",
+            "[]",
+            r#"{"sender":"a","text":"b","sentAt":"today","number":1,"senderCount":1}"#,
+        ] {
+            assert_eq!(parse_message(json).unwrap_err().code, Code::Internal);
+        }
+        let sender = |sender: &str, count| Sender {
+            sender: sender.into(),
+            count,
+        };
+        let both = [sender("a", 2), sender("b", 1)];
+        assert_eq!(parse_senders(&senders(&both)), Ok(both.to_vec()));
+    }
+
     proptest! {
         #[test]
         fn any_text_survives(sender in ".*", text in ".*", nanos in 0i64..i64::MAX) {
@@ -163,6 +302,10 @@ mod tests {
                 "sender": sent.sender, "text": sent.text, "sentAt": sent_at.rfc3339(),
                 "number": 7, "senderCount": 2,
             }));
+            prop_assert_eq!(parse_message(&one), Ok(sent.clone()));
+            let both = self::array([&*one, &*one].into_iter());
+            prop_assert_eq!(parse_messages(&both), Ok(vec![sent.clone(), sent.clone()]));
+            prop_assert_eq!(event(7, &one).lines().count(), 3);
             let body = json!({ "sender": sent.sender, "text": sent.text }).to_string();
             let draft = parse_draft(body.as_bytes()).unwrap();
             prop_assert_eq!((draft.sender, draft.text), (sent.sender, sent.text));

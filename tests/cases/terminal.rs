@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::events::Events;
+use crate::support::history;
 use crate::support::http::{flush, seen, send as post_message};
 use crate::support::process::{Process, Signal, command};
 use crate::support::programs::{Server, messenger, tail};
@@ -134,7 +135,13 @@ fn tail_ends_with_zero_on_a_signal_and_with_one_when_the_server_goes() {
 
 #[test]
 fn the_demo_is_a_server_a_bridge_and_a_console_that_end_cleanly() {
-    let flags = ["--port", "--also-port", "--http-port", "--web-port"];
+    let flags = [
+        "--port",
+        "--also-port",
+        "--http-port",
+        "--web-port",
+        "--history-port",
+    ];
     let ports = flags.map(|flag| [flag, "0"]).concat();
     let mut demo = messenger(&[&["demo"], ports.as_slice()].concat());
     let mut said = Vec::new();
@@ -157,6 +164,9 @@ fn the_demo_is_a_server_a_bridge_and_a_console_that_end_cleanly() {
     let bridge = port("bridge");
     let page = Events::open(port("web console"), "");
     page.named("hello");
+    page.named("history");
+    history::say(port("message log"), "anna", "Hello");
+    assert_eq!(page.named("entry").data["number"], 1);
     let readers = [Reader::start(addresses[0]), Reader::start(addresses[1])];
     let mut sent = vec![seen("a", "b", send(&client(addresses[1]), "a", "b"))];
     sent.push(seen("c", "d", post_message(bridge, "c", "d")));

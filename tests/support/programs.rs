@@ -85,18 +85,15 @@ impl Server {
 pub struct Log;
 
 impl Log {
-    /// A replica of `messenger history serve` on a free port; does not wait
-    /// until it listens.
+    /// A replica of `messenger history serve`, on a free port unless a flag says
+    /// which; does not wait until it listens.
     pub fn spawn(arguments: &[&str], variables: &[(&str, &str)]) -> Process {
-        let port = [
-            "history",
-            "serve",
-            "--host",
-            "127.0.0.1",
-            "--http-port",
-            "0",
-        ];
-        messenger_with(&[&port, arguments].concat(), variables)
+        let command = ["history", "serve", "--host", "127.0.0.1"];
+        let port: &[&str] = match arguments.contains(&"--http-port") {
+            true => &[],
+            false => &["--http-port", "0"],
+        };
+        messenger_with(&[&command, port, arguments].concat(), variables)
     }
 
     pub fn listening(process: Process) -> Program {

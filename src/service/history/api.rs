@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use super::executor::{Append, Executor, Read};
+use super::executor::Executor;
+use super::tail::Tail;
+use super::task::{Append, Read};
 use crate::domain::error::Error;
 use crate::domain::history::{From, Limits, Page};
 use crate::http::{Request, Response};
@@ -14,6 +16,7 @@ messenger: a message log.
 
 POST /            {\"sender\": \"...\", \"text\": \"...\"}  ->  the last ten messages, this one last
 GET /messages     ?limit=100&before=NUMBER pages back, ?after=NUMBER goes on; oldest first
+GET /events       server-sent events: each new message when it is stored, ?after=NUMBER from there on
 GET /senders      the senders and how many messages each has sent
 GET /healthz      200 while the database answers
 ";
@@ -24,6 +27,7 @@ const SENDERS: i64 = 1000;
 pub struct Api {
     pub writer: Arc<Executor<Append>>,
     pub reader: Arc<Executor<Read>>,
+    pub tail: Arc<Tail>,
     pub limits: Limits,
 }
 
@@ -31,10 +35,16 @@ impl Api {
     pub fn handle(&self, request: &Request) -> Response {
         let answer = match (request.path.as_str(), request.method.as_str()) {
             ("/" | "/messages", "POST") => self.append(request),
-            ("/messages", "GET" | "HEAD") => {
-                json::parse_page(&request.query).and_then(|page| self.reader.ask(Read::Page(page)))
+            ("/messages", "GET" | "HEAD") => self.page(request),
+            ("/senders", "GET" | "HEAD") => {
+                let senders = self.reader.senders(SENDERS);
+                senders.map(|senders| json::senders(&senders))
             }
-            ("/senders", "GET" | "HEAD") => self.reader.ask(Read::Senders(SENDERS)),
+            ("/events", "GET") => match self.events(request) {
+                Ok(stream) => return stream,
+                Err(error) => Err(error),
+            },
+            ("/events", _) => return Response::wrong_method("GET"),
             ("/healthz", "GET" | "HEAD") => self.health(),
             ("/", "GET" | "HEAD") => return Response::text(200, PAGE),
             ("/" | "/messages", _) => return Response::wrong_method("GET, HEAD, POST"),
@@ -52,12 +62,28 @@ impl Api {
     fn append(&self, request: &Request) -> Result<String, Error> {
         let draft = json::parse_draft(&request.body)?;
         self.limits.check(&draft)?;
-        self.writer.ask(Append(draft)).map(|ten| ten.json())
+        let ten = self.writer.ask(Append(draft))?;
+        self.tail.look();
+        Ok(ten.json())
+    }
+
+    fn page(&self, request: &Request) -> Result<String, Error> {
+        let page = self.reader.page(json::parse_page(&request.query)?)?;
+        let messages: Vec<_> = page.iter().map(json::message).collect();
+        Ok(json::array(messages.iter().map(String::as_str)))
+    }
+
+    /// The client's own word for where it stands is newer than the address.
+    fn events(&self, request: &Request) -> Result<Response, Error> {
+        let after = json::parse_events(&request.query, request.header("last-event-id"))?;
+        let follower = self.tail.follow(after)?;
+        let stream = Response::stream("text/event-stream", follower);
+        Ok(stream.with_header("Cache-Control", "no-store"))
     }
 
     fn health(&self) -> Result<String, Error> {
         let (from, limit) = (From::End, 1);
-        let read = self.reader.ask(Read::Page(Page { from, limit }));
+        let read = self.reader.page(Page { from, limit });
         read.map(|_| r#"{"status":"SERVING"}"#.to_owned())
     }
 }

@@ -14,9 +14,7 @@ use super::BACKOFF;
 use super::oneshot::Oneshot;
 use crate::domain::backoff::Backoff;
 use crate::domain::error::{Code, Error};
-use crate::domain::history::{self, Draft, Page};
 use crate::store::history::{Database, Failure, HistoryStore, Stored};
-use crate::wire;
 
 /// How long the end waits for the thread, which may be in a transaction.
 const JOIN_WAIT: Duration = Duration::from_millis(400);
@@ -35,86 +33,6 @@ pub trait Task: Sized + Send + 'static {
 
     /// What a request that got no answer is told behind the reason.
     fn consequence(stored: Stored) -> &'static str;
-}
-
-/// To append a message; the answer is the JSON array of the ten.
-pub struct Append(pub Draft);
-
-/// The answers of one batch: each message is written as JSON once.
-pub struct Ten {
-    messages: Arc<[String]>,
-    own: usize,
-}
-
-impl Ten {
-    pub fn json(&self) -> String {
-        let shown = &self.messages[history::shown(self.own)];
-        wire::history::array(shown.iter().map(String::as_str))
-    }
-}
-
-impl Task for Append {
-    type Answer = Ten;
-    const TOGETHER: usize = usize::MAX;
-
-    fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<Ten>, Failure> {
-        let drafts: Vec<_> = batch.into_iter().map(|Append(draft)| draft).collect();
-        let count = drafts.len();
-        let messages = store.append(drafts)?;
-        let messages: Arc<[String]> = messages.iter().map(wire::history::message).collect();
-        let before = messages.len().saturating_sub(count);
-        let own = before..messages.len();
-        Ok(own
-            .map(|own| Ten {
-                messages: messages.clone(),
-                own,
-            })
-            .collect())
-    }
-
-    fn consequence(stored: Stored) -> &'static str {
-        match stored {
-            Stored::No => "; the message was not stored",
-            Stored::Unknown => "; the message may have been stored or not",
-        }
-    }
-}
-
-/// To read; the answer is JSON.
-pub enum Read {
-    Page(Page),
-    /// The senders with the most messages, at most so many.
-    Senders(i64),
-}
-
-impl Task for Read {
-    type Answer = String;
-    const TOGETHER: usize = 1;
-
-    fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<String>, Failure> {
-        let mut read = |read| {
-            Ok(match read {
-                Read::Page(page) => {
-                    let messages = store.page(page)?;
-                    let messages: Vec<_> = messages.iter().map(wire::history::message).collect();
-                    wire::history::array(messages.iter().map(String::as_str))
-                }
-                Read::Senders(most) => wire::history::senders(&store.senders(most)?),
-            })
-        };
-        let failure = |reason| Failure {
-            reason,
-            stored: Stored::No,
-        };
-        batch
-            .into_iter()
-            .map(|r| read(r).map_err(failure))
-            .collect()
-    }
-
-    fn consequence(_: Stored) -> &'static str {
-        ""
-    }
 }
 
 /// Where the answer to one is waited for.

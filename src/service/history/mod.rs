@@ -3,11 +3,14 @@
 //! The lanes ("history-N") take requests and wait. The thread "history-writer"
 //! owns the connection that appends: what has queued up while one transaction
 //! ran goes into the next one. "history-reader" owns another one, so that who
-//! pages through the log does not hold up who adds to it.
+//! pages through the log does not hold up who adds to it. "history-tail" looks
+//! for what is new, for all who follow the log.
 
 mod api;
 mod executor;
 mod oneshot;
+mod tail;
+mod task;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +25,8 @@ use crate::store::history::Database;
 
 use api::Api;
 use executor::Executor;
+use tail::Tail;
+use task::{Append, Read};
 
 /// The first and the longest wait between two tries to reach the database.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -43,8 +48,9 @@ pub struct Config {
 /// A log that serves.
 pub struct Handle {
     http: Serving,
-    writer: Arc<Executor<executor::Append>>,
-    reader: Arc<Executor<executor::Read>>,
+    writer: Arc<Executor<Append>>,
+    reader: Arc<Executor<Read>>,
+    tail: Arc<Tail>,
 }
 
 /// Brings the schema up to date, then opens the HTTP port. A database that
@@ -70,10 +76,12 @@ pub fn start(
     let writer = Executor::start("history-writer", database, config.lanes, patience)?;
     let reader = Executor::start("history-reader", database, config.lanes, patience)?;
     let (writer, reader) = (Arc::new(writer), Arc::new(reader));
+    let tail = Tail::start(reader.clone())?;
     let lane = || {
         let api = Api {
             writer: writer.clone(),
             reader: reader.clone(),
+            tail: tail.clone(),
             limits: config.limits,
         };
         move |request| api.handle(&request)
@@ -88,6 +96,7 @@ pub fn start(
         http,
         writer,
         reader,
+        tail,
     }))
 }
 
@@ -116,9 +125,10 @@ impl Handle {
         self.http.local_addr()
     }
 
-    /// Requests in flight are answered, then all threads end; takes less than
-    /// five seconds.
+    /// Who follows the log sees an end, requests in flight are answered, then
+    /// all threads end; takes less than five seconds.
     pub fn shut_down(self) {
+        self.tail.close();
         self.http.shutdown();
         self.writer.shut_down();
         self.reader.shut_down();

@@ -8,12 +8,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::assets;
+use super::history::HistoryClient;
 use super::hub::Hub;
 use super::source::Events;
-use crate::domain::error::Error;
+use crate::domain::error::{Code, Error};
 use crate::grpc::client::{ChatClient, TodoClient};
 use crate::http::{Request, Response};
-use crate::wire::{json, status, todo};
+use crate::wire::{self, json, status, todo};
 
 /// Only what comes from here is loaded or run, nothing is shown in another
 /// site's frame, and no script can make HTML from text.
@@ -25,6 +26,7 @@ const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; \
 pub struct Api {
     pub chat: ChatClient,
     pub todo: TodoClient,
+    pub history: Option<HistoryClient>,
     pub call_timeout: Duration,
     pub hub: Arc<Hub>,
     /// It listens on the loopback interface.
@@ -61,30 +63,48 @@ impl Api {
         if let Some((_, call)) = CALLS.iter().find(|(known, _)| *known == path) {
             return match method {
                 "POST" => self.call(*call, request),
-                _ => wrong_method("POST"),
+                _ => Response::wrong_method("POST"),
             };
         }
         match (path, method) {
+            ("/api/history", "POST") => json_only(request)
+                .unwrap_or_else(|| self.history(|client| client.append(&request.body))),
+            ("/api/history", "GET") => match wire::history::parse_page(&request.query) {
+                Ok(page) => self.history(|client| client.page(page)),
+                Err(error) => refusal(&error),
+            },
+            ("/api/history", _) => Response::wrong_method("GET, POST"),
             ("/events", "GET") => self.events(request),
-            ("/events", _) => wrong_method("GET"),
+            ("/events", _) => Response::wrong_method("GET"),
             _ => match (assets::find(request), method) {
                 (Some(asset), "GET" | "HEAD") => asset,
-                (Some(_), _) => wrong_method("GET, HEAD"),
+                (Some(_), _) => Response::wrong_method("GET, HEAD"),
                 (None, _) => Response::error(404, "NOT_FOUND", format!("there is no {path}")),
             },
         }
     }
 
-    /// Other sites' pages can post text and forms to here, but not JSON.
     fn call(&self, call: Call, request: &Request) -> Response {
-        let content_type = request.header("content-type").unwrap_or_default();
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
-            let message = "Content-Type: has to be application/json";
-            return Response::error(415, "INVALID_ARGUMENT", message);
+        if let Some(refusal) = json_only(request) {
+            return refusal;
         }
         match call(self, &request.body) {
             Ok(body) => Response::json(200, body).with_header("Cache-Control", "no-store"),
+            Err(error) => refusal(&error),
+        }
+    }
+
+    /// The answer of the history service is passed on, errors too.
+    fn history(
+        &self,
+        call: impl FnOnce(&HistoryClient) -> Result<(u16, String), Error>,
+    ) -> Response {
+        let missing = || Error::new(Code::Unimplemented, "this console has no history service");
+        let answer = self.history.as_ref().ok_or_else(missing).and_then(call);
+        match answer {
+            Ok((status, body)) => {
+                Response::json(status, body).with_header("Cache-Control", "no-store")
+            }
             Err(error) => refusal(&error),
         }
     }
@@ -121,6 +141,18 @@ impl Api {
     }
 }
 
+/// Refuses a body that is not said to be JSON: other sites' pages can post text
+/// and forms to here, but not JSON.
+fn json_only(request: &Request) -> Option<Response> {
+    let content_type = request.header("content-type").unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return None;
+    }
+    let message = "Content-Type: has to be application/json";
+    Some(Response::error(415, "INVALID_ARGUMENT", message))
+}
+
 /// The value of a parameter in a query, as it is there: ids and symbols need no
 /// encoding.
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
@@ -147,11 +179,6 @@ fn refusal(error: &Error) -> Response {
         status::name(error.code),
         &error.message,
     )
-}
-
-fn wrong_method(allowed: &str) -> Response {
-    let message = format!("this path takes {allowed}");
-    Response::error(405, "UNIMPLEMENTED", &message).with_header("Allow", allowed)
 }
 
 #[cfg(test)]

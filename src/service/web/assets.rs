@@ -25,6 +25,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("/assets/chat.js", JS, include_str!("assets/chat.js")),
     ("/assets/todo.js", JS, include_str!("assets/todo.js")),
     ("/assets/ticker.js", JS, include_str!("assets/ticker.js")),
+    ("/assets/history.js", JS, include_str!("assets/history.js")),
 ];
 
 /// The page or asset at this path. The browser keeps it, and asks each time

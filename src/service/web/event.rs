@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use crate::domain::chat::Message;
 use crate::domain::clock::Timestamp;
 use crate::domain::error::{Code, Error};
+use crate::domain::history;
 use crate::domain::ticker::Symbol;
 use crate::domain::todo::{Change, TaskList};
 use crate::wire::ticker::{self, Update};
-use crate::wire::{json, todo};
+use crate::wire::{self, json, todo};
 
 /// An encoded event; clones share the text.
 #[derive(Clone, Debug)]
@@ -27,10 +28,16 @@ pub enum Service {
     Chat,
     Todo,
     Ticker,
+    History,
 }
 
 impl Service {
-    pub const ALL: [Service; 3] = [Service::Chat, Service::Todo, Service::Ticker];
+    pub const ALL: [Service; 4] = [
+        Service::Chat,
+        Service::Todo,
+        Service::Ticker,
+        Service::History,
+    ];
 
     /// As the pages call it.
     pub fn name(self) -> &'static str {
@@ -38,6 +45,7 @@ impl Service {
             Service::Chat => "chat",
             Service::Todo => "todo",
             Service::Ticker => "ticker",
+            Service::History => "history",
         }
     }
 }
@@ -83,8 +91,24 @@ pub fn quote(symbol: Symbol, update: &Update) -> Event {
     }
 }
 
+/// The newest messages of the log, which are JSON, and the senders' counts.
+pub fn history<'a>(
+    messages: impl Iterator<Item = &'a str> + Clone,
+    senders: &[history::Sender],
+) -> Event {
+    let messages = wire::history::array(messages);
+    let senders = wire::history::senders(senders);
+    let data = format!(r#"{{"messages":{messages},"senders":{senders}}}"#);
+    encode(None, "history", &data)
+}
+
+/// A new message of the log.
+pub fn entry(json: &str) -> Event {
+    encode(None, "entry", json)
+}
+
 /// Whether a service is reached, and since when that is so. One that the server
-/// does not have is missing rather than down.
+/// or the console does not have is missing rather than down.
 pub fn status(service: Service, down: Option<&Error>, since: Timestamp) -> Event {
     let value = json!({
         "service": service.name(),

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use super::event::{self, Event, Service};
+use super::log::Log;
 use super::replay::{Bound, Replay};
 use super::wishes::Wishes;
 use crate::domain::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription, Wakeups};
 use crate::domain::chat::Message;
 use crate::domain::clock::Timestamp;
-use crate::domain::error::Error;
+use crate::domain::error::{Code, Error};
+use crate::domain::history;
 use crate::domain::ticker::Symbol;
 use crate::domain::todo::{Change, TaskList};
 use crate::wire::ticker::Update;
@@ -41,6 +43,8 @@ struct State {
     replay: Replay,
     /// `None` until the list was fetched.
     tasks: Option<TaskList>,
+    /// `None` until the log was reached.
+    log: Option<Log>,
     services: [Health; Service::ALL.len()],
     wishes: Wishes,
 }
@@ -75,6 +79,7 @@ impl Hub {
             state: Mutex::new(State {
                 replay: Replay::new(epoch, REPLAY),
                 tasks: None,
+                log: None,
                 services: Service::ALL.map(health),
                 wishes: Wishes::new(symbols),
             }),
@@ -114,10 +119,11 @@ impl Hub {
                 Err(error) => first.push(event::refused(text, &error).text),
             }
         }
-        let tasks = state.tasks.clone();
+        let (tasks, log) = (state.tasks.clone(), state.log.clone());
         drop(state);
         // Outside, as in `set_tasks`.
         first.extend(tasks.map(|list| event::tasks(&list).text));
+        first.extend(log.map(|log| log.event().text));
         Ok(Page {
             first,
             subscription,
@@ -150,6 +156,20 @@ impl Hub {
             state.tasks.get_or_insert_default().apply(change);
             Some(event::task(change))
         });
+    }
+
+    /// The log's newest messages, and its senders, as they are now.
+    pub fn set_log(&self, log: Log) {
+        let event = log.event();
+        self.publish(|state| {
+            state.log = Some(log);
+            Some(event)
+        });
+    }
+
+    /// The next message of the log.
+    pub fn entry(&self, message: &history::Message) {
+        self.publish(|state| state.log.as_mut().map(|log| log.push(message)));
     }
 
     /// Returns whether the update is a new one that a page shows: then there
@@ -189,10 +209,10 @@ impl Hub {
         self.up.notify_all();
     }
 
-    /// Blocks until all services are reached, or the deadline.
+    /// Blocks until all services are reached that there are, or the deadline.
     pub fn wait_until_up(&self, deadline: Instant) {
         let left = deadline.saturating_duration_since(Instant::now());
-        let down = |state: &mut State| state.services.iter().any(|h| h.down.is_some());
+        let down = |state: &mut State| state.services.iter().any(Health::is_down);
         drop(self.up.wait_timeout_while(self.lock(), left, down));
     }
 
@@ -222,6 +242,12 @@ impl Hub {
 }
 
 impl Health {
+    /// Whether it may be reached later.
+    fn is_down(&self) -> bool {
+        let error = self.down.as_ref();
+        error.is_some_and(|error| error.code != Code::Unimplemented)
+    }
+
     fn event(&self) -> Event {
         event::status(self.service, self.down.as_ref(), self.since)
     }

@@ -1,16 +1,19 @@
-//! The web console: chat, to-do list and ticker of one server, in a browser.
+//! The web console: chat, to-do list and ticker of one server, and a message log,
+//! in a browser.
 //!
-//! Three feeds ("web-chat", "web-todo", "web-ticker") keep one gRPC stream each
-//! and publish what comes into the [`Hub`], whose one order every page sees. A
+//! Three feeds ("web-chat", "web-todo", "web-ticker") keep one gRPC stream each,
+//! "web-history" one by HTTP, and publish what comes into the [`Hub`], whose one order every page sees. A
 //! page has one stream of server-sent events, written by its connection's own
 //! thread; the lanes ("web-lane-N") only start it, and answer calls and assets.
-//! It must not know how the services work: it knows them by gRPC alone.
+//! It must not know how the services work: it knows them by gRPC and HTTP alone.
 
 mod api;
 mod assets;
 mod event;
 mod feed;
+mod history;
 mod hub;
+mod log;
 mod replay;
 mod source;
 mod wishes;
@@ -26,6 +29,7 @@ use crate::http::{Front, Limits, Serving};
 
 use api::Api;
 use feed::{Feeds, Settings};
+use history::HistoryClient;
 use hub::Hub;
 
 /// Loops for requests: a call that waits for the server leaves three.
@@ -42,6 +46,9 @@ const ASKS: usize = 256;
 pub struct Config {
     /// The server, host:port.
     pub server: String,
+    /// A replica of the history service, host:port. Without one, pages have no tab
+    /// for it.
+    pub history: Option<String>,
     /// It has no login, so it is for this machine only unless somebody decides
     /// otherwise.
     pub host: String,
@@ -63,6 +70,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server: "localhost:51075".into(),
+            history: None,
             host: "127.0.0.1".into(),
             http_port: 8090,
             connect_wait: Duration::from_secs(1),
@@ -109,12 +117,16 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
         call_timeout: config.call_timeout,
         settle: config.settle,
     };
-    let feeds = Feeds::start(&connect("grpc-feed"), &settings, &hub, asks)?;
+    let history = config.history.as_ref();
+    let history = history.map(|address| HistoryClient::new(address, config.call_timeout));
+    let feeds = connect("grpc-feed");
+    let feeds = Feeds::start(&feeds, &settings, history.clone(), &hub, asks)?;
     hub.wait_until_up(Instant::now() + config.connect_wait);
     let calls = connect("grpc-call");
     let api = Api {
         chat: ChatClient::over(calls.clone()),
         todo: TodoClient::over(calls, config.call_timeout),
+        history,
         call_timeout: config.call_timeout,
         hub: hub.clone(),
         local_only: front.local_addr().ip().is_loopback(),

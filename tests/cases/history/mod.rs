@@ -3,6 +3,7 @@
 mod api;
 mod clock;
 mod exact;
+mod follow;
 mod load;
 mod outages;
 mod schema;

@@ -2,13 +2,16 @@
 
 mod events;
 mod front;
+mod log;
 mod pages;
+mod pages_log;
 mod pages_lost;
 mod pages_use;
 
 use serde_json::{Value, json};
 
 use crate::support::events::Event;
+use crate::support::history::Store;
 use crate::support::http::{Answer, request};
 use crate::support::programs::{Console, Program, Server};
 use crate::support::tab::Tab;
@@ -37,6 +40,29 @@ fn both(flags: &[&str]) -> (Program, Program) {
     let server = Server::start(flags);
     let console = Console::start(&server.address(), &[]);
     (server, console)
+}
+
+/// A log of two replicas, and a console beside the first one. To be taken apart
+/// completely: what is left out is dropped at once.
+struct WithLog {
+    store: Store,
+    replicas: Vec<Program>,
+    server: Program,
+    console: Program,
+}
+
+fn with_log(flags: &[&str]) -> WithLog {
+    let store = Store::sqlite();
+    let replicas = store.replicas(2);
+    let server = Server::start(flags);
+    let history = replicas[0].address();
+    let console = Console::start(&server.address(), &["--history", &history]);
+    WithLog {
+        store,
+        replicas,
+        server,
+        console,
+    }
 }
 
 fn url(console: &Program, rest: &str) -> String {

@@ -2,8 +2,11 @@
 
 use serde_json::json;
 
-use super::{DONE, MESSAGES, OPEN, add_task, both, call, complete, live, no_complaints, url};
+use super::{
+    DONE, MESSAGES, OPEN, add_task, both, call, complete, live, no_complaints, url, with_log,
+};
 use crate::support::browser::{Browser, Look};
+use crate::support::history::say as say_to;
 
 #[test]
 fn everything_works_with_the_keyboard_alone() {
@@ -77,7 +80,8 @@ fn everything_works_with_the_keyboard_alone() {
 
 #[test]
 fn it_fits_a_phone_and_has_its_picture_taken() {
-    let (_server, console) = both(&["--ticker-interval", "60ms", "--ticker-seed", "7"]);
+    let log = with_log(&["--ticker-interval", "60ms", "--ticker-seed", "7"]);
+    let console = &log.console;
     let browser = Browser::start();
     let look = |size, phone, scheme| Look {
         size,
@@ -91,7 +95,7 @@ fn it_fits_a_phone_and_has_its_picture_taken() {
         ("phone-dark", look((360, 740), true, "dark")),
     ];
     let pages = looks.map(|(name, look)| {
-        let page = browser.open_as(&url(&console, "?symbols=AAPL,GOOGL,MSFT"), &look);
+        let page = browser.open_as(&url(console, "?symbols=AAPL,GOOGL,MSFT"), &look);
         live(&page);
         page.fill("#chat-name", "you");
         (name, page)
@@ -131,6 +135,15 @@ fn it_fits_a_phone_and_has_its_picture_taken() {
     }
     complete(first, "Write the release notes");
     complete(first, "Book the room");
+    for n in 0..30 {
+        let sender = ["anna", "ben", "Zoë", "the-build-server-of-the-second-floor"][n * 7 % 13 % 4];
+        let text = [
+            "Deployed 4.2.1 to staging in 41 s.",
+            "Backup done: 18.4 GiB, no errors.",
+            "Two questions:\n  1. is this kept?\n  2. https://example.org/a/rather/long/address/that/has/to/break/somewhere?",
+        ][n % 3];
+        say_to(log.replicas[n % 2].port(), sender, text);
+    }
     for (name, page) in &pages {
         for (tab, ready) in [
             (
@@ -144,6 +157,10 @@ fn it_fits_a_phone_and_has_its_picture_taken() {
             (
                 "ticker",
                 "document.querySelector('.chart').dataset.points >= 120",
+            ),
+            (
+                "history",
+                "document.querySelectorAll('.entries li').length === 30",
             ),
         ] {
             page.click(&format!("#tab-{tab}"));

@@ -1,13 +1,15 @@
 // The frame: tabs, the stream they share, and what is wrong with it. A new tab
-// is a module with `id`, `title`, `icon` and `start`, and a line in this list.
+// is a module with `id`, `title`, `icon` and `start`, and a line in this list. One
+// that is `optional` stays hidden until its service is known to be there.
 
 import * as chat from "./chat.js";
+import * as log from "./history.js";
 import * as ticker from "./ticker.js";
 import * as todo from "./todo.js";
 import { h, icon, localTime } from "./dom.js";
 import { Stream } from "./stream.js";
 
-const MODULES = [chat, todo, ticker];
+const MODULES = [chat, todo, ticker, log];
 
 const tablist = document.querySelector("[role=tablist]");
 const panels = document.getElementById("panels");
@@ -63,6 +65,7 @@ function build(module) {
       tabindex: "-1",
       onclick: () => select(tab),
       onkeydown: (event) => move(tab, event),
+      hidden: module.optional,
     },
     icon(module.icon),
     h("span", {}, module.title),

@@ -34,6 +34,15 @@ export function time(date) {
   return h("time", { datetime: date.toISOString(), title: full.format(date) }, clock.format(date));
 }
 
+const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+
+/** The same with the date, if that is not today. */
+export function moment(date) {
+  const element = time(date);
+  if (day.format(date) !== day.format(new Date())) element.prepend(`${day.format(date)}, `);
+  return element;
+}
+
 export const localTime = (date) => clock.format(date);
 
 /** localStorage, where a browser grants it: settings are then kept for the page's life. */
@@ -56,17 +65,20 @@ export const settings = {
 };
 
 /** Posts JSON; throws an Error whose message is for people. */
-export async function post(path, body) {
+export function post(path, body) {
+  const headers = { "Content-Type": "application/json" };
+  return call("Nothing is known of what was sent.", path, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+/** Gets JSON, likewise. */
+export const get = (path) => call("Try again.", path);
+
+async function call(consequence, path, options) {
   let answer;
   try {
-    answer = await fetch(path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify(body),
-      signal: AbortSignal.timeout(10_000),
-    });
+    answer = await fetch(path, { ...options, signal: AbortSignal.timeout(10_000) });
   } catch {
-    throw new Error("The console does not answer. Nothing is known of what was sent.");
+    throw new Error(`The console does not answer. ${consequence}`);
   }
   const content = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(content.error?.message ?? `The console answered ${answer.status}.`);

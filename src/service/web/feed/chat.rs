@@ -35,7 +35,8 @@ impl Feed for ChatFeed {
             settle,
         } = self.settings;
         let (mut stream, _) = self.client.subscribe(call_timeout, settle)?;
-        link.opened(stream.abort_handle());
+        let handle = stream.abort_handle();
+        link.opened(move || handle.abort());
         if std::mem::replace(&mut self.lost, true) {
             hub.gap();
         }

@@ -1,7 +1,9 @@
-//! The feeds: a thread for each service that keeps one gRPC stream, brings what
-//! comes to the hub, and comes back when the stream is lost.
+//! The feeds: a thread for each service that keeps one stream (by gRPC, and by
+//! HTTP of the message log), brings what comes to the hub, and comes back when the
+//! stream is lost.
 
 mod chat;
+mod history;
 mod pulse;
 mod ticker;
 mod todo;
@@ -12,14 +14,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use futures_util::stream::AbortHandle;
 
 use pulse::Pulse;
 
 use super::event::Service;
+use super::history::HistoryClient;
 use super::hub::Hub;
 use crate::domain::backoff::Backoff;
-use crate::domain::error::Error;
+use crate::domain::error::{Code, Error};
 use crate::domain::ticker::Symbol;
 use crate::grpc::client::Connection;
 
@@ -61,20 +63,22 @@ struct Link {
 #[derive(Default)]
 struct Stop {
     stopping: bool,
-    stream: Option<AbortHandle>,
+    /// Ends the stream that is open.
+    abort: Option<Box<dyn FnOnce() + Send>>,
     /// Whether [`Link::live`] was called for this stream.
     live: bool,
 }
 
 impl Link {
     /// The stream exists. From now on the end of the console ends it.
-    fn opened(&self, stream: AbortHandle) {
-        self.with(|stop| {
-            if stop.stopping {
-                stream.abort();
-            }
-            stop.stream = Some(stream);
+    fn opened(&self, abort: impl FnOnce() + Send + 'static) {
+        let stopping = self.with(|stop| {
+            stop.abort = Some(Box::new(abort));
+            stop.stopping
         });
+        if stopping {
+            self.abort();
+        }
     }
 
     /// The service is reached.
@@ -85,8 +89,8 @@ impl Link {
 
     /// Ends the stream, which the feed then opens again.
     fn abort(&self) {
-        if let Some(stream) = self.with(|stop| stop.stream.take()) {
-            stream.abort();
+        if let Some(abort) = self.with(|stop| stop.abort.take()) {
+            abort();
         }
     }
 
@@ -112,6 +116,7 @@ impl Feeds {
     pub fn start(
         connection: &Connection,
         settings: &Settings,
+        history: Option<HistoryClient>,
         hub: &Arc<Hub>,
         asks: Receiver<Symbol>,
     ) -> std::io::Result<Self> {
@@ -134,8 +139,16 @@ impl Feeds {
         let pulse = Pulse {
             connection: connection.clone(),
             call_timeout: settings.call_timeout,
+            // Those of this server.
             links: feeds.links.clone(),
         };
+        match history {
+            Some(client) => feeds.add(&threads, history::HistoryFeed { client })?,
+            None => {
+                let missing = Error::new(Code::Unimplemented, "there is no history service");
+                hub.status(Service::History, Some(missing));
+            }
+        }
         // These two may be in a call at the end, and it does not matter then.
         let Threads { hub, stop, .. } = threads;
         let asker_stop = stop.clone();
@@ -185,7 +198,7 @@ fn keep<F: Feed>(mut feed: F, threads: &Threads, link: &Link) {
         let started = Instant::now();
         let Err(error) = feed.follow(&threads.hub, link);
         let was_live = link.with(|stop| {
-            stop.stream = None;
+            stop.abort = None;
             std::mem::take(&mut stop.live)
         });
         let stopped = threads.stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected);

@@ -74,7 +74,8 @@ impl TickerFeed {
             Err(error) => return Err(error),
         };
         let (requests, mut stream) = self.client.open()?;
-        link.opened(stream.abort_handle());
+        let handle = stream.abort_handle();
+        link.opened(move || handle.abort());
         self.set(Some(requests));
         if live {
             link.live(hub, Service::Ticker);

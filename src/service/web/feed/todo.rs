@@ -30,7 +30,8 @@ impl Feed for TodoFeed {
     /// that is in the list already changes nothing when it comes.
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
         let (mut stream, _) = self.client.watch(self.settings.settle)?;
-        link.opened(stream.abort_handle());
+        let handle = stream.abort_handle();
+        link.opened(move || handle.abort());
         hub.set_tasks(self.client.list()?);
         link.live(hub, Service::Todo);
         loop {
