@@ -1,10 +1,12 @@
 //! `messenger demo`: everything in one process, on embedded defaults.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
+use super::jobs::Console;
 use super::{Error, data_dir, services, signals};
 use crate::domain::history as rules;
 use crate::grpc::server;
@@ -95,8 +97,8 @@ impl Args {
         result
     }
 
-    /// One worker on the embedded queue.
-    fn start_workers(&self, port: u16) -> Result<Option<jobs::Handle>, Error> {
+    /// The embedded queue and the results, if the server answers tasks.
+    fn places(&self) -> Result<Option<(queue::Place, store::Place)>, Error> {
         if !self.services.answers_tasks() {
             return Ok(None);
         }
@@ -104,9 +106,18 @@ impl Args {
             Some(folder) => folder.to_owned(),
             None => data_dir::Args::default().folder()?,
         };
+        let queue = queue::Place::Embedded(folder.clone());
+        Ok(Some((queue, store::Place::Folder(folder))))
+    }
+
+    /// One worker on the embedded queue.
+    fn start_workers(&self, port: u16) -> Result<Option<jobs::Handle>, Error> {
+        let Some((queue, store)) = self.places()? else {
+            return Ok(None);
+        };
         let config = jobs::Config {
-            queue: queue::Place::Embedded(folder.clone()),
-            store: store::Place::Folder(folder),
+            queue,
+            store,
             target: format!("{}:{port}", self.host),
             name: "demo".into(),
             workers: 1,
@@ -153,7 +164,10 @@ impl Args {
         log: &history::Handle,
         stop: &Receiver<()>,
     ) -> Result<(), Error> {
+        let places = self.places()?;
+        let desk = places.map(|(queue, store)| Console::open(&queue, &store));
         let console = web::start(&web::Config {
+            jobs: desk.transpose()?.map(|desk| Arc::new(desk) as _),
             server: format!("{}:{}", self.host, ports[0]),
             history: Some(log.local_addr().to_string()),
             host: self.host.clone(),

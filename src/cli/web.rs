@@ -1,7 +1,9 @@
 //! `messenger web`, the console.
 
 use super::client::HttpLimits;
-use super::{Error, descriptors, signals, target};
+use std::sync::Arc;
+
+use super::{Error, descriptors, jobs, signals, target};
 use crate::service::web;
 
 /// Run the web console: chat, to-do list, ticker and message log in a browser
@@ -16,6 +18,11 @@ pub struct Args {
     /// A replica of the history service; without one there is no tab for it
     #[arg(long, env = "MESSENGER_HISTORY_ADDR", value_name = "HOST:PORT")]
     history: Option<String>,
+    /// The tab Jobs, with the queue and the results that the other flags name
+    #[arg(long, env = "MESSENGER_WEB_JOBS")]
+    jobs: bool,
+    #[command(flatten)]
+    places: jobs::Places,
     /// Address to listen on; there is no login
     #[arg(long, env = "MESSENGER_WEB_HOST", default_value = "127.0.0.1")]
     host: String,
@@ -36,6 +43,7 @@ Examples:
   messenger web                                  then open http://localhost:8090
   messenger web --server chat.example:51075 --http-port 8091
   messenger web --history localhost:8070         with the tab History
+  messenger web --jobs                           with the tab Jobs, also at /jobs
   messenger web --host 0.0.0.0                   for everybody who reaches this machine";
 
 #[derive(clap::Args, Debug)]
@@ -48,7 +56,11 @@ struct Limits {
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
+        let places = self.jobs.then_some(&self.places);
+        let desk = places.map(|places| jobs::Console::open(&places.queue()?, &places.store()?));
+        let desk = desk.transpose()?.map(|desk| Arc::new(desk) as _);
         let config = web::Config {
+            jobs: desk,
             server: self.target.server.clone(),
             // Compose files set variables to nothing when they mean none.
             history: self.history.clone().filter(|address| !address.is_empty()),

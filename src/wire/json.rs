@@ -48,6 +48,31 @@ pub fn parse_id(body: &[u8]) -> Result<i32, Error> {
     Ok(id)
 }
 
+/// The most tasks that a page sends at a time.
+const TASKS: usize = 1000;
+
+/// The body of the console's `POST /api/jobs/send`: the tasks, at least one.
+///
+/// # Errors
+/// As [`parse_send_request`].
+pub fn parse_tasks(body: &[u8]) -> Result<Vec<String>, Error> {
+    let mut fields = object(body)?;
+    let wrong = || {
+        let message = format!("\"tasks\" has to be an array of 1 to {TASKS} strings");
+        Error::invalid(message)
+    };
+    let tasks = match fields.remove("tasks") {
+        Some(Value::Array(tasks)) if (1..=TASKS).contains(&tasks.len()) => tasks,
+        _ => return Err(wrong()),
+    };
+    unknown(&fields, "\"tasks\"")?;
+    let text = |task| match task {
+        Value::String(text) => Ok(text),
+        _ => Err(wrong()),
+    };
+    tasks.into_iter().map(text).collect()
+}
+
 /// The fields of a body.
 ///
 /// # Errors

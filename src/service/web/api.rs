@@ -10,8 +10,10 @@ use serde_json::json;
 use super::assets;
 use super::history::HistoryClient;
 use super::hub::Hub;
+use super::jobs::{self, Jobs};
 use super::source::Events;
 use crate::domain::error::{Code, Error};
+use crate::domain::job::State;
 use crate::grpc::client::{ChatClient, TodoClient};
 use crate::http::{Request, Response};
 use crate::wire::{self, json, status, todo};
@@ -27,6 +29,7 @@ pub struct Api {
     pub chat: ChatClient,
     pub todo: TodoClient,
     pub history: Option<HistoryClient>,
+    pub jobs: Option<Arc<dyn Jobs>>,
     pub call_timeout: Duration,
     pub hub: Arc<Hub>,
     /// It listens on the loopback interface.
@@ -39,6 +42,7 @@ type Call = fn(&Api, &[u8]) -> Result<String, Error>;
 const CALLS: &[(&str, Call)] = &[
     ("/api/chat", Api::send),
     ("/api/tasks", Api::add_task),
+    ("/api/jobs/send", Api::send_jobs),
     ("/api/tasks/complete", Api::complete_task),
 ];
 
@@ -73,6 +77,8 @@ impl Api {
                 Ok(page) => self.history(|client| client.page(page)),
                 Err(error) => refusal(&error),
             },
+            ("/api/jobs", "GET") => self.list_jobs(&request.query),
+            ("/api/jobs", _) => Response::wrong_method("GET"),
             ("/api/history", _) => Response::wrong_method("GET, POST"),
             ("/events", "GET") => self.events(request),
             ("/events", _) => Response::wrong_method("GET"),
@@ -104,6 +110,39 @@ impl Api {
         match answer {
             Ok((status, body)) => {
                 Response::json(status, body).with_header("Cache-Control", "no-store")
+            }
+            Err(error) => refusal(&error),
+        }
+    }
+
+    fn jobs(&self) -> Result<&dyn Jobs, Error> {
+        let missing = || Error::new(Code::Unimplemented, "this console has no jobs");
+        self.jobs.as_deref().ok_or_else(missing)
+    }
+
+    fn send_jobs(&self, body: &[u8]) -> Result<String, Error> {
+        let tasks = json::parse_tasks(body)?.into_iter().map(String::into_bytes);
+        let ids = self.jobs()?.send(tasks.collect(), self.call_timeout)?;
+        Ok(json!({ "ids": ids }).to_string())
+    }
+
+    /// All of one job by its `id`, or the newest ones in a `state`.
+    fn list_jobs(&self, query: &str) -> Response {
+        let list = || {
+            let all = self.jobs()?;
+            match (parameter(query, "id"), parameter(query, "state")) {
+                (Some(id), _) => jobs::whole(all, id),
+                (None, None) => jobs::newest(all, None),
+                (None, Some(name)) => {
+                    let wrong = || Error::invalid("state: has to be queued, done, failed or dead");
+                    let state = State::named(name).ok_or_else(wrong)?;
+                    jobs::newest(all, Some(state))
+                }
+            }
+        };
+        match list() {
+            Ok(value) => {
+                Response::json(200, value.to_string()).with_header("Cache-Control", "no-store")
             }
             Err(error) => refusal(&error),
         }

@@ -25,6 +25,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("/assets/chat.js", JS, include_str!("assets/chat.js")),
     ("/assets/todo.js", JS, include_str!("assets/todo.js")),
     ("/assets/ticker.js", JS, include_str!("assets/ticker.js")),
+    ("/jobs", HTML, include_str!("assets/index.html")),
+    ("/assets/jobs.js", JS, include_str!("assets/jobs.js")),
     ("/assets/history.js", JS, include_str!("assets/history.js")),
 ];
 

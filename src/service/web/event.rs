@@ -29,14 +29,16 @@ pub enum Service {
     Todo,
     Ticker,
     History,
+    Jobs,
 }
 
 impl Service {
-    pub const ALL: [Service; 4] = [
+    pub const ALL: [Service; 5] = [
         Service::Chat,
         Service::Todo,
         Service::Ticker,
         Service::History,
+        Service::Jobs,
     ];
 
     /// As the pages call it.
@@ -46,6 +48,7 @@ impl Service {
             Service::Todo => "todo",
             Service::Ticker => "ticker",
             Service::History => "history",
+            Service::Jobs => "jobs",
         }
     }
 }
@@ -105,6 +108,11 @@ pub fn history<'a>(
 /// A new message of the log.
 pub fn entry(json: &str) -> Event {
     encode(None, "entry", json)
+}
+
+/// The newest jobs, and the queue's depth.
+pub fn jobs(state: &Value) -> Event {
+    encode(None, "jobs", &state.to_string())
 }
 
 /// Whether a service is reached, and since when that is so. One that the server

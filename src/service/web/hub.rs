@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use serde_json::Value;
 
 use super::event::{self, Event, Service};
 use super::log::Log;
@@ -45,6 +46,8 @@ struct State {
     tasks: Option<TaskList>,
     /// `None` until the log was reached.
     log: Option<Log>,
+    /// Likewise.
+    jobs: Option<Event>,
     services: [Health; Service::ALL.len()],
     wishes: Wishes,
 }
@@ -80,6 +83,7 @@ impl Hub {
                 replay: Replay::new(epoch, REPLAY),
                 tasks: None,
                 log: None,
+                jobs: None,
                 services: Service::ALL.map(health),
                 wishes: Wishes::new(symbols),
             }),
@@ -119,11 +123,12 @@ impl Hub {
                 Err(error) => first.push(event::refused(text, &error).text),
             }
         }
-        let (tasks, log) = (state.tasks.clone(), state.log.clone());
+        let (tasks, log, jobs) = (state.tasks.clone(), state.log.clone(), state.jobs.clone());
         drop(state);
         // Outside, as in `set_tasks`.
         first.extend(tasks.map(|list| event::tasks(&list).text));
         first.extend(log.map(|log| log.event().text));
+        first.extend(jobs.map(|jobs| jobs.text));
         Ok(Page {
             first,
             subscription,
@@ -170,6 +175,20 @@ impl Hub {
     /// The next message of the log.
     pub fn entry(&self, message: &history::Message) {
         self.publish(|state| state.log.as_mut().map(|log| log.push(message)));
+    }
+
+    /// The jobs as they are now; nothing is told if that is no news.
+    pub fn jobs(&self, jobs: &Value) {
+        let event = event::jobs(jobs);
+        self.publish(|state| {
+            let old = state.jobs.replace(event.clone());
+            old.is_none_or(|old| old.text != event.text)
+                .then_some(event)
+        });
+    }
+
+    pub fn has_pages(&self) -> bool {
+        self.broadcast.subscribers() > 0
     }
 
     /// Returns whether the update is a new one that a page shows: then there

@@ -2,7 +2,7 @@
 //! in a browser.
 //!
 //! Three feeds ("web-chat", "web-todo", "web-ticker") keep one gRPC stream each,
-//! "web-history" one by HTTP, and publish what comes into the [`Hub`], whose one order every page sees. A
+//! "web-history" one by HTTP, "web-jobs" looks for jobs, and they publish what comes into the [`Hub`], whose one order every page sees. A
 //! page has one stream of server-sent events, written by its connection's own
 //! thread; the lanes ("web-lane-N") only start it, and answer calls and assets.
 //! It must not know how the services work: it knows them by gRPC and HTTP alone.
@@ -13,6 +13,7 @@ mod event;
 mod feed;
 mod history;
 mod hub;
+mod jobs;
 mod log;
 mod replay;
 mod source;
@@ -28,9 +29,11 @@ use crate::grpc::client::{ChatClient, Connection, Keepalive, TodoClient, named_e
 use crate::http::{Front, Limits, Serving};
 
 use api::Api;
-use feed::{Feeds, Settings};
+use feed::{Feeds, Others, Settings};
 use history::HistoryClient;
 use hub::Hub;
+
+pub use jobs::Jobs;
 
 /// Loops for requests: a call that waits for the server leaves three.
 const LANES: usize = 4;
@@ -49,6 +52,8 @@ pub struct Config {
     /// A replica of the history service, host:port. Without one, pages have no tab
     /// for it.
     pub history: Option<String>,
+    /// Likewise.
+    pub jobs: Option<Arc<dyn Jobs>>,
     /// It has no login, so it is for this machine only unless somebody decides
     /// otherwise.
     pub host: String,
@@ -71,6 +76,7 @@ impl Default for Config {
         Self {
             server: "localhost:51075".into(),
             history: None,
+            jobs: None,
             host: "127.0.0.1".into(),
             http_port: 8090,
             connect_wait: Duration::from_secs(1),
@@ -120,13 +126,18 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     let history = config.history.as_ref();
     let history = history.map(|address| HistoryClient::new(address, config.call_timeout));
     let feeds = connect("grpc-feed");
-    let feeds = Feeds::start(&feeds, &settings, history.clone(), &hub, asks)?;
+    let others = Others {
+        history: history.clone(),
+        jobs: config.jobs.clone(),
+    };
+    let feeds = Feeds::start(&feeds, &settings, others, &hub, asks)?;
     hub.wait_until_up(Instant::now() + config.connect_wait);
     let calls = connect("grpc-call");
     let api = Api {
         chat: ChatClient::over(calls.clone()),
         todo: TodoClient::over(calls, config.call_timeout),
         history,
+        jobs: config.jobs.clone(),
         call_timeout: config.call_timeout,
         hub: hub.clone(),
         local_only: front.local_addr().ip().is_loopback(),

@@ -100,7 +100,7 @@ fn a_python_server_has_a_chat_and_nothing_else() {
     let console = Console::start(&server.address(), &[]);
     let page = Events::open(console.port(), "symbols=A");
     let mut state = HashMap::new();
-    while state.values().filter(|missing| **missing).count() < 3 {
+    while state.values().filter(|missing| **missing).count() < 4 {
         let status = page.named("status").data;
         let service = status["service"].as_str().unwrap().to_owned();
         assert!(service == "chat" || status["up"] == false, "{status}");

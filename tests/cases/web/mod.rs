@@ -4,6 +4,7 @@ mod events;
 mod front;
 mod log;
 mod pages;
+mod pages_jobs;
 mod pages_log;
 mod pages_lost;
 mod pages_use;

@@ -4,12 +4,13 @@
 
 import * as chat from "./chat.js";
 import * as log from "./history.js";
+import * as jobs from "./jobs.js";
 import * as ticker from "./ticker.js";
 import * as todo from "./todo.js";
 import { h, icon, localTime } from "./dom.js";
 import { Stream } from "./stream.js";
 
-const MODULES = [chat, todo, ticker, log];
+const MODULES = [chat, todo, ticker, log, jobs];
 
 const tablist = document.querySelector("[role=tablist]");
 const panels = document.getElementById("panels");
@@ -85,7 +86,9 @@ function select(chosen) {
     tab.button.setAttribute("aria-selected", is);
     tab.button.tabIndex = is ? 0 : -1;
   }
-  history.replaceState(null, "", `#${chosen.module.id}`);
+  // A tab may have an address of its own.
+  const { id, path } = chosen.module;
+  history.replaceState(null, "", path ? `${path}${location.search}` : `/${location.search}#${id}`);
   chosen.hooks.shown?.();
 }
 
@@ -106,7 +109,7 @@ function shownTabs() {
 }
 
 function fromAddress() {
-  select(tabs.find((tab) => `#${tab.module.id}` === location.hash) ?? tabs[0]);
+  select(tabs.find(({ module: { id, path } }) => `#${id}` === location.hash || (!location.hash && path === location.pathname)) ?? tabs[0]);
 }
 
 const LABELS = { waiting: "connecting", open: "live", lost: "reconnecting" };

@@ -4,6 +4,7 @@
 
 mod chat;
 mod history;
+mod jobs;
 mod pulse;
 mod ticker;
 mod todo;
@@ -20,6 +21,7 @@ use pulse::Pulse;
 use super::event::Service;
 use super::history::HistoryClient;
 use super::hub::Hub;
+use super::jobs::Jobs;
 use crate::domain::backoff::Backoff;
 use crate::domain::error::{Code, Error};
 use crate::domain::ticker::Symbol;
@@ -39,6 +41,12 @@ const JOIN_WAIT: Duration = Duration::from_secs(2);
 pub struct Settings {
     pub call_timeout: Duration,
     pub settle: Duration,
+}
+
+/// What is not the server's.
+pub struct Others {
+    pub history: Option<HistoryClient>,
+    pub jobs: Option<Arc<dyn Jobs>>,
 }
 
 /// One stream, again and again.
@@ -116,7 +124,7 @@ impl Feeds {
     pub fn start(
         connection: &Connection,
         settings: &Settings,
-        history: Option<HistoryClient>,
+        others: Others,
         hub: &Arc<Hub>,
         asks: Receiver<Symbol>,
     ) -> std::io::Result<Self> {
@@ -142,12 +150,18 @@ impl Feeds {
             // Those of this server.
             links: feeds.links.clone(),
         };
-        match history {
+        let missing = |service| {
+            let error = Error::new(Code::Unimplemented, "this console has none");
+            hub.status(service, Some(error));
+        };
+        match others.history {
             Some(client) => feeds.add(&threads, history::HistoryFeed { client })?,
-            None => {
-                let missing = Error::new(Code::Unimplemented, "there is no history service");
-                hub.status(Service::History, Some(missing));
-            }
+            None => missing(Service::History),
+        }
+        let call_timeout = settings.call_timeout;
+        match others.jobs {
+            Some(jobs) => feeds.add(&threads, jobs::JobsFeed { jobs, call_timeout })?,
+            None => missing(Service::Jobs),
         }
         // These two may be in a call at the end, and it does not matter then.
         let Threads { hub, stop, .. } = threads;
