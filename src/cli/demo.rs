@@ -7,7 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 
 use super::jobs::Console;
-use super::{Error, data_dir, services, signals};
+use super::{Error, services, signals};
 use crate::domain::history as rules;
 use crate::grpc::server;
 use crate::http::Limits;
@@ -89,8 +89,17 @@ impl Args {
     }
 
     fn run_others(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
-        let workers = self.start_workers(ports[0])?;
-        let result = self.run_log(ports, stop);
+        let temporary;
+        let folder = match self.services.data_dir() {
+            Some(folder) => folder,
+            None => {
+                temporary = tempfile::tempdir()?;
+                tracing::info!("message log and jobs are temporary; --data-dir keeps them");
+                temporary.path()
+            }
+        };
+        let workers = self.start_workers(folder, ports[0])?;
+        let result = self.run_log(folder, ports, stop);
         if let Some(workers) = workers {
             workers.shut_down();
         }
@@ -98,21 +107,15 @@ impl Args {
     }
 
     /// The embedded queue and the results, if the server answers tasks.
-    fn places(&self) -> Result<Option<(queue::Place, store::Place)>, Error> {
-        if !self.services.answers_tasks() {
-            return Ok(None);
-        }
-        let folder = match self.services.data_dir() {
-            Some(folder) => folder.to_owned(),
-            None => data_dir::Args::default().folder()?,
-        };
-        let queue = queue::Place::Embedded(folder.clone());
-        Ok(Some((queue, store::Place::Folder(folder))))
+    fn places(&self, folder: &Path) -> Option<(queue::Place, store::Place)> {
+        let queue = queue::Place::Embedded(folder.to_owned());
+        let places = (queue, store::Place::Folder(folder.to_owned()));
+        self.services.answers_tasks().then_some(places)
     }
 
     /// One worker on the embedded queue.
-    fn start_workers(&self, port: u16) -> Result<Option<jobs::Handle>, Error> {
-        let Some((queue, store)) = self.places()? else {
+    fn start_workers(&self, folder: &Path, port: u16) -> Result<Option<jobs::Handle>, Error> {
+        let Some((queue, store)) = self.places(folder) else {
             return Ok(None);
         };
         let config = jobs::Config {
@@ -128,20 +131,11 @@ impl Args {
         Ok(Some(jobs::start(&config, |_| {})?))
     }
 
-    fn run_log(&self, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
-        let temporary;
-        let folder = match self.services.data_dir() {
-            Some(folder) => folder,
-            None => {
-                temporary = tempfile::tempdir()?;
-                tracing::info!("the message log is temporary; --data-dir keeps it");
-                temporary.path()
-            }
-        };
+    fn run_log(&self, folder: &Path, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
         let Some(log) = history::start(&self.log_config(folder), stop)? else {
             return Ok(());
         };
-        let result = self.run_console(ports, &log, stop);
+        let result = self.run_console(folder, ports, &log, stop);
         log.shut_down();
         result
     }
@@ -160,11 +154,12 @@ impl Args {
 
     fn run_console(
         &self,
+        folder: &Path,
         ports: &[u16],
         log: &history::Handle,
         stop: &Receiver<()>,
     ) -> Result<(), Error> {
-        let places = self.places()?;
+        let places = self.places(folder);
         let desk = places.map(|(queue, store)| Console::open(&queue, &store));
         let console = web::start(&web::Config {
             jobs: desk.transpose()?.map(|desk| Arc::new(desk) as _),
@@ -174,13 +169,14 @@ impl Args {
             http_port: self.web_port,
             ..web::Config::default()
         })?;
-        let result = self.run_bridge(ports, log, &console, stop);
+        let result = self.run_bridge(folder, ports, log, &console, stop);
         console.shut_down();
         result
     }
 
     fn run_bridge(
         &self,
+        folder: &Path,
         ports: &[u16],
         log: &history::Handle,
         console: &web::Handle,
@@ -213,9 +209,9 @@ impl Args {
         );
         println!("  messenger tail --server {}", ports[0]);
         if self.services.answers_tasks() {
-            println!(
-                "  messenger jobs send user42 fact:100 freq:abracadabra && messenger jobs list"
-            );
+            let folder = folder.display();
+            println!("  messenger jobs send --data-dir {folder} user42 fact:100");
+            println!("  messenger jobs list --data-dir {folder}");
         }
         println!();
         println!("Ctrl-C ends it.");
