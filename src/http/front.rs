@@ -56,6 +56,17 @@ impl Front {
         Err(last)
     }
 
+    /// As [`Front::bind`], with an error that names what could not be had.
+    ///
+    /// # Errors
+    /// As [`Front::bind`].
+    pub fn bind_named(host: &str, port: u16) -> io::Result<Front> {
+        Front::bind((host, port)).map_err(|error| {
+            let reason = format!("cannot listen on {host}:{port}: {error}");
+            io::Error::new(error.kind(), reason)
+        })
+    }
+
     /// The address, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr

@@ -66,12 +66,7 @@ pub struct Handle {
 /// A port that is taken, or no thread to be had.
 pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Handle>> {
     // The port is reserved first, so that a taken one is known at once.
-    let address = (config.host.as_str(), config.http_port);
-    let front = Front::bind(address).map_err(|error| {
-        let (host, port) = address;
-        let reason = format!("cannot listen on {host}:{port}: {error}");
-        std::io::Error::new(error.kind(), reason)
-    })?;
+    let front = Front::bind_named(&config.host, config.http_port)?;
     // A connection and a completion queue each: a message that comes in must not
     // hold up the answer that somebody waits for.
     let connect = |name: &str| {

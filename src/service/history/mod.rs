@@ -64,11 +64,7 @@ pub fn start(
     config: &Config,
     stop: &Receiver<()>,
 ) -> Result<Option<Handle>, Box<dyn std::error::Error>> {
-    let address = (config.host.as_str(), config.http_port);
-    let front = Front::bind(address).map_err(|error| {
-        let (host, port) = address;
-        format!("cannot listen on {host}:{port}: {error}")
-    })?;
+    let front = Front::bind_named(&config.host, config.http_port)?;
     if !migrate(config, stop)? {
         return Ok(None);
     }

@@ -105,12 +105,7 @@ pub struct Handle {
 /// # Errors
 /// A port that is taken, or no threads to be had.
 pub fn start(config: &Config) -> std::io::Result<Handle> {
-    let address = (config.host.as_str(), config.http_port);
-    let front = Front::bind(address).map_err(|error| {
-        let (host, port) = address;
-        let reason = format!("cannot listen on {host}:{port}: {error}");
-        std::io::Error::new(error.kind(), reason)
-    })?;
+    let front = Front::bind_named(&config.host, config.http_port)?;
     // A connection and a completion queue each: what the feeds bring in must not
     // hold up the answer that somebody waits for.
     let connect = |name: &str| {
