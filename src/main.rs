@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use crate::cli::Cli;
+use messenger::cli::Cli;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
