@@ -49,6 +49,7 @@
 pub mod chat;
 pub mod error;
 pub mod fanout;
+pub mod sync;
 
 #[cfg(not(feature = "shuttle"))]
 pub mod backoff;

@@ -57,8 +57,8 @@ impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
         let places = self.jobs.then_some(&self.places);
-        let desk = places.map(|places| jobs::Console::open(&places.queue()?, &places.store()?));
-        let desk = desk.transpose()?.map(|desk| Arc::new(desk) as _);
+        let desk = places.map(jobs::Places::desk);
+        let desk = desk.transpose()?.map(Arc::new);
         let config = console::Config {
             jobs: desk,
             server: self.target.server.clone(),

@@ -9,19 +9,20 @@ use serde_json::json;
 
 use super::assets;
 use super::hub::Hub;
-use super::jobs::{self, Jobs};
+use super::jobs;
 use super::source::Events;
 use crate::chat::client::ChatClient;
 use crate::chat::json;
 use crate::error::{Code, Error};
-use crate::history;
 use crate::history::client::HistoryClient;
+use crate::history::wire as history;
 use crate::http::{Request, Response};
+use crate::jobs::client::Desk;
 use crate::jobs::client::State;
 use crate::jobs::wire;
 use crate::status;
-use crate::todo;
 use crate::todo::client::TodoClient;
+use crate::todo::wire as todo;
 
 /// Only what comes from here is loaded or run, nothing is shown in another
 /// site's frame, and no script can make HTML from text.
@@ -34,7 +35,7 @@ pub struct Api {
     pub chat: ChatClient,
     pub todo: TodoClient,
     pub history: Option<HistoryClient>,
-    pub jobs: Option<Arc<dyn Jobs>>,
+    pub jobs: Option<Arc<Desk>>,
     pub call_timeout: Duration,
     pub hub: Arc<Hub>,
     /// It listens on the loopback interface.
@@ -78,7 +79,7 @@ impl Api {
         match (path, method) {
             ("/api/history", "POST") => json_only(request)
                 .unwrap_or_else(|| self.history(|client| client.append(&request.body))),
-            ("/api/history", "GET") => match history::wire::parse_page(&request.query) {
+            ("/api/history", "GET") => match history::parse_page(&request.query) {
                 Ok(page) => self.history(|client| client.page(page)),
                 Err(error) => refusal(&error),
             },
@@ -120,7 +121,7 @@ impl Api {
         }
     }
 
-    fn jobs(&self) -> Result<&dyn Jobs, Error> {
+    fn jobs(&self) -> Result<&Desk, Error> {
         let missing = || Error::new(Code::Unimplemented, "this console has no jobs");
         self.jobs.as_deref().ok_or_else(missing)
     }
@@ -160,12 +161,12 @@ impl Api {
     }
 
     fn add_task(&self, body: &[u8]) -> Result<String, Error> {
-        let task = self.todo.add(&todo::wire::parse_title(body)?)?;
-        Ok(todo::wire::task_json(&task).to_string())
+        let task = self.todo.add(&todo::parse_title(body)?)?;
+        Ok(todo::task_json(&task).to_string())
     }
 
     fn complete_task(&self, body: &[u8]) -> Result<String, Error> {
-        self.todo.complete(todo::wire::parse_id(body)?)?;
+        self.todo.complete(todo::parse_id(body)?)?;
         Ok(json!({ "success": true }).to_string())
     }
 

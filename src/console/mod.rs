@@ -27,14 +27,13 @@ use crate::chat::client::ChatClient;
 use crate::fanout::broadcast::Capacity;
 use crate::grpc::client::{Connection, Keepalive, named_environment};
 use crate::http::{Front, Limits, Serving};
+use crate::jobs::client::Desk;
 use crate::todo::client::TodoClient;
 
 use crate::history::client::HistoryClient;
 use api::Api;
 use feed::{Feeds, Others, Settings};
 use hub::Hub;
-
-pub use jobs::Jobs;
 
 /// Loops for requests: a call that waits for the server leaves three.
 const LANES: usize = 4;
@@ -54,7 +53,7 @@ pub struct Config {
     /// for it.
     pub history: Option<String>,
     /// Likewise.
-    pub jobs: Option<Arc<dyn Jobs>>,
+    pub jobs: Option<Arc<Desk>>,
     /// It has no login, so it is for this machine only unless somebody decides
     /// otherwise.
     pub host: String,

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use super::signal::Signal;
-use super::sync::{Arc, AtomicUsize};
+use crate::sync::{Arc, AtomicUsize};
 
 /// The most that may wait for one subscriber, what is being written included.
 #[derive(Clone, Copy, Debug)]

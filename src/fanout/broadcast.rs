@@ -16,7 +16,7 @@ use std::sync::OnceLock;
 use super::backlog::Backlog;
 use super::clock::{Clock, Timestamp};
 use super::signal::Signal;
-use super::sync::{
+use crate::sync::{
     Arc, AtomicUsize, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded,
 };
 

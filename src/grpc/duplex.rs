@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -23,6 +23,7 @@ use super::method::Encoded;
 use super::stream::{STACK_BYTES, STATUS_WAIT, Streams};
 use crate::error::{Code, Error};
 use crate::status;
+use crate::sync::lock;
 
 /// How often a thread that waits for a peer to read looks whether the
 /// conversation is over.
@@ -73,7 +74,7 @@ impl Bell {
     }
 
     fn sleeper(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.sleeper.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sleeper)
     }
 
     fn take(&self) -> bool {
@@ -110,7 +111,7 @@ impl Streams {
             .name(self.thread_name(name))
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                let sink = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let sink = lock(&taken).take();
                 if let Some(sink) = sink {
                     answer(&*answering, &bell, sink);
                 }
@@ -121,7 +122,7 @@ impl Streams {
             });
         if let Err(error) = started {
             tracing::error!(%error, "cannot start a thread for a stream");
-            let sink = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let sink = lock(&place).take();
             if let Some(sink) = sink {
                 let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
                 refuse(ctx, requests, sink, &error);

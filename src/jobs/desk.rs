@@ -2,7 +2,7 @@
 //! for a page. May be shared between threads.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::job::{Filter, Job, State};
@@ -11,11 +11,18 @@ use super::results as store;
 use super::results::JobStore;
 use super::workers::StartError;
 use crate::error::Error;
+use crate::sync::lock;
 
 /// A queue and a store.
 pub struct Desk {
     queue: Queue,
     store: Mutex<Box<dyn JobStore>>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
 }
 
 impl Desk {
@@ -114,7 +121,7 @@ impl Desk {
     }
 
     fn store(&self) -> MutexGuard<'_, Box<dyn JobStore>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.store)
     }
 }
 

@@ -5,7 +5,7 @@
 //! stream's own thread looks up the newest step and sends its symbols' quotes.
 //! A stream that could not send for a while so tells of the newest step only.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::fanout::clock::Timestamp;
 use crate::grpc::duplex::{Bell, Conversation, Turn};
 use crate::grpc::host::Hosted;
 use crate::grpc::stream::Streams;
+use crate::sync::lock;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -183,7 +184,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -202,7 +203,7 @@ struct Asked {
 
 impl Talk {
     fn lock(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.asked)
     }
 }
 

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
-const LEAVES: &[&str] = &["error", "status", "backoff", "json", "latency", "number"];
+const LEAVES: &[&str] = &[
+    "error", "status", "backoff", "json", "latency", "number", "sync",
+];
 
 /// What a module may name, besides what is below itself and, unless it is one of
 /// the rules, besides its own room. The longest name that fits counts.
@@ -17,8 +19,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("generated", &[]),
     ("json", &["error"]),
     ("status", &["error"]),
-    ("fanout", &["error"]),
-    ("http", &["latency"]),
+    ("sync", &[]),
+    ("fanout", &["error", "sync"]),
+    ("http", &["sync"]),
     ("db", &["LEAVES"]),
     ("grpc", &["fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
@@ -36,7 +39,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("history::wire", WIRE),
     // Their rules.
     ("chat::message", RULES),
-    ("chat::bridge::postbox", &["fanout", "chat::message"]),
+    (
+        "chat::bridge::postbox",
+        &["fanout", "sync", "chat::message"],
+    ),
     ("todo::list", RULES),
     ("ticker::market", RULES),
     ("ticker::watchlist", &["fanout", "error", "ticker::market"]),

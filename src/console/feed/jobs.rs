@@ -10,14 +10,15 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use super::{Feed, Link};
 use crate::console::event::Service;
 use crate::console::hub::Hub;
-use crate::console::jobs::{self, Jobs};
+use crate::console::jobs;
 use crate::error::Error;
+use crate::jobs::client::Desk;
 
 /// Neither queue nor store tell when something has changed.
 const LOOK: Duration = Duration::from_millis(500);
 
 pub struct JobsFeed {
-    pub jobs: Arc<dyn Jobs>,
+    pub jobs: Arc<Desk>,
     pub call_timeout: Duration,
 }
 

@@ -10,7 +10,7 @@ mod run_queue;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use super::subscription;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{End, Membership, Subscription, Waiter};
 use crate::status;
+use crate::sync::{lock, unpoisoned};
 use run_queue::{Forward, RunQueue, RunQueues};
 use writer::{Batch, Handover, Writer};
 
@@ -137,7 +138,7 @@ impl Streams {
             .live
             .changed
             .wait_timeout_while(count, timeout, |count| *count > 0);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        *unpoisoned(waited).0
     }
 
     /// "name-7": streams are numbered over all names.
@@ -161,7 +162,7 @@ impl Streams {
 
 impl Live {
     fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.count)
     }
 }
 
@@ -239,9 +240,7 @@ impl Stream {
     }
 
     fn lock(&self) -> MutexGuard<'_, Forwarder> {
-        self.forwarder
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.forwarder)
     }
 }
 
