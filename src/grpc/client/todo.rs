@@ -41,6 +41,9 @@ impl TodoClient {
     }
 
     /// All tasks.
+    ///
+    /// # Errors
+    /// The status of a call that failed.
     pub fn list(&self) -> Result<TaskList, Error> {
         let request = todo::GetTasksRequest::default();
         let response = self
@@ -52,7 +55,10 @@ impl TodoClient {
         Ok(TaskList::new(tasks))
     }
 
-    /// Completes a task; NOT_FOUND if there is none with this id.
+    /// Completes a task.
+    ///
+    /// # Errors
+    /// NOT_FOUND if there is none with this id, or the status of a call that failed.
     pub fn complete(&self, id: i32) -> Result<(), Error> {
         let request = todo::CompleteTaskRequest {
             task_id: id,
@@ -71,6 +77,9 @@ impl TodoClient {
     }
 
     /// Watches all changes from now on; see [`Connection::subscribe`].
+    ///
+    /// # Errors
+    /// The status of a call that failed.
     pub fn watch(&self, settle: Duration) -> Result<(TodoStream, Proof), Error> {
         let (method, request) = (&todo::WATCH_TASKS, todo::WatchTasksRequest::default());
         let (stream, proof) = self
