@@ -1,0 +1,398 @@
+//! The ordered fan-out: the heart of every service here.
+//!
+//! One mutex guards the clock and the list of subscribers. Publishing takes the
+//! time stamp, builds the payload once and puts it on every subscriber's channel
+//! inside that one critical section: the order in which publishers pass through
+//! it *is* the order of all messages. Nothing blocks inside: the channels are
+//! unbounded, and the bound is kept as counts beside them, because a channel
+//! that is created bounded allocates all its slots for every reader. Readers
+//! that wait are woken after the section, by whoever drops [`Wakeups`].
+//!
+//! A subscriber whose backlog would outgrow its capacity is a *slow consumer*:
+//! it is removed on the spot, so it costs the others nothing.
+//!
+//! # Example
+//! Two threads publish at once, and both subscribers read one order:
+//!
+//! ```
+//! use std::thread;
+//!
+//! use messenger::fanout::broadcast::{Broadcast, Capacity, Closed, End, Membership, Subscription};
+//! use messenger::fanout::clock::Timestamp;
+//!
+//! /// Reads until the end; `recv_batch` blocks while there is nothing to read.
+//! fn read((mut subscription, membership): (Subscription<String>, Membership<String>)) -> Vec<String> {
+//!     let (mut batch, mut texts) = (Vec::new(), Vec::new());
+//!     let end = loop {
+//!         match subscription.recv_batch(&mut batch, 64) {
+//!             Ok(()) => texts.extend(batch.iter().map(|envelope| envelope.payload.clone())),
+//!             Err(end) => break end,
+//!         }
+//!         // Written to the peer: makes room in the backlog.
+//!         membership.release(batch.len(), batch.iter().map(|envelope| envelope.bytes).sum());
+//!     };
+//!     assert_eq!(end, End::Closed);
+//!     texts
+//! }
+//!
+//! let broadcast = Broadcast::new();
+//! let first = broadcast.subscribe(Capacity::default())?;
+//! let second = broadcast.subscribe(Capacity::default())?;
+//! let readers = [thread::spawn(|| read(first)), thread::spawn(|| read(second))];
+//!
+//! thread::scope(|scope| {
+//!     for author in ["anna", "bert"] {
+//!         let broadcast = broadcast.clone();
+//!         scope.spawn(move || {
+//!             for n in 1..=100 {
+//!                 let text = format!("{author} {n}");
+//!                 let bytes = text.len();
+//!                 // Dropping the wakeups wakes the readers that wait.
+//!                 let (_time, wakeups) = broadcast.publish(Timestamp::now(), |_time| (text, bytes))?;
+//!                 drop(wakeups);
+//!             }
+//!             Ok::<(), Closed>(())
+//!         });
+//!     }
+//! });
+//! broadcast.close();
+//!
+//! let [first, second] = readers.map(|reader| reader.join().expect("a reader"));
+//! assert_eq!(first.len(), 200);
+//! assert_eq!(first, second);
+//! # Ok::<(), Closed>(())
+//! ```
+
+use std::sync::OnceLock;
+
+use super::backlog::Backlog;
+use super::clock::{Clock, Timestamp};
+use super::signal::Signal;
+use super::sync::{
+    Arc, AtomicUsize, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded,
+};
+
+pub use super::backlog::{Bell, Capacity, End, Waiter, Wakeups};
+
+/// A payload with its place in the order.
+#[derive(Clone, Debug)]
+pub struct Envelope<T> {
+    pub time: Timestamp,
+    /// What the payload counts for against [`Capacity::bytes`].
+    pub bytes: usize,
+    pub payload: T,
+}
+
+/// The broadcast takes no more messages and no more subscribers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Closed;
+
+/// A cheap handle to one ordered fan-out; clones share it.
+pub struct Broadcast<T> {
+    state: Arc<Mutex<State<T>>>,
+}
+
+impl<T> Clone for Broadcast<T> {
+    fn clone(&self) -> Self {
+        Self {
+            state: self.state.clone(),
+        }
+    }
+}
+
+struct State<T> {
+    clock: Clock,
+    /// In rising order of `id`, so that one can be found by bisection.
+    subscribers: Vec<Subscriber<T>>,
+    next_id: u64,
+    slow_consumers: u64,
+    closed: bool,
+}
+
+struct Subscriber<T> {
+    id: u64,
+    sender: Sender<Envelope<T>>,
+    backlog: Arc<Backlog>,
+}
+
+impl<T: Clone> Default for Broadcast<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Clone> Broadcast<T> {
+    pub fn new() -> Self {
+        Self {
+            state: Arc::new(Mutex::new(State {
+                clock: Clock::default(),
+                subscribers: Vec::new(),
+                next_id: 0,
+                slow_consumers: 0,
+                closed: false,
+            })),
+        }
+    }
+
+    /// Stamps a message and puts it on every subscriber's channel.
+    ///
+    /// `build` gets the time stamp and returns the payload with its size in
+    /// bytes; it runs once, inside the critical section, and has to be short.
+    /// When this returns, the message is ordered and on the channel of every
+    /// subscriber that was there; those that wait learn of it from [`Wakeups`].
+    ///
+    /// # Errors
+    /// [`Closed`], and `build` was not called.
+    pub fn publish(
+        &self,
+        now: Timestamp,
+        build: impl FnOnce(Timestamp) -> (T, usize),
+    ) -> Result<(Timestamp, Wakeups), Closed> {
+        let mut wakeups = Wakeups::default();
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(Closed);
+        }
+        let time = state.clock.tick(now);
+        let (payload, bytes) = build(time);
+        let envelope = Envelope {
+            time,
+            bytes,
+            payload,
+        };
+        let before = state.subscribers.len();
+        state
+            .subscribers
+            .retain(|subscriber| subscriber.accept(&envelope, &mut wakeups));
+        let removed = before - state.subscribers.len();
+        state.slow_consumers += removed as u64;
+        Ok((time, wakeups))
+    }
+
+    /// Adds a subscriber, which gets what is published from now on.
+    ///
+    /// The [`Subscription`] is for the thread that reads, the [`Membership`] for
+    /// whoever writes, and notices that the peer has gone.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn subscribe(
+        &self,
+        capacity: Capacity,
+    ) -> Result<(Subscription<T>, Membership<T>), Closed> {
+        let (sender, receiver) = unbounded();
+        let backlog = Arc::new(Backlog {
+            capacity,
+            messages: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            end: OnceLock::new(),
+            arrived: Signal::default(),
+            bell: OnceLock::new(),
+        });
+        let mut state = lock(&self.state);
+        if state.closed {
+            return Err(Closed);
+        }
+        let id = state.next_id;
+        state.next_id += 1;
+        state.subscribers.push(Subscriber {
+            id,
+            sender,
+            backlog: backlog.clone(),
+        });
+        let subscription = Subscription {
+            receiver,
+            backlog: backlog.clone(),
+        };
+        let membership = Membership {
+            id,
+            backlog,
+            broadcast: self.clone(),
+        };
+        Ok((subscription, membership))
+    }
+
+    /// Ends every subscription with [`End::Closed`] once it has received its
+    /// backlog, and refuses all that comes later. May be called again.
+    pub fn close(&self) {
+        let ended = {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            std::mem::take(&mut state.subscribers)
+        };
+        for subscriber in ended {
+            subscriber.end(End::Closed);
+        }
+    }
+
+    /// How many subscribers there are now.
+    pub fn subscribers(&self) -> usize {
+        lock(&self.state).subscribers.len()
+    }
+
+    /// How many subscribers were removed because they were too slow.
+    pub fn slow_consumers(&self) -> u64 {
+        lock(&self.state).slow_consumers
+    }
+}
+
+impl<T: Clone> Subscriber<T> {
+    /// Puts the envelope on the channel, or returns false: remove this one.
+    fn accept(&self, envelope: &Envelope<T>, wakeups: &mut Wakeups) -> bool {
+        let Backlog {
+            capacity,
+            messages,
+            bytes,
+            arrived,
+            ..
+        } = &*self.backlog;
+        // Only the reader's side lowers the counts, and only the holder of the
+        // lock raises them, so the check cannot be overtaken by a publisher.
+        if messages.load(Ordering::Acquire) + 1 > capacity.messages
+            || bytes.load(Ordering::Acquire) + envelope.bytes > capacity.bytes
+        {
+            self.set_end(End::SlowConsumer);
+            wakeups.0.push(self.backlog.clone());
+            return false;
+        }
+        messages.fetch_add(1, Ordering::AcqRel);
+        bytes.fetch_add(envelope.bytes, Ordering::AcqRel);
+        // Nobody receives any more: then its membership will follow.
+        let _ = self.sender.send(envelope.clone());
+        if arrived.take_waiter() {
+            wakeups.0.push(self.backlog.clone());
+        }
+        true
+    }
+}
+
+impl<T> Subscriber<T> {
+    fn set_end(&self, end: End) {
+        // Only the first reason counts.
+        let _ = self.backlog.end.set(end);
+    }
+
+    /// Takes itself apart so that the reader, once awake, finds the channel
+    /// disconnected.
+    fn end(self, end: End) {
+        self.set_end(end);
+        drop(self.sender);
+        self.backlog.wake();
+    }
+}
+
+/// The reading half of a subscription; for one thread.
+pub struct Subscription<T> {
+    receiver: Receiver<Envelope<T>>,
+    backlog: Arc<Backlog>,
+}
+
+impl<T> Subscription<T> {
+    /// Blocks until there is a message, then takes along what has queued up
+    /// behind it, `most` messages in all. `batch` is emptied first.
+    ///
+    /// The batch counts against the capacity until [`Membership::release`].
+    ///
+    /// # Errors
+    /// [`End`] when there is nothing more to come; `batch` is empty then.
+    pub fn recv_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
+        loop {
+            self.try_batch(batch, most)?;
+            if !batch.is_empty() {
+                return Ok(());
+            }
+            self.backlog.arrived.wait();
+        }
+    }
+
+    /// Takes what has queued up, `most` messages at most; never blocks. If that
+    /// is nothing, the next message or the end rings the bell, or wakes whoever
+    /// waits in [`Waiter::wait`].
+    ///
+    /// # Errors
+    /// As [`Subscription::recv_batch`].
+    pub fn try_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
+        batch.clear();
+        // A message may come between a look and the wait, so there is a second
+        // look with the signal armed.
+        for armed in [false, true] {
+            if armed {
+                self.backlog.arrived.arm();
+            }
+            let connected = self.take_queued(batch, most);
+            if self.end() == Some(End::SlowConsumer) {
+                batch.clear();
+                return Err(End::SlowConsumer);
+            }
+            if !batch.is_empty() {
+                return Ok(());
+            }
+            if !connected {
+                // The sender is dropped after the reason was set, or with the
+                // membership, which sets none.
+                return Err(self.end().unwrap_or(End::Left));
+            }
+        }
+        Ok(())
+    }
+
+    /// Has this called, from now on, instead of waking whoever waits. Only the
+    /// first one counts.
+    pub fn ring(&self, bell: Bell) {
+        let _ = self.backlog.bell.set(bell);
+    }
+
+    /// For the thread that waits without holding the subscription.
+    pub fn waiter(&self) -> Waiter {
+        Waiter(self.backlog.clone())
+    }
+
+    /// Returns whether more may come.
+    fn take_queued(&self, batch: &mut Vec<Envelope<T>>, most: usize) -> bool {
+        while batch.len() < most {
+            match self.receiver.try_recv() {
+                Ok(envelope) => batch.push(envelope),
+                Err(TryRecvError::Empty) => return true,
+                Err(TryRecvError::Disconnected) => return false,
+            }
+        }
+        true
+    }
+
+    /// Why this subscription was removed, if it was. Messages that came before
+    /// an [`End::Closed`] can still be received.
+    pub fn end(&self) -> Option<End> {
+        self.backlog.end.get().copied()
+    }
+}
+
+/// A subscriber's place in the list; dropping it takes the subscriber out, and
+/// its reader ends with [`End::Left`].
+pub struct Membership<T> {
+    id: u64,
+    backlog: Arc<Backlog>,
+    broadcast: Broadcast<T>,
+}
+
+impl<T> Membership<T> {
+    /// Says that so much of what was received is done with.
+    pub fn release(&self, messages: usize, bytes: usize) {
+        self.backlog.messages.fetch_sub(messages, Ordering::AcqRel);
+        self.backlog.bytes.fetch_sub(bytes, Ordering::AcqRel);
+    }
+}
+
+impl<T> Drop for Membership<T> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.broadcast.state);
+        if let Ok(at) = state.subscribers.binary_search_by_key(&self.id, |s| s.id) {
+            let subscriber = state.subscribers.remove(at);
+            drop(state);
+            subscriber.end(End::Left);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "broadcast_tests.rs"]
+mod tests;
