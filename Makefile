@@ -56,7 +56,7 @@ check: build-needs ## formatting and lints
 
 doc: export RUSTDOCFLAGS ?= -D warnings
 doc: build-needs ## the documentation of the code, without warnings
-	$(CARGO) doc --release --locked --no-deps
+	$(CARGO) doc --release --locked --no-deps --document-private-items
 
 # Not in CI: new advisories must not turn it red without a commit.
 deny: build-needs ## advisories, licences and sources of all dependencies
