@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | [`fanout`] | the ordered fan-out: clock, broadcast, backlog | `broadcast`, the heart |
 //! | [`chat`] | messages, the server, and the bridge from HTTP to it | `message`, `server` |
-//! | [`todo`] | the to-do list and its file | `list`, `server` |
+//! | [`mod@todo`] | the to-do list and its file | `list`, `server` |
 //! | [`ticker`] | the market and streams in both directions | `market`, `server` |
 //! | [`jobs`] | tasks answered at once, or by workers behind a queue | `job`, `worker` |
 //! | [`history`] | the message log over HTTP, and load for it | `entry`, `server` |

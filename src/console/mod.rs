@@ -2,7 +2,7 @@
 //! in a browser.
 //!
 //! Three feeds ("web-chat", "web-todo", "web-ticker") keep one gRPC stream each,
-//! "web-history" one by HTTP, "web-jobs" looks for jobs, and they publish what comes into the [`Hub`], whose one order every page sees. A
+//! "web-history" one by HTTP, "web-jobs" looks for jobs, and they publish what comes into the `Hub`, whose one order every page sees. A
 //! page has one stream of server-sent events, written by its connection's own
 //! thread; the lanes ("web-lane-N") only start it, and answer calls and assets.
 //! It must not know how the services work: it knows them by gRPC and HTTP alone.

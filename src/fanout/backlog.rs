@@ -29,7 +29,7 @@ pub enum End {
     Closed,
     /// The backlog outgrew the capacity; what was left of it is gone.
     SlowConsumer,
-    /// The subscriber's own [`Membership`] was dropped.
+    /// The subscriber's own [`Membership`](super::broadcast::Membership) was dropped.
     Left,
 }
 

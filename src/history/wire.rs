@@ -164,7 +164,7 @@ pub fn parse_message(json: &str) -> Result<Message, Error> {
     told(json).and_then(from_told)
 }
 
-/// What [`array`] has made.
+/// What [`array()`] has made.
 ///
 /// # Errors
 /// `Internal`: it is none.

@@ -85,3 +85,32 @@ fn what_the_dockerfiles_copy_and_run_is_there() {
         "{named:?}"
     );
 }
+
+/// The builder's Rust has to be new enough, and both it and the base of the image
+/// are named with their versions.
+#[test]
+fn the_dockerfiles_pin_what_they_start_from() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let numbers = |version: &str| -> Vec<u32> {
+        let numbers = version.split('.').map(|part| part.parse().unwrap());
+        numbers.collect()
+    };
+    let wanted = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "));
+    let wanted = numbers(wanted.expect("a rust-version").trim_matches('"'));
+    for file in files(&root().join("docker"), ".dockerfile") {
+        let bases: Vec<_> = instructions(&file)
+            .iter()
+            .filter_map(|line| line.strip_prefix("FROM ").map(str::to_owned))
+            .collect();
+        assert_eq!(bases.len(), 2, "{}", file.display());
+        let version = |base: &str, name: &str| {
+            let tag = base.strip_prefix(name).expect("the image");
+            numbers(tag.split('-').next().unwrap())
+        };
+        let rust = version(&bases[0], "rust:");
+        assert!(rust.len() == 3 && rust >= wanted, "{bases:?}");
+        assert_eq!(version(&bases[1], "debian:").len(), 2, "{bases:?}");
+    }
+}

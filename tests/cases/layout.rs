@@ -311,3 +311,17 @@ fn a_violation_of_the_layout_would_be_seen() {
         "// std::net\nuse std::sync::Arc;\n#[cfg(test)]\nmod tests { use std::thread; }"
     ));
 }
+
+#[test]
+fn make_test_quick_names_modules_that_are_there() {
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let (_, names) = makefile.split_once("\nQUICK := ").expect("QUICK");
+    let names = names.replace("\\\n", " ");
+    let names: Vec<_> = names.lines().next().unwrap().split_whitespace().collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        let place = root().join("tests").join(name.replace("::", "/"));
+        let found = place.with_extension("rs").is_file() || place.join("mod.rs").is_file();
+        assert!(found, "{name} is no module below tests");
+    }
+}

@@ -47,7 +47,8 @@ pub struct Places {
     /// The queue: RabbitMQ if there is an AMQP_URL, else embedded in the data folder
     #[arg(long, env = "MESSENGER_QUEUE", value_name = "KIND")]
     queue: Option<Kind>,
-    /// The broker [default: amqp://user:password@localhost:5672]
+    // Not a comment of the documentation, where brackets would be a link.
+    #[arg(help = "The broker [default: amqp://user:password@localhost:5672]")]
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
     amqp_url: Option<String>,
     /// Name of the queue in RabbitMQ; dead tasks go to NAME.dead

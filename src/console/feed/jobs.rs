@@ -32,7 +32,7 @@ impl Feed for JobsFeed {
         let mut first = true;
         loop {
             if first || hub.has_pages() {
-                hub.jobs(&jobs::state(&*self.jobs, self.call_timeout)?);
+                hub.jobs(&jobs::state(&self.jobs, self.call_timeout)?);
             }
             if std::mem::take(&mut first) {
                 link.live(hub, Service::Jobs);

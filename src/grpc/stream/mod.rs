@@ -161,7 +161,7 @@ impl Streams {
 }
 
 impl Live {
-    fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
+    fn lock(&self) -> MutexGuard<'_, usize> {
         lock(&self.count)
     }
 }

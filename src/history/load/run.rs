@@ -140,7 +140,7 @@ fn work(config: &Config, name: &str, shared: &Mutex<Shared>, progress: &(dyn Fn(
         let sent = Instant::now();
         let answer = clients[replica].post("/", &body);
         let latency = sent.elapsed();
-        let mut shared = lock(&shared);
+        let mut shared = lock(shared);
         let shared = &mut *shared;
         let row = &mut shared.replicas[replica];
         match answer {
