@@ -99,3 +99,18 @@ pub fn job_json(job: &Job) -> Value {
         "finishedAt": time(job.finished_at),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use protobuf::Message as _;
+
+    use super::*;
+
+    /// Programs with a schema of their own have these numbers.
+    #[test]
+    fn the_group_comes_before_the_user() {
+        let response = ab_response("user42".into(), Group::B);
+        let bytes = response.write_to_bytes().unwrap();
+        assert_eq!(bytes, b"\x0a\x01B\x12\x06user42");
+    }
+}

@@ -48,10 +48,11 @@ pub fn parse_id(body: &[u8]) -> Result<i32, Error> {
     Ok(id)
 }
 
-/// The most tasks that a page sends at a time.
+/// The most texts that a page sends at a time.
 const TASKS: usize = 1000;
 
-/// The body of the console's `POST /api/jobs/send`: the tasks, at least one.
+/// The body of the console's `POST /api/jobs/send`: texts with tasks in them, at
+/// least one.
 ///
 /// # Errors
 /// As [`parse_send_request`].

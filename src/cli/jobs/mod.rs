@@ -117,8 +117,8 @@ impl std::fmt::Debug for Console {
 }
 
 impl web::Jobs for Console {
-    fn send(&self, tasks: Vec<Vec<u8>>, within: Duration) -> Result<Vec<String>, domain::Error> {
-        self.0.send(tasks, within)
+    fn send(&self, texts: &[String], within: Duration) -> Result<Vec<String>, domain::Error> {
+        self.0.send(texts, within)
     }
 
     fn depth(&self, within: Duration) -> Result<queue::Depth, domain::Error> {

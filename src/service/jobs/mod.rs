@@ -1,10 +1,10 @@
 //! The jobs' asynchronous half: who sends tasks and lists their results
 //! (`desk`), and who works on them (`worker`, `ledger`).
 //!
-//! A worker takes a task from the queue, asks the message service, and hands the
-//! job over to the ledger; that stores it, and only then tells the queue to
-//! forget the task. So a crash anywhere loses nothing, and a task that comes
-//! twice has one result, by its id.
+//! A worker takes a message from the queue, asks the message service about each
+//! task in it, and hands the jobs over to the ledger; that stores them, and only
+//! when it has all of a message, tells the queue to forget it. So a crash anywhere
+//! loses nothing, and a task that comes twice has one result, by its id.
 
 mod desk;
 mod ledger;
@@ -22,7 +22,7 @@ use crate::queue::{self, Queue};
 use crate::store::jobs as store;
 
 pub use crate::queue::OpenError as StartError;
-pub use desk::Desk;
+pub use desk::{Desk, messages};
 
 /// How workers work.
 #[derive(Clone, Debug)]

@@ -22,11 +22,13 @@ const LENGTH: usize = 120;
 
 /// Where tasks are sent and jobs are found. May be called from any thread.
 pub trait Jobs: Debug + Send + Sync {
-    /// Sends tasks, and returns their ids once the queue has all of them.
+    /// Sends the tasks in these texts, where a comma starts a new one, and returns
+    /// their ids once the queue has all of them.
     ///
     /// # Errors
+    /// `InvalidArgument` for a text without a task, and for too many tasks;
     /// `Unavailable` when `within` is over.
-    fn send(&self, tasks: Vec<Vec<u8>>, within: Duration) -> Result<Vec<String>, Error>;
+    fn send(&self, texts: &[String], within: Duration) -> Result<Vec<String>, Error>;
 
     /// # Errors
     /// `Unavailable` without a queue.
