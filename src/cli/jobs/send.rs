@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use super::{Places, plain};
 use crate::cli::{Error, duration};
-use crate::domain::task;
-use crate::queue::Queue;
-use crate::service::jobs;
+use crate::jobs::queue::Queue;
+use crate::jobs::{desk, task};
 
 /// Send tasks, and say so once the queue has them for good
 #[derive(clap::Args, Debug)]
@@ -42,8 +41,8 @@ impl Args {
         for text in &self.task {
             let text = text.as_bytes();
             messages.extend(match self.no_split {
-                true => jobs::messages(&task::escape(text))?,
-                false => jobs::messages(text)?,
+                true => desk::messages(&task::escape(text))?,
+                false => desk::messages(text)?,
             });
         }
         let queue = Queue::open(&self.places.queue()?)?;

@@ -1,0 +1,139 @@
+//! The ledger, on the thread "jobs-ledger": takes all reports that there are,
+//! stores them as one transaction, and only then settles their tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::job::{Job, State};
+use super::queue::failpoint::{self, Point};
+use super::queue::{Dead, Queue, Token};
+use super::results::{JobStore, Known};
+use crate::backoff::Backoff;
+use crate::db::Error;
+
+/// Reports that may wait; then workers wait, too.
+pub const QUEUE: usize = 1024;
+
+/// Waits after a failure of the store.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// What workers tell.
+pub enum Report {
+    /// A job as it is now; its delivery is still worked on.
+    Progress(Job),
+    /// All tasks of a delivery are over.
+    Settled {
+        token: Token,
+        /// Those that are not known yet.
+        jobs: Vec<Job>,
+        /// What of it is to be buried.
+        dead: Vec<Dead>,
+    },
+    /// What is known of this job?
+    Find(String, Sender<Option<Known>>),
+}
+
+pub struct Ledger {
+    store: Box<dyn JobStore>,
+    queue: Arc<Queue>,
+    reports: Receiver<Report>,
+    /// Disconnected when it is time to end.
+    stopped: Receiver<()>,
+}
+
+/// Nothing can be stored any more.
+struct Ended;
+
+impl Ledger {
+    pub fn new(
+        store: Box<dyn JobStore>,
+        queue: Arc<Queue>,
+        reports: Receiver<Report>,
+        stopped: Receiver<()>,
+    ) -> Self {
+        Self {
+            store,
+            queue,
+            reports,
+            stopped,
+        }
+    }
+
+    /// Ends when all workers have.
+    pub fn run(mut self, mut finished: impl FnMut(&[&Job])) {
+        while let Ok(first) = self.reports.recv() {
+            let reports = self.reports.clone();
+            let batch = std::iter::once(first).chain(reports.try_iter());
+            if self.book(batch.take(QUEUE), &mut finished).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn book(
+        &mut self,
+        reports: impl Iterator<Item = Report>,
+        finished: &mut impl FnMut(&[&Job]),
+    ) -> Result<(), Ended> {
+        let (mut jobs, mut acks, mut burials, mut questions) = (vec![], vec![], vec![], vec![]);
+        for report in reports {
+            match report {
+                Report::Progress(job) => jobs.push(job),
+                Report::Settled {
+                    token,
+                    jobs: last,
+                    dead,
+                } => {
+                    jobs.extend(last);
+                    if dead.is_empty() {
+                        acks.push(token);
+                    } else {
+                        burials.push((token, dead));
+                    }
+                }
+                Report::Find(id, reply) => questions.push((id, reply)),
+            }
+        }
+        if !jobs.is_empty() {
+            self.persist(|store| store.commit(&jobs))?;
+            failpoint::reach(Point::AfterStore);
+        }
+        for (id, reply) in questions {
+            // A worker that has ended asks no more.
+            let _ = reply.send(self.persist(|store| store.find(&id))?);
+        }
+        let over = jobs.iter().filter(|job| job.state != State::Queued);
+        finished(&over.collect::<Vec<_>>());
+        if !acks.is_empty() {
+            self.queue.ack(acks);
+        }
+        for (token, dead) in burials {
+            self.queue.bury(token, dead);
+        }
+        Ok(())
+    }
+
+    /// Tries again until it works or the program ends: a task whose job is not
+    /// stored is not acknowledged either.
+    fn persist<T>(
+        &mut self,
+        mut work: impl FnMut(&mut dyn JobStore) -> Result<T, Error>,
+    ) -> Result<T, Ended> {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        loop {
+            let error = match work(&mut *self.store) {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let wait = backoff.wait(fastrand::f64());
+            tracing::warn!(wait_ms = wait.as_millis(), "cannot store results: {error}");
+            match self.stopped.recv_timeout(wait) {
+                Err(error) if error.is_timeout() => {}
+                _ => return Err(Ended),
+            }
+        }
+    }
+}
