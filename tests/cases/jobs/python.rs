@@ -1,5 +1,7 @@
 //! Our producer and worker among plain pika programs, in all four ways.
 
+use serde_json::Value;
+
 use crate::support::SOON;
 use crate::support::jobs::{A_WHILE, Place, everything, expected, text};
 use crate::support::process::Signal;
@@ -54,8 +56,9 @@ fn both_producers_and_our_worker() {
     let unsaid = jobs.iter().filter(|job| job["queuedAt"].is_null());
     assert_eq!((unsaid.count(), jobs.len()), (TASKS.len(), 2 * TASKS.len()));
     // Those of its one message have its number before their own.
-    let of = |task: &str| jobs.iter().rfind(|job| job["task"] == task).unwrap();
-    let ids = TASKS.map(|task| text(&of(task)["id"]));
+    let unsaid = |job: &&Value| job["queuedAt"].is_null();
+    let of = |task: &str| jobs.iter().filter(unsaid).find(|job| job["task"] == task);
+    let ids = TASKS.map(|task| text(&of(task).expect("a job")["id"]));
     let ids = ids.each_ref().map(|id| id.split_once('.'));
     let message = ids[0].unwrap().0;
     for (index, id) in ids[..4].iter().enumerate() {

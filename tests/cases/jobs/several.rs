@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::jobs::{A_WHILE, Place, everything, expected, on_both_queues, text};
-use crate::support::programs::Server;
+use crate::support::programs::{Server, free_port};
 use crate::support::{SOON, eventually};
 
 use super::message_server;
@@ -91,21 +91,32 @@ fn a_sender_parts_tasks_as_a_worker_does(place: Place) {
 }
 
 fn a_worker_that_dies_between_two_tasks(place: Place) {
-    let server = message_server();
-    place.publish("m", "fact:3,fact:4,fact:5,fact:20000,fact:20000");
-    let address = server.address();
-    let arguments = ["work", "--target", &address, "--name", "first"];
-    let mut worker = place.jobs_with(&arguments, &[("MESSENGER_FAILPOINT", "after-store")]);
-    assert_eq!(worker.wait_exit(A_WHILE), -6, "{}", worker.log());
-    let stored = place.list(&[]).len();
-    assert!((1..5).contains(&stored), "{stored} of five are stored");
-    let _worker = place.work(&address, &["--name", "second"]);
-    let jobs = place.wait_for(5);
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    place.publish("m", "fact:abc, fact:4, fact:5");
+    let worker = place.work(&address, &["--name", "first"]);
+    // The first needs no server, and the second waits for it.
+    eventually(A_WHILE, "it is at the second", || {
+        let jobs = place.list(&["--state", "queued"]);
+        jobs.iter()
+            .any(|job| job["id"] == "m.2" && job["attempts"] == 0 && !job["error"].is_null())
+    });
+    // Dropping a process kills it with SIGKILL.
+    drop(worker);
+    let _server = Server::start_on(port, &["--services", "message"]);
+    let worker = place.work(&address, &["--name", "second"]);
+    let jobs = place.wait_for(3);
     assert_eq!(jobs["m.1"]["worker"], "first/1", "the first result counts");
-    assert_eq!(jobs["m.5"]["worker"], "second/1");
-    for (id, job) in &jobs {
-        assert_eq!(job["result"], expected(&text(&job["task"])), "{id}");
+    assert_eq!(jobs["m.1"]["state"], "failed");
+    for (id, result) in [("m.2", "24"), ("m.3", "120")] {
+        let job = &jobs[id];
+        assert_eq!(
+            (&job["worker"], &job["result"]),
+            (&"second/1".into(), &result.into())
+        );
     }
+    let lines: Vec<_> = (0..2).map(|_| worker.line(SOON).unwrap()).collect();
+    assert_eq!(lines, ["fact:4 -> 24", "fact:5 -> 120"]);
     nothing_waits(&place);
 }
 
