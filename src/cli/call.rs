@@ -59,19 +59,13 @@ enum Method {
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let answer = match &self.method {
-            Method::Process { text, server } => server.client().process(text),
-            Method::Ab { user, server } => {
-                let task = Task::AssignGroup(user.clone());
-                server.client().answer(&task)
-            }
-            Method::Fact { n, server } => server.client().answer(&Task::Factorial(*n)),
-            Method::Freq { text, server } => {
-                let task = Task::MostFrequentLetter(text.clone());
-                server.client().answer(&task)
-            }
+        let (task, server) = match &self.method {
+            Method::Process { text, server } => (Task::Process(text.clone()), server),
+            Method::Ab { user, server } => (Task::AssignGroup(user.clone()), server),
+            Method::Fact { n, server } => (Task::Factorial(*n), server),
+            Method::Freq { text, server } => (Task::MostFrequentLetter(text.clone()), server),
         };
-        println!("{}", answer?);
+        println!("{}", server.client().answer(&task)?);
         Ok(())
     }
 }

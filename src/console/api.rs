@@ -1,6 +1,7 @@
 //! What the console answers over HTTP. Runs on "web-lane-N", which wait for the
 //! server at most as long as one call may take, and never for a page.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -127,8 +128,8 @@ impl Api {
     }
 
     fn send_jobs(&self, body: &[u8]) -> Result<String, Error> {
-        let tasks = wire::parse_tasks(body)?.into_iter().map(String::into_bytes);
-        let ids = self.jobs()?.send(tasks.collect(), self.call_timeout)?;
+        let texts = wire::parse_tasks(body)?;
+        let ids = self.jobs()?.send(&texts, self.call_timeout)?;
         Ok(json!({ "ids": ids }).to_string())
     }
 
@@ -137,11 +138,11 @@ impl Api {
         let list = || {
             let all = self.jobs()?;
             match (parameter(query, "id"), parameter(query, "state")) {
-                (Some(id), _) => jobs::whole(all, id),
+                (Some(id), _) => jobs::whole(all, &id),
                 (None, None) => jobs::newest(all, None),
                 (None, Some(name)) => {
                     let wrong = || Error::invalid("state: has to be queued, done, failed or dead");
-                    let state = State::named(name).ok_or_else(wrong)?;
+                    let state = State::named(&name).ok_or_else(wrong)?;
                     jobs::newest(all, Some(state))
                 }
             }
@@ -172,13 +173,11 @@ impl Api {
 
     /// The browser's own word for where it stands is newer than the address.
     fn events(&self, request: &Request) -> Response {
-        let after = request
-            .header("last-event-id")
-            .or_else(|| parameter(&request.query, "after"));
+        let after = request.header("last-event-id").map(Cow::from);
+        let after = after.or_else(|| parameter(&request.query, "after"));
         let symbols = parameter(&request.query, "symbols").unwrap_or_default();
-        let symbols = symbols.replace("%2C", ",");
         let symbols = symbols.split(',').filter(|symbol| !symbol.is_empty());
-        match self.hub.open(after, symbols) {
+        match self.hub.open(after.as_deref(), symbols) {
             Ok(page) => Response::stream("text/event-stream", Events::new(page))
                 .with_header("Cache-Control", "no-store"),
             Err(_) => refusal(&Error::unavailable("shutting down")),
@@ -198,11 +197,10 @@ fn json_only(request: &Request) -> Option<Response> {
     Some(Response::error(415, "INVALID_ARGUMENT", message))
 }
 
-/// The value of a parameter in a query, as it is there: ids and symbols need no
-/// encoding.
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    let mut fields = query.split('&').filter_map(|field| field.split_once('='));
-    fields.find(|(key, _)| *key == name).map(|(_, value)| value)
+/// The value of a parameter in a query, decoded.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let mut fields = form_urlencoded::parse(query.as_bytes());
+    fields.find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
 /// Whether the client meant this machine. A name that somebody else has pointed

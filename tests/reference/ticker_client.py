@@ -1,3 +1,4 @@
+"""The client of a stock ticker: asks for one symbol after the other on one stream, and prints the updates."""
 import os
 import sys
 import time

@@ -1,3 +1,4 @@
+"""The server of a stock ticker: five random prices for each symbol, one symbol after the other."""
 import os
 import random
 import time
