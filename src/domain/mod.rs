@@ -18,6 +18,7 @@ pub mod postbox;
 mod signal;
 mod sync;
 pub mod task;
+pub mod throttle;
 pub mod ticker;
 pub mod todo;
 pub mod watchlist;

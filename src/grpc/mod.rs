@@ -13,6 +13,7 @@ pub mod duplex;
 pub mod handler;
 pub mod health;
 pub mod host;
+pub mod journal;
 mod run_queue;
 pub mod server;
 pub mod stream;

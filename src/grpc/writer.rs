@@ -16,6 +16,7 @@ use std::time::Duration;
 use grpcio::ServerStreamingSink;
 
 use super::call::Call;
+use super::journal::Visit;
 use crate::domain::broadcast::{End, Envelope, Membership};
 use crate::wire::method::Encoded;
 
@@ -63,11 +64,12 @@ impl Handover {
         membership: Membership<Encoded>,
         sink: ServerStreamingSink<Encoded>,
         first: Option<Encoded>,
+        visit: Option<Arc<Visit>>,
     ) -> Self {
         Self {
             slot: Mutex::default(),
             taken: Condvar::new(),
-            call: Mutex::new(Call::new(membership, sink, first)),
+            call: Mutex::new(Call::new(membership, sink, first, visit)),
         }
     }
 
