@@ -1,5 +1,5 @@
 //! Small messaging services built on one idea: *an ordered fan-out guarded by a
-//! mutex, one OS thread per stream, no async in our own code*.
+//! mutex, one OS thread per stream, no async runtime of our own*.
 //!
 //! # The map
 //!
@@ -30,6 +30,8 @@
 //! - No number, count or date of the log from anywhere but the transaction that
 //!   stores it: no sequence, no counter in a process.
 //! - No SendMessage that may have reached the server is sent again.
+//! - No future but those that grpcio and lapin ask for, in `grpc` and in
+//!   `queue::rabbitmq`; no service awaits anything.
 //!
 //! The cargo feature `shuttle` leaves only `domain`, on shuttle's primitives.
 

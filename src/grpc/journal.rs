@@ -98,8 +98,15 @@ impl Journal {
 
     /// Tells how many streams had no line of their own.
     pub(super) fn tell_withheld(&self) {
-        if let Some([opened, ended, refused, cut]) = self.throttle.take_withheld() {
-            tracing::warn!(opened, ended, refused, cut, "more streams within a second");
+        let what = "more streams within a second";
+        match self.throttle.take_withheld() {
+            None => {}
+            Some([opened, ended, refused, 0]) => {
+                tracing::info!(opened, ended, refused, "{what}");
+            }
+            Some([opened, ended, refused, cut]) => {
+                tracing::warn!(opened, ended, refused, cut, "{what}");
+            }
         }
     }
 }

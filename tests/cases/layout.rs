@@ -245,3 +245,24 @@ fn a_violation_of_the_layout_would_be_seen() {
         "// std::net\nuse std::sync::Arc;\n#[cfg(test)]\nmod tests { use std::thread; }"
     ));
 }
+
+/// Whether code has a future of its own, or runs one.
+fn has_future(code: &str) -> bool {
+    let mut words = code.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let marks = ["async", "await", "Future", "poll_fn", "block_on"];
+    words.any(|word| marks.contains(&word))
+}
+
+#[test]
+fn futures_are_where_grpcio_and_lapin_ask_for_them() {
+    let mut there = 0;
+    for file in files(&root().join("src"), ".rs") {
+        let name = file.to_string_lossy();
+        let asked = ["/grpc/", "/rabbitmq/", "/floor.rs"];
+        let asked = asked.iter().any(|place| name.contains(place));
+        let has = has_future(&code(&fs::read_to_string(&file).unwrap()));
+        assert!(asked || !has, "{name} has a future");
+        there += usize::from(has);
+    }
+    assert!(there >= 5, "{there} files with futures are not all of them");
+}
