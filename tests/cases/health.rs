@@ -157,19 +157,19 @@ fn healthcheck_asks_what_a_flag_names_then_the_port_of_the_variable() {
         messenger_with(&arguments, variables).wait_exit(SOON)
     };
     let by = |port| ("MESSENGER_SERVER_PORT", port);
-    assert_eq!(ask(&[], &[by(&port)]), 0);
-    assert_eq!(ask(&["--server", &address], &[by(&nobody)]), 0);
-    assert_eq!(ask(&["--port", &port], &[by(&nobody)]), 0);
+    assert_eq!(ask(&[], &[by(port.as_str())]), 0);
+    assert_eq!(ask(&["--server", &address], &[by(nobody.as_str())]), 0);
+    assert_eq!(ask(&["--port", &port], &[by(nobody.as_str())]), 0);
     // Where clients connect to is no part of it.
     let others = ("MESSENGER_SERVER_ADDR", &*address);
-    assert_eq!(ask(&[], &[by(&nobody), others]), 1);
+    assert_eq!(ask(&[], &[by(nobody.as_str()), others]), 1);
     let bridge = Bridge::start(&address, &[]);
     let (address, port) = (bridge.address(), bridge.port().to_string());
     let by = |port| ("MESSENGER_HTTP_PORT", port);
-    assert_eq!(ask(&["--http"], &[by(&port)]), 0);
-    assert_eq!(ask(&["--http", &address], &[by(&nobody)]), 0);
+    assert_eq!(ask(&["--http"], &[by(port.as_str())]), 0);
+    assert_eq!(ask(&["--http", &address], &[by(nobody.as_str())]), 0);
     let others = ("MESSENGER_HTTP_ADDR", &*address);
-    assert_eq!(ask(&["--http"], &[by(&nobody), others]), 1);
+    assert_eq!(ask(&["--http"], &[by(nobody.as_str()), others]), 1);
     // A port that is given out at start cannot be known.
     let (code, said) = healthcheck(&["--port", "0"]);
     assert!(code == 1 && said.contains("--port: 0"), "{said}");

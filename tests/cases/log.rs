@@ -119,25 +119,26 @@ fn calls_symbols_and_changes_are_told_at_debug_and_nothing_in_them_is_raw() {
 fn a_storm_of_streams_is_told_in_numbers() {
     const STREAMS: usize = 2_000;
     let _machine = heavy();
-    let server = server(&[]);
+    let mut server = server(&[]);
     // As many as there were, with a line of their own or in a count.
-    let told = |message: &str, count: &str| {
-        let counts = lines(&server, "more streams within a second");
+    let told = |server: &Program, message: &str, count: &str| {
+        let counts = lines(server, "more streams within a second");
         let counted: u64 = counts
             .iter()
             .map(|line| line[count].as_u64().unwrap())
             .sum();
-        counted as usize + lines(&server, message).len()
+        counted as usize + lines(server, message).len()
     };
     let crowd = Crowd::open(&server.address(), 4, STREAMS / 4);
     eventually(SOON, "all are told", || {
-        told("stream opened", "opened") == STREAMS
+        told(&server, "stream opened", "opened") == STREAMS
     });
     let opening = server.log().lines().count();
+    // The end of a server is the end of all its streams in one moment.
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait_exit(SOON), 0);
+    assert_eq!(told(&server, "stream ended", "ended"), STREAMS);
     drop(crowd);
-    eventually(SOON, "all ends are told", || {
-        told("stream ended", "ended") == STREAMS
-    });
     let all = server.log().lines().count();
     // Twenty a second and one count, over the seconds that this took.
     assert!(
