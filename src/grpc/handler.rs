@@ -8,8 +8,8 @@ use futures_util::FutureExt as _;
 use grpcio::{RpcContext, UnarySink, UnarySinkResult};
 
 use super::journal::Call;
-use crate::domain::error::{Code, Error};
-use crate::wire::status;
+use crate::error::{Code, Error};
+use crate::status;
 
 /// Answers a unary call with what `answer` returns; it runs on a completion-queue
 /// thread and must not block. A panic becomes INTERNAL.

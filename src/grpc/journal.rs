@@ -16,9 +16,9 @@ use tracing::Level;
 use tracing::field::{DebugValue, debug};
 
 use super::stream::STACK_BYTES;
-use crate::domain::error::Error;
-use crate::domain::throttle::{Admission, Throttle};
-use crate::wire::status;
+use crate::error::Error;
+use crate::status;
+use crate::throttle::{Admission, Throttle};
 
 /// Lines on streams in a second, at most.
 const LINES: u32 = 20;

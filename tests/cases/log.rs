@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use messenger::grpc::client::{TickerClient, TodoClient};
+use messenger::ticker::client::TickerClient;
+use messenger::todo::client::TodoClient;
 use serde_json::Value;
 
 use crate::support::process::{Process, Signal, command};
