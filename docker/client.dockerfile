@@ -34,5 +34,5 @@ COPY --from=builder /build/target/release/messenger /usr/local/bin/messenger
 USER messenger
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["messenger", "healthcheck", "--http", "localhost:8080"]
+    CMD ["messenger", "healthcheck", "--http"]
 ENTRYPOINT ["messenger", "client"]

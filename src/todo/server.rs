@@ -289,6 +289,8 @@ impl Owner {
         }
         for change in changes {
             self.shared.publish(change);
+            let (id, title) = (change.task.id, &*change.task.title);
+            tracing::debug!(id, ?title, action = ?change.action, "task changed");
         }
         Ok(())
     }

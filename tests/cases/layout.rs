@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "error", "status", "backoff", "json", "latency", "number", "sync",
+    "error", "status", "backoff", "json", "latency", "number", "sync", "throttle",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
@@ -16,6 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("latency", &[]),
     ("number", &[]),
+    ("throttle", &[]),
     ("generated", &[]),
     ("json", &["error"]),
     ("status", &["error"]),
@@ -324,4 +325,25 @@ fn make_test_quick_names_modules_that_are_there() {
         let found = place.with_extension("rs").is_file() || place.join("mod.rs").is_file();
         assert!(found, "{name} is no module below tests");
     }
+}
+
+/// Whether code has a future of its own, or runs one.
+fn has_future(code: &str) -> bool {
+    let mut words = code.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let marks = ["async", "await", "Future", "poll_fn", "block_on"];
+    words.any(|word| marks.contains(&word))
+}
+
+#[test]
+fn futures_are_where_grpcio_and_lapin_ask_for_them() {
+    let mut there = 0;
+    for file in files(&root().join("src"), ".rs") {
+        let name = file.to_string_lossy();
+        let asked = ["/grpc/", "/rabbitmq/", "/floor.rs"];
+        let asked = asked.iter().any(|place| name.contains(place));
+        let has = has_future(&code(&fs::read_to_string(&file).unwrap()));
+        assert!(asked || !has, "{name} has a future");
+        there += usize::from(has);
+    }
+    assert!(there >= 5, "{there} files with futures are not all of them");
 }

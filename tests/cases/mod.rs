@@ -11,6 +11,7 @@ mod history;
 mod jobs;
 mod layout;
 mod limits;
+mod log;
 mod many;
 mod message;
 mod order;

@@ -17,6 +17,7 @@ use grpcio::ServerStreamingSink;
 
 use super::call::Call;
 use crate::fanout::broadcast::{End, Envelope, Membership};
+use crate::grpc::journal::Visit;
 use crate::grpc::method::Encoded;
 use crate::sync::{lock, unpoisoned};
 
@@ -64,11 +65,12 @@ impl Handover {
         membership: Membership<Encoded>,
         sink: ServerStreamingSink<Encoded>,
         first: Option<Encoded>,
+        visit: Option<Arc<Visit>>,
     ) -> Self {
         Self {
             slot: Mutex::default(),
             taken: Condvar::new(),
-            call: Mutex::new(Call::new(membership, sink, first)),
+            call: Mutex::new(Call::new(membership, sink, first, visit)),
         }
     }
 
