@@ -15,11 +15,11 @@ pub struct Args {
     /// fact:N, freq:TEXT, or a user to put into a group; one argument is one task
     #[arg(required = true)]
     task: Vec<OsString>,
-    #[command(flatten)]
-    places: Places,
     /// How long to try when the broker is not there
     #[arg(long, env = "MESSENGER_JOBS_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
+    #[command(flatten)]
+    places: Places,
 }
 
 const EXAMPLES: &str = "\
