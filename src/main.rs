@@ -3,8 +3,8 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use messenger::cli::Cli;
+use clap::Parser as _;
 
 fn main() -> ExitCode {
     match Cli::parse().run() {

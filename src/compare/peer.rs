@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::bench::process::{Program, Ready, free_port};
+use super::load::process::{Program, Ready, free_port};
 
 /// Somebody's implementation of a server or a bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]

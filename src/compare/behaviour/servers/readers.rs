@@ -1,11 +1,11 @@
 //! Readers that are many, that leave, and that do not read.
 
+use crate::chat::client::Message;
 use crate::compare::behaviour::case::{Case, all_of, words};
 use crate::compare::behaviour::chat::{Next, Reader};
 use crate::compare::behaviour::check::{Check, Seen, Trouble};
-use crate::domain::chat::Message;
-use crate::domain::error::Error;
-use crate::wire::status;
+use crate::error::Error;
+use crate::status;
 
 use super::calls::NOTHING;
 
