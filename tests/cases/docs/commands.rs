@@ -46,7 +46,7 @@ const WAYS: &[(&str, Way)] = &[
     ("grpcurl", Way::Not("no test installs it")),
     ("docker/install.sh", Way::Not("installs packages")),
     ("cargo", Way::Not("a build within the tests of that build")),
-    ("find src", Way::Run),
+    ("find", Way::Run),
     ("messenger bench", Way::Parse),
     ("messenger call", Way::Run),
     ("messenger client", Way::Parse),
