@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc deny msrv bench compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -71,6 +71,8 @@ msrv: build-needs ## compile with the oldest Rust that Cargo.toml promises
 	@rustup run $(MSRV) rustc --version >/dev/null 2>&1 || \
 		{ echo 'make msrv needs rustup and Rust $(MSRV): rustup toolchain install --profile minimal $(MSRV)' >&2; exit 1; }
 	rustup run $(MSRV) cargo check --release --all-targets --locked --target-dir $(TARGET)/msrv
+docs: build-needs ## write the generated parts of docs/ anew
+	UPDATE_DOCS=1 $(CARGO) test --release --locked --test integration -- docs::configuration docs::limits differences
 
 bench: build-needs ## measure the fan-out; ARGS="--readers 1000" for other loads
 	$(CARGO) build --release --locked

@@ -34,6 +34,9 @@ python_needs() {
 
 tests_needs() {
     need_command chromium chromium
+    # The documentation's commands are run as they stand.
+    need_command curl curl
+    need_command jq jq
     # Debian keeps the server's programs out of the PATH.
     command -v initdb >/dev/null 2>&1 || need_file postgresql '/usr/lib/postgresql/*/bin/initdb'
     need_file libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'

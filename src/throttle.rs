@@ -1,8 +1,10 @@
 //! Log lines that a stranger can cause, within bounds: the first of each second
 //! as they are, the rest as a number. Pure: the time comes from outside.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::sync::lock;
 
 /// The time that a bound is for, and after which the rest is told.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -70,7 +72,7 @@ impl<const KINDS: usize> Throttle<KINDS> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<KINDS>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The log: which lines, in which form. It goes to standard error.
 
 use std::io::{self, IsTerminal as _, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::sync::lock;
 
 use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -90,7 +92,7 @@ struct Line;
 impl Write for Line {
     /// Gets whole lines.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut dropped = DROPPED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut dropped = lock(&DROPPED);
         let mut stderr = io::stderr().lock();
         if !takes_a_line(&stderr) {
             *dropped += 1;

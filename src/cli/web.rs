@@ -21,8 +21,6 @@ pub struct Args {
     /// The tab Jobs, with the queue and the results that the other flags name
     #[arg(long, env = "MESSENGER_WEB_JOBS")]
     jobs: bool,
-    #[command(flatten)]
-    places: jobs::Places,
     /// Address to listen on; there is no login
     #[arg(long, env = "MESSENGER_WEB_HOST", default_value = "127.0.0.1")]
     host: String,
@@ -34,6 +32,8 @@ pub struct Args {
         value_name = "PORT"
     )]
     http_port: u16,
+    #[command(flatten)]
+    places: jobs::Places,
     #[command(flatten)]
     limits: Limits,
 }

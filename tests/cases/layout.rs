@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("json", &["error"]),
     ("status", &["error"]),
     ("sync", &[]),
+    ("throttle", &["sync"]),
     ("fanout", &["error", "sync"]),
     ("http", &["sync"]),
     ("db", &["LEAVES"]),

@@ -5,6 +5,7 @@ mod bridge_faults;
 mod compare;
 mod compare_behaviour;
 mod docker;
+mod docs;
 mod front;
 mod health;
 mod history;

@@ -20,11 +20,11 @@ pub struct Args {
     /// One argument is one task, with all its commas
     #[arg(long, env = "MESSENGER_JOBS_NO_SPLIT")]
     no_split: bool,
-    #[command(flatten)]
-    places: Places,
     /// How long to try when the broker is not there
     #[arg(long, env = "MESSENGER_JOBS_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
+    #[command(flatten)]
+    places: Places,
 }
 
 const EXAMPLES: &str = "\
