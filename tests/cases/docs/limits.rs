@@ -110,7 +110,7 @@ fn numbers_are_shown_as_people_write_them() {
             .value_name(unit);
         let command = Command::new("x").arg(argument);
         let argument = command.get_arguments().next().unwrap().clone();
-        super::limits::shown(&argument)
+        shown(&argument)
     };
     assert_eq!(shown("524288", "BYTES"), "512 KiB");
     assert_eq!(shown("1073741824", "BYTES"), "1 GiB");
