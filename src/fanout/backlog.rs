@@ -1,12 +1,12 @@
-//! What waits for one subscriber: its bound, its counts, its end, and how its
-//! reader learns of it. The messages themselves are on the subscriber's channel.
+//! The backlog of one subscriber: its bound, its counts, why it ended, and how
+//! its reader is woken. The messages themselves are on the subscriber's channel.
 
 use std::sync::OnceLock;
 
 use super::signal::Signal;
 use crate::sync::{Arc, AtomicUsize};
 
-/// The most that may wait for one subscriber, what is being written included.
+/// Bound of one subscriber's backlog, including what is being written.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     pub messages: usize,
@@ -27,7 +27,7 @@ impl Default for Capacity {
 pub enum End {
     /// The broadcast was closed; everything published before was received.
     Closed,
-    /// The backlog outgrew the capacity; what was left of it is gone.
+    /// Slow consumer: the backlog outgrew the capacity, and was dropped.
     SlowConsumer,
     /// The subscriber's own [`Membership`](super::broadcast::Membership) was dropped.
     Left,
@@ -52,13 +52,12 @@ impl Backlog {
     }
 }
 
-/// What is called for a reader that waits, instead of waking its thread. Runs
-/// on the thread that drops [`Wakeups`], or ends the subscription.
+/// Called, instead of waking the reader's thread, when there is something to
+/// read. Runs on the thread that drops [`Wakeups`] or ends the subscription.
 pub type Bell = Box<dyn Fn() + Send + Sync>;
 
-/// Readers that have something to read now and do not know it yet. Dropping it
-/// tells them; a publisher that has somebody waiting for its answer answers
-/// first.
+/// Readers that have to be woken, since there is something to read. Dropping
+/// this wakes them; a publisher answers its own caller first.
 #[must_use = "readers wait until it is dropped"]
 #[derive(Default)]
 pub struct Wakeups(pub(super) Vec<Arc<Backlog>>);
@@ -76,12 +75,12 @@ impl Drop for Wakeups {
 pub struct Waiter(pub(super) Arc<Backlog>);
 
 impl Waiter {
-    /// Blocks until woken. May return for what has been seen already.
+    /// Blocks until woken. Spurious wakeups are possible.
     pub fn wait(&self) {
         self.0.arrived.wait();
     }
 
-    /// Wakes the thread that waits, or the next one that comes.
+    /// Wakes the thread that waits, or the next one to wait.
     pub fn wake(&self) {
         self.0.arrived.wake();
     }

@@ -139,7 +139,7 @@ impl<T: Clone> Broadcast<T> {
     /// `build` gets the time stamp and returns the payload with its size in
     /// bytes; it runs once, inside the critical section, and has to be short.
     /// When this returns, the message is ordered and on the channel of every
-    /// subscriber that was there; those that wait learn of it from [`Wakeups`].
+    /// subscriber that was there; readers that wait are woken by [`Wakeups`].
     ///
     /// # Errors
     /// [`Closed`], and `build` was not called.
@@ -172,7 +172,7 @@ impl<T: Clone> Broadcast<T> {
     /// Adds a subscriber, which gets what is published from now on.
     ///
     /// The [`Subscription`] is for the thread that reads, the [`Membership`] for
-    /// whoever writes, and notices that the peer has gone.
+    /// the one that writes to the peer and notices when it has gone.
     ///
     /// # Errors
     /// [`Closed`].
@@ -257,7 +257,7 @@ impl<T: Clone> Subscriber<T> {
         }
         messages.fetch_add(1, Ordering::AcqRel);
         bytes.fetch_add(envelope.bytes, Ordering::AcqRel);
-        // Nobody receives any more: then its membership will follow.
+        // The reader has gone; its membership is dropped soon.
         let _ = self.sender.send(envelope.clone());
         if arrived.take_waiter() {
             wakeups.0.push(self.backlog.clone());
@@ -272,7 +272,7 @@ impl<T> Subscriber<T> {
         let _ = self.backlog.end.set(end);
     }
 
-    /// Takes itself apart so that the reader, once awake, finds the channel
+    /// Drops the sender before it wakes the reader, which then finds the channel
     /// disconnected.
     fn end(self, end: End) {
         self.set_end(end);
@@ -313,8 +313,8 @@ impl<T> Subscription<T> {
     /// As [`Subscription::recv_batch`].
     pub fn try_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
         batch.clear();
-        // A message may come between a look and the wait, so there is a second
-        // look with the signal armed.
+        // A message may come between the check and the wait, so check again
+        // with the signal armed.
         for armed in [false, true] {
             if armed {
                 self.backlog.arrived.arm();
@@ -336,8 +336,8 @@ impl<T> Subscription<T> {
         Ok(())
     }
 
-    /// Has this called, from now on, instead of waking whoever waits. Only the
-    /// first one counts.
+    /// Calls `bell` from now on instead of waking the reader's thread. Only the
+    /// first call has an effect.
     pub fn ring(&self, bell: Bell) {
         let _ = self.backlog.bell.set(bell);
     }
@@ -375,7 +375,7 @@ pub struct Membership<T> {
 }
 
 impl<T> Membership<T> {
-    /// Says that so much of what was received is done with.
+    /// Makes room in the backlog: so much of what was received has been written.
     pub fn release(&self, messages: usize, bytes: usize) {
         self.backlog.messages.fetch_sub(messages, Ordering::AcqRel);
         self.backlog.bytes.fetch_sub(bytes, Ordering::AcqRel);

@@ -1,4 +1,4 @@
-//! Time stamps that never repeat and never fall, whatever the wall clock does.
+//! Strictly increasing time stamps, also when the wall clock steps back.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -41,14 +41,14 @@ impl Timestamp {
         DateTime::from_timestamp_nanos(self.0).to_rfc3339_opts(SecondsFormat::Nanos, true)
     }
 
-    /// From RFC 3339 in any zone. `None` if it is none, or out of range.
+    /// Parses RFC 3339 in any time zone. `None` if malformed or out of range.
     pub fn parse(text: &str) -> Option<Self> {
         let time = DateTime::parse_from_rfc3339(text).ok()?;
         time.timestamp_nanos_opt().map(Self)
     }
 }
 
-/// Gives out strictly rising time stamps.
+/// Issues strictly increasing time stamps.
 #[derive(Debug, Default)]
 pub struct Clock {
     last: Option<Timestamp>,

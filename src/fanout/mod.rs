@@ -1,4 +1,4 @@
-//! The ordered fan-out: in which order messages stand, who gets them, and what
+//! The ordered fan-out: the order of messages, who receives them, and what
 //! happens to a slow consumer.
 //!
 //! Nothing here knows a socket, a thread, generated code or serde: values come

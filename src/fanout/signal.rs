@@ -1,10 +1,10 @@
-//! A wait for "something has arrived" that costs the sender nothing while nobody
-//! waits: at a high rate the reader is busy, and no system call is made for it.
+//! A wakeup that costs the sender no system call while the reader is busy, as it
+//! is at a high rate.
 
 use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, fence, lock, unpoisoned};
 
-/// Lets one thread wait for others. The waiter arms the signal, looks once more
-/// whether there is something, and then waits.
+/// Lets one thread wait for others. The waiter arms the signal, checks once
+/// more whether there is something, and then waits.
 #[derive(Default)]
 pub struct Signal {
     armed: AtomicBool,
@@ -16,8 +16,8 @@ impl Signal {
     /// Asks to be woken for what arrives from now on.
     pub fn arm(&self) {
         self.armed.store(true, Ordering::SeqCst);
-        // The look that follows must not be moved before the store: whoever
-        // sends after that look then sees the signal armed.
+        // The check that follows must not be moved before the store: whoever
+        // sends after that check then sees the signal armed.
         fence(Ordering::SeqCst);
     }
 
@@ -28,13 +28,13 @@ impl Signal {
         self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::SeqCst)
     }
 
-    /// Wakes the waiter, or the next one that comes.
+    /// Wakes the waiter, or the next one to wait.
     pub fn wake(&self) {
         *lock(&self.woken) = true;
         self.changed.notify_one();
     }
 
-    /// Blocks until woken. May return for what has been seen already.
+    /// Blocks until woken. Spurious wakeups are possible.
     pub fn wait(&self) {
         let mut woken = lock(&self.woken);
         while !*woken {
