@@ -1,4 +1,4 @@
-//! Waiting for the C core's futures from an ordinary thread, with a bound.
+//! Blocking on the C core's futures from an ordinary thread, with a timeout.
 
 use std::future::Future;
 use std::pin::pin;

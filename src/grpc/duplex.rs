@@ -1,9 +1,9 @@
-//! Streams in both directions, one named OS thread each.
+//! Bidirectional streams, one named OS thread each.
 //!
 //! The two directions are independent: requests come in on the call's
 //! completion-queue thread and are only noted; the stream's own thread asks what
-//! there is to send, blocks until the transport has taken it, and sleeps until
-//! the bell rings.
+//! there is to send, blocks until the transport has taken it (backpressure), and
+//! sleeps until the bell rings.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,7 +19,7 @@ use futures_util::{FutureExt as _, Sink as _, SinkExt as _, StreamExt as _};
 use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
 
 use super::blocking;
-use super::journal::Visit;
+use super::journal::StreamLog;
 use super::method::Encoded;
 use super::stream::{STACK_BYTES, STATUS_WAIT, Streams};
 use crate::error::{Code, Error};
@@ -30,7 +30,7 @@ use crate::sync::lock;
 /// conversation is over.
 const CUT_CHECK: Duration = Duration::from_millis(100);
 
-/// What a stream in both directions is about.
+/// What a bidirectional stream does: the service's side.
 pub trait Conversation<Q>: Send + Sync + 'static {
     /// A request, or `None` when the client has said that no more will come.
     /// Runs on a completion-queue thread and must not block; whatever follows
@@ -51,12 +51,12 @@ pub enum Turn {
     Send(Vec<Encoded>),
     /// Ask again when the bell has rung.
     Wait,
-    /// Everything has been said, or this is wrong.
+    /// The end: OK, or this error.
     End(Result<(), Error>),
 }
 
-/// Calls a stream's thread. Rings once, however often it is pulled before the
-/// thread looks.
+/// Wakes a stream's thread. Ringing it again before the thread has woken has no
+/// further effect.
 #[derive(Default)]
 pub struct Bell {
     rung: AtomicBool,
@@ -84,7 +84,7 @@ impl Bell {
 }
 
 impl Streams {
-    /// Serves one stream in both directions on a thread of its own. Called on a
+    /// Serves one bidirectional stream on a thread of its own. Called on a
     /// completion-queue thread; never blocks. `begin` makes the conversation,
     /// whose bell is the one that it is given, with whom the log names.
     pub fn serve_duplex<Q: Send + 'static, C: Conversation<Q>>(
@@ -93,26 +93,26 @@ impl Streams {
         requests: RequestStream<Q>,
         sink: DuplexSink<Encoded>,
         name: &str,
-        begin: impl FnOnce(Arc<Bell>, Option<Arc<Visit>>) -> Result<Arc<C>, Error>,
+        begin: impl FnOnce(Arc<Bell>, Option<Arc<StreamLog>>) -> Result<Arc<C>, Error>,
     ) {
         let bell = Arc::new(Bell::default());
         let name = self.thread_name(name);
-        let visit = self.visit(ctx, &name);
-        let begin = || begin(bell.clone(), visit.clone());
+        let stream_log = self.stream_log(ctx, &name);
+        let begin = || begin(bell.clone(), stream_log.clone());
         let begun = self.permit().and_then(|permit| Ok((permit, begin()?)));
         let (permit, conversation) = match begun {
             Ok(begun) => begun,
-            Err(error) => return refuse(ctx, requests, sink, &error, visit.as_deref()),
+            Err(error) => return refuse(ctx, requests, sink, &error, stream_log.as_deref()),
         };
-        if let Some(visit) = &visit {
-            visit.opened();
+        if let Some(stream_log) = &stream_log {
+            stream_log.opened();
         }
         let (no_more, registration) = AbortHandle::new_pair();
         // The sink has to come back if there is no thread for it.
         let place = Arc::new(Mutex::new(Some(sink)));
         let taken = place.clone();
         let answering = conversation.clone();
-        let visitor = visit.clone();
+        let log_at_end = stream_log.clone();
         let started = thread::Builder::new()
             .name(name)
             .stack_size(STACK_BYTES)
@@ -120,8 +120,8 @@ impl Streams {
                 let sink = lock(&taken).take();
                 if let Some(sink) = sink {
                     let (end, messages) = answer(&*answering, &bell, sink);
-                    if let Some(visit) = visitor {
-                        visit.ended(&end, messages);
+                    if let Some(stream_log) = log_at_end {
+                        stream_log.ended(&end, messages);
                     }
                 }
                 // The requests hold the call. This cancels it if its status was
@@ -134,7 +134,7 @@ impl Streams {
             let sink = lock(&place).take();
             if let Some(sink) = sink {
                 let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
-                refuse(ctx, requests, sink, &error, visit.as_deref());
+                refuse(ctx, requests, sink, &error, stream_log.as_deref());
             }
             return;
         }
@@ -243,10 +243,10 @@ fn refuse<Q: Send + 'static>(
     requests: RequestStream<Q>,
     sink: DuplexSink<Encoded>,
     error: &Error,
-    visit: Option<&Visit>,
+    stream_log: Option<&StreamLog>,
 ) {
-    if let Some(visit) = visit {
-        visit.refused(error);
+    if let Some(stream_log) = stream_log {
+        stream_log.refused(error);
     }
     let failed = sink.fail(status::to_grpc(error));
     ctx.spawn(async move {

@@ -1,4 +1,4 @@
-//! One gRPC server for several services: what they share, and the ordered end.
+//! One gRPC server for several services: what they share, and graceful shutdown.
 //!
 //! It knows no service; whoever starts it brings those that it is to host.
 
@@ -19,8 +19,8 @@ pub trait Hosted: Send {
     /// Its methods; server streams are served on `streams`.
     fn service(&self, streams: &Streams) -> Service;
 
-    /// Ends its streams with UNAVAILABLE "shutting down", and refuses so what
-    /// comes later. Calls that were accepted before are still answered.
+    /// Ends its streams with UNAVAILABLE "shutting down", and refuses later calls
+    /// likewise. Calls that were accepted before are still answered.
     fn close(&self);
 }
 
@@ -65,8 +65,9 @@ impl Handle {
         self.server.ports()
     }
 
-    /// NOT_SERVING, then every stream ends with UNAVAILABLE "shutting down",
-    /// then the server lets go. Takes less than five seconds.
+    /// Graceful shutdown: health reports NOT_SERVING, every stream ends with
+    /// UNAVAILABLE "shutting down", then the server stops. Takes less than five
+    /// seconds.
     pub fn shut_down(self) {
         self.health.shut_down();
         for service in &self.hosted {

@@ -1,9 +1,8 @@
-//! What the log tells of streams and calls: who, what, how long, and the end.
+//! Log lines about streams and calls: peer, method, duration and status.
 //!
-//! Streams stand there at info, at most [`LINES`] a second; the rest is counted,
-//! and the thread "stream-log" tells the number. Calls stand there at debug, one
-//! by one. Where a level is off, the C core is asked for no address and nothing
-//! is formatted.
+//! Streams are logged at info, at most [`LINES`] lines a second; the rest is
+//! counted, and the thread "stream-log" logs the counts. Calls are logged at
+//! debug, one by one. When a level is off, nothing is looked up or formatted.
 
 use std::io;
 use std::sync::Arc;
@@ -20,10 +19,10 @@ use crate::error::Error;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
 
-/// Lines on streams in a second, at most.
+/// Most lines about streams in a second.
 const LINES: u32 = 20;
 
-/// What happens to a stream, and how many more of it there were.
+/// What happens to a stream; each kind is counted by itself.
 #[derive(Clone, Copy)]
 enum Event {
     Opened,
@@ -36,7 +35,7 @@ enum Event {
 /// The log of all streams of a process.
 pub(super) struct Journal {
     throttle: Throttle<4>,
-    /// To the thread that tells what was counted, and when.
+    /// Tells the thread when to log the counts.
     due: Sender<Instant>,
 }
 
@@ -46,7 +45,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be started.
     pub(super) fn start() -> io::Result<Arc<Self>> {
-        // One place: who has counted the first line of a second asks once.
+        // One place: only the first line that is counted in a second asks.
         let (due, waiting) = bounded::<Instant>(1);
         let journal = Arc::new(Self {
             throttle: Throttle::new(LINES),
@@ -58,21 +57,21 @@ impl Journal {
             for due in waiting {
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 if let Some(journal) = weak.upgrade() {
-                    journal.tell_withheld();
+                    journal.log_withheld();
                 }
             }
         })?;
         Ok(journal)
     }
 
-    /// Who has come, on a stream of this name; `None` if nobody wants to know.
-    pub(super) fn visit(
+    /// Log entry for a stream of this name; `None` if streams are not logged.
+    pub(super) fn stream_log(
         self: &Arc<Self>,
         ctx: &RpcContext<'_>,
         stream: &str,
-    ) -> Option<Arc<Visit>> {
+    ) -> Option<Arc<StreamLog>> {
         tracing::enabled!(Level::WARN).then(|| {
-            Arc::new(Visit {
+            Arc::new(StreamLog {
                 journal: self.clone(),
                 stream: stream.into(),
                 method: method(ctx),
@@ -82,13 +81,13 @@ impl Journal {
         })
     }
 
-    /// Whether there is a line for it.
+    /// Whether the event may be written; otherwise it is counted.
     fn admits(&self, event: Event) -> bool {
         match self.throttle.admit(event as usize, Instant::now()) {
             Admission::Write => true,
             Admission::Count(due) => {
                 if let Some(due) = due {
-                    // Full: then the thread is about to tell.
+                    // Full: the thread is about to log them.
                     let _ = self.due.try_send(due);
                 }
                 false
@@ -96,8 +95,8 @@ impl Journal {
         }
     }
 
-    /// Tells how many streams had no line of their own.
-    pub(super) fn tell_withheld(&self) {
+    /// Logs how many streams had no line of their own.
+    pub(super) fn log_withheld(&self) {
         let what = "more streams within a second";
         match self.throttle.take_withheld() {
             None => {}
@@ -111,8 +110,8 @@ impl Journal {
     }
 }
 
-/// One stream for the log, and who is at the other end.
-pub struct Visit {
+/// One stream as the log shows it: name, method, peer and duration.
+pub struct StreamLog {
     journal: Arc<Journal>,
     stream: String,
     method: String,
@@ -120,13 +119,13 @@ pub struct Visit {
     since: Instant,
 }
 
-impl Visit {
+impl StreamLog {
     /// The stream's name, which is its thread's too.
     pub fn stream(&self) -> &str {
         &self.stream
     }
 
-    /// Address and port of the client, or of what stands before it.
+    /// Address and port of the client, or of the proxy in front of it.
     pub fn peer(&self) -> &str {
         &self.peer
     }
@@ -176,7 +175,7 @@ impl Visit {
         );
     }
 
-    /// As [`Visit::ended`], for one whose backlog was full.
+    /// As [`StreamLog::ended`], for one whose backlog was full.
     pub(super) fn cut(&self, messages: u64) {
         let Self {
             stream,
@@ -186,7 +185,7 @@ impl Visit {
         } = self;
         let took = self.since.elapsed();
         if self.journal.admits(Event::Cut) {
-            let what = "a reader was too slow and is cut; its backlog was full";
+            let what = "slow consumer cut: its backlog was full";
             tracing::warn!(stream, method, peer, messages, ?took, "{what}");
         }
     }
@@ -222,8 +221,8 @@ impl Call {
     }
 }
 
-/// The status, and why. What people wrote stands in it, so it is escaped; there
-/// is no such field in the line of a success.
+/// Status and error message. The message may quote users' text, so it is
+/// escaped; a success has no such field.
 fn outcome(error: Option<&Error>) -> (&'static str, Option<DebugValue<&str>>) {
     match error {
         None => ("OK", None),

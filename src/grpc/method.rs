@@ -41,7 +41,7 @@ pub const fn server_stream<Q: Message, A: Message>(name: &'static str) -> Method
     }
 }
 
-/// A stream in both directions as its client sees it.
+/// A bidirectional stream as its client sees it.
 pub const fn duplex<Q: Message, A: Message>(name: &'static str) -> Method<Q, A> {
     Method {
         ty: MethodType::Duplex,
@@ -54,7 +54,7 @@ pub const fn encoded_stream<Q: Message>(name: &'static str) -> Method<Q, Encoded
     encoded(MethodType::ServerStreaming, name)
 }
 
-/// A stream in both directions as its server sees it.
+/// A bidirectional stream as its server sees it.
 pub const fn encoded_duplex<Q: Message>(name: &'static str) -> Method<Q, Encoded> {
     encoded(MethodType::Duplex, name)
 }

@@ -1,10 +1,10 @@
-//! gRPC on the C core: the server with its streams and health, and the client.
+//! gRPC on the C core: server, server streams (`stream`), bidirectional streams
+//! (`duplex`), health, and what the services' clients share (`client`).
 //!
 //! The C core calls handlers on its completion-queue threads ("grpc-N"), and a
-//! handler never blocks there. A server stream has a thread of its own that
-//! blocks for its peer (`stream`). As long as the peer keeps up, a completion
-//! queue's thread forwards (`run_queue`), and either way whole batches are handed
-//! over to the C core (`writer`).
+//! handler never blocks there. Each stream has a thread of its own that blocks
+//! when its peer is slow: that is the backpressure, and no stream holds up another
+//! one.
 
 pub mod blocking;
 pub mod client;

@@ -1,4 +1,4 @@
-//! The gRPC server: set-up, limits that the C core enforces, and the ordered end.
+//! The gRPC server: set-up, limits that the C core enforces, graceful shutdown.
 
 use std::ffi::CString;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use grpcio::{
 use super::blocking;
 use super::stream::Streams;
 
-/// What the transport is told.
+/// Settings of the transport.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub host: String,
@@ -31,9 +31,9 @@ pub struct Config {
     pub memory_bytes: usize,
     /// Server streams in the whole process.
     pub streams: usize,
-    /// A peer that is silent so long is pinged...
+    /// Keepalive interval: a peer that is silent for so long is pinged.
     pub keepalive: Duration,
-    /// ...and is taken for gone when it does not answer the ping for so long.
+    /// Keepalive timeout: without an answer to the ping, the connection is closed.
     pub keepalive_timeout: Duration,
 }
 
@@ -53,10 +53,10 @@ impl Default for Config {
     }
 }
 
-/// The end of a server, in three steps of at most so long each: streams say
-/// goodbye, the C core lets go of what is left, then what is left is cancelled.
-const GOODBYE: Duration = Duration::from_millis(2500);
-const LETTING_GO: Duration = Duration::from_millis(500);
+/// Graceful shutdown in three steps, each at most so long: streams send their
+/// final status, the C core finishes open calls, what is left is cancelled.
+const FINAL_STATUS: Duration = Duration::from_millis(2500);
+const FINISHING: Duration = Duration::from_millis(500);
 const CANCELLING: Duration = Duration::from_millis(1000);
 
 /// A server that listens.
@@ -66,7 +66,7 @@ pub struct Server {
     streams: Streams,
 }
 
-/// A port that cannot be had.
+/// A port that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {reason}")]
 pub struct BindError {
@@ -122,10 +122,10 @@ impl Server {
         &self.ports
     }
 
-    /// Ends the server within `GOODBYE` + `LETTING_GO` + `CANCELLING`. The
+    /// Graceful shutdown within `FINAL_STATUS` + `FINISHING` + `CANCELLING`. The
     /// broadcasts have to be closed before: that is what ends the streams.
     pub fn shut_down(mut self) {
-        let left = self.streams.wait_until_over(GOODBYE);
+        let left = self.streams.wait_until_over(FINAL_STATUS);
         if left > 0 {
             tracing::warn!(
                 streams = left,
@@ -136,14 +136,10 @@ impl Server {
         let ended = self.server.shutdown();
         let waiter = thread::Builder::new().name("grpc-shutdown".into());
         let waiting = waiter.spawn(move || {
-            blocking::wait(ended, Some(LETTING_GO + CANCELLING));
+            blocking::wait(ended, Some(FINISHING + CANCELLING));
             let _ = over_sender.send(());
         });
-        let patience = if left == 0 {
-            LETTING_GO
-        } else {
-            Duration::ZERO
-        };
+        let patience = if left == 0 { FINISHING } else { Duration::ZERO };
         let mut clean = waiting.is_ok() && over.recv_timeout(patience).is_ok();
         if !clean {
             self.server.cancel_all_calls();
@@ -152,7 +148,7 @@ impl Server {
         if !clean {
             // The C core aborts the process when a server is destroyed that has
             // not shut down completely, so this one is left to the exit.
-            tracing::warn!("the C core did not let go of all calls in time");
+            tracing::warn!("the C core did not finish all calls in time");
             std::mem::forget(self.server);
         }
     }

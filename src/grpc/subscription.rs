@@ -1,4 +1,4 @@
-//! How our own clients prove that a subscription is live, on any server stream.
+//! Acknowledged subscriptions: how our clients know that a stream is live.
 
 use grpcio::Method;
 use protobuf::Message;

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::grpc::duplex::{Bell, Conversation, Turn};
 use crate::grpc::host::Hosted;
-use crate::grpc::journal::Visit;
+use crate::grpc::journal::StreamLog;
 use crate::grpc::stream::Streams;
 use crate::sync::lock;
 
@@ -106,8 +106,8 @@ impl Hosted for Ticker {
         let method = &wire::SUBSCRIBE_TO_STOCK_UPDATES_ENCODED;
         ServiceBuilder::new()
             .add_duplex_streaming_handler(method, move |ctx, requests, sink| {
-                streams.serve_duplex(&ctx, requests, sink, "ticker", |bell, visit| {
-                    shared.begin(config, bell, visit)
+                streams.serve_duplex(&ctx, requests, sink, "ticker", |bell, stream_log| {
+                    shared.begin(config, bell, stream_log)
                 });
             })
             .build()
@@ -166,7 +166,7 @@ impl Shared {
         self: &Arc<Self>,
         config: Config,
         bell: Arc<Bell>,
-        visit: Option<Arc<Visit>>,
+        stream_log: Option<Arc<StreamLog>>,
     ) -> Result<Arc<Talk>, Error> {
         let mut state = self.lock();
         if state.closed {
@@ -182,7 +182,7 @@ impl Shared {
         Ok(Arc::new(Talk {
             shared: self.clone(),
             bell,
-            visit,
+            stream_log,
             asked: Mutex::new(Asked {
                 watchlist: Watchlist::new(config.updates, config.symbols),
                 half_closed: false,
@@ -202,7 +202,7 @@ struct Talk {
     shared: Arc<Shared>,
     bell: Arc<Bell>,
     /// For the log.
-    visit: Option<Arc<Visit>>,
+    stream_log: Option<Arc<StreamLog>>,
     asked: Mutex<Asked>,
 }
 
@@ -226,8 +226,8 @@ impl Talk {
     }
 
     fn log_subscribed(&self, symbol: &Symbol) {
-        if let Some(visit) = &self.visit {
-            let (stream, peer) = (visit.stream(), visit.peer());
+        if let Some(stream_log) = &self.stream_log {
+            let (stream, peer) = (stream_log.stream(), stream_log.peer());
             tracing::debug!(stream, peer, "subscribed {}", plain(symbol));
         }
     }
@@ -235,8 +235,8 @@ impl Talk {
     /// Whoever asks for the next turn has sent what the one before brought.
     fn log_sent(&self) {
         let sent = std::mem::take(&mut self.lock().sending);
-        if let Some(visit) = &self.visit {
-            let (stream, peer) = (visit.stream(), visit.peer());
+        if let Some(stream_log) = &self.stream_log {
+            let (stream, peer) = (stream_log.stream(), stream_log.peer());
             for (symbol, quote) in sent {
                 let price = quote.price.to_f64();
                 tracing::debug!(stream, peer, price, "update sent {}", plain(&symbol));

@@ -18,11 +18,11 @@ use crate::grpc::subscription;
 /// of its own below gRPC's 4 MiB.
 const RECEIVE_BYTES: i32 = 16 * 1024 * 1024;
 
-/// How a client looks after its connection.
+/// Keepalive of a client's connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Keepalive {
-    /// A Python server (C core defaults) takes more than two pings within five
-    /// minutes without data for an attack, so the interval is above that.
+    /// Keepalive interval. grpcio servers close connections that ping more often
+    /// than every 5 minutes without data, so the default is above that.
     pub interval: Duration,
     pub timeout: Duration,
 }
@@ -46,12 +46,13 @@ pub fn named_environment(name: &str) -> Arc<Environment> {
     Arc::new(EnvBuilder::new().cq_count(1).name_prefix(name).build())
 }
 
-/// How sure one can be that a subscription is live.
+/// Whether a subscription is known to be live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
     /// The server acknowledged this very subscription.
     Acknowledged,
-    /// The server does not acknowledge; it had the settle time to register it.
+    /// Unconfirmed: the server cannot acknowledge, and had the settle time to
+    /// register it.
     Settled,
 }
 
@@ -86,7 +87,7 @@ impl Connection {
     ///
     /// # Errors
     /// What the server or the transport said; DEADLINE_EXCEEDED after `timeout`,
-    /// and then the call may have had its effect or not.
+    /// when the call may have had its effect or not.
     pub fn call<Q, A: Unpin>(
         &self,
         method: &Method<Q, A>,
@@ -153,7 +154,7 @@ impl Connection {
         }
     }
 
-    /// Opens a stream in both directions.
+    /// Opens a bidirectional stream.
     ///
     /// # Errors
     /// What the transport said at once; a server that cannot be reached is the

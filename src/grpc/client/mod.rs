@@ -1,5 +1,5 @@
-//! The clients: blocking calls, and streams as something to wait on. Each works
-//! against any server of its contract.
+//! What the services' clients share: a connection with blocking calls and
+//! streams. Works against any server of the same contract.
 
 mod connection;
 mod stream;

@@ -1,4 +1,4 @@
-//! The client's ends of a stream.
+//! The client's ends of a stream: receiving and sending.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::status;
 
 type Receiver<A> = Pin<Box<dyn futures_util::Stream<Item = grpcio::Result<A>> + Send>>;
 
-/// What a server sends; dropping it cancels the call. For one thread.
+/// The receiving end of a stream; dropping it cancels the call. For one thread.
 pub struct Stream<A> {
     receiver: Abortable<Receiver<A>>,
     abort: AbortHandle,
@@ -55,7 +55,7 @@ impl<A> Stream<A> {
         }
     }
 
-    /// As [`Stream::recv`], but `None` is also that nothing came in time.
+    /// As [`Stream::recv`]; `None` also means that nothing came in time.
     ///
     /// # Errors
     /// As [`Stream::recv`].
@@ -66,7 +66,7 @@ impl<A> Stream<A> {
         }
     }
 
-    /// Waits so long, or until a message is there, which is kept for later.
+    /// Waits for the first message, at most so long; it is kept for later.
     ///
     /// # Errors
     /// Why the stream ended.
@@ -108,7 +108,7 @@ enum Received<A> {
     End,
 }
 
-/// What a client sends on a stream in both directions. Dropping it cancels the
+/// The sending end of a bidirectional stream. Dropping it cancels the
 /// call unless it was closed. For one thread.
 pub struct Requests<Q> {
     sender: ClientDuplexSender<Q>,
@@ -133,7 +133,7 @@ impl<Q> Requests<Q> {
         over_or_late(blocking::wait(sent, Some(timeout)))
     }
 
-    /// Says that no more requests will come; the stream stays open for answers.
+    /// Half-closes the stream: no more requests, answers still come.
     ///
     /// # Errors
     /// As [`Requests::send`].

@@ -34,7 +34,7 @@ impl Health {
         }
     }
 
-    /// Tells everyone NOT_SERVING and ends the watching streams.
+    /// Reports NOT_SERVING and ends the Watch streams.
     pub fn shut_down(&self) {
         let mut status = lock(&self.status);
         *status = Status::NOT_SERVING;
@@ -43,7 +43,7 @@ impl Health {
             let bytes = encoded.len();
             (encoded, bytes)
         };
-        // Closed already: then everyone was told.
+        // Closed already: NOT_SERVING was reported.
         let _ = self.changes.publish(Timestamp::now(), publish);
         self.changes.close();
     }

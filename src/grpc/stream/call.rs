@@ -1,4 +1,4 @@
-//! One call on the C core's side: what is being written to it, and how it ends.
+//! One server-streaming call: what is being written to it, and how it ends.
 //!
 //! Whoever drives it may be on any thread, one at a time; see `writer`.
 
@@ -13,7 +13,7 @@ use super::writer::{Batch, Command, Driver, Handover};
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{End, Envelope, Membership};
 use crate::fanout::clock::Timestamp;
-use crate::grpc::journal::Visit;
+use crate::grpc::journal::StreamLog;
 use crate::grpc::method::Encoded;
 use crate::status;
 
@@ -28,7 +28,7 @@ pub(super) struct Call {
     written: u64,
     /// How it was told to end, if it was.
     end: Option<End>,
-    visit: Option<Arc<Visit>>,
+    stream_log: Option<Arc<StreamLog>>,
 }
 
 enum State {
@@ -51,7 +51,7 @@ impl Call {
         membership: Membership<Encoded>,
         sink: ServerStreamingSink<Encoded>,
         first: Option<Encoded>,
-        visit: Option<Arc<Visit>>,
+        stream_log: Option<Arc<StreamLog>>,
     ) -> Self {
         let first = first.map(|payload| Envelope {
             time: Timestamp::default(),
@@ -67,13 +67,13 @@ impl Call {
             last_time: None,
             written: 0,
             end: None,
-            visit,
+            stream_log,
         }
     }
 
     /// The sink, if nothing has come to an end yet.
     pub(super) fn take_sink(&mut self) -> Option<ServerStreamingSink<Encoded>> {
-        self.visit = None;
+        self.stream_log = None;
         match std::mem::replace(&mut self.state, State::Gone) {
             State::Open(sink) => Some(sink),
             State::Finishing(_) | State::Gone => None,
@@ -128,7 +128,7 @@ impl Call {
         }
     }
 
-    /// Looks into the slot.
+    /// Takes the next command or batch from the slot.
     fn look(&mut self, handover: &Handover) -> Next {
         let written = self.batch.is_empty();
         if let Some(command) = handover.take_command(written) {
@@ -184,14 +184,14 @@ impl Call {
         counted.fold((0, 0), |(m, b), e| (m + 1, b + e.bytes))
     }
 
-    /// Lets go of the call, and leaves the broadcast. May be called again.
+    /// Drops the call and leaves the broadcast. Idempotent.
     pub(super) fn let_go(&mut self) {
-        if let Some(visit) = self.visit.take() {
+        if let Some(stream_log) = self.stream_log.take() {
             let messages = self.written + self.taken().0 as u64;
             match self.end {
-                Some(End::SlowConsumer) => visit.cut(messages),
-                Some(End::Closed) => visit.ended(&Err(Error::shutting_down()), messages),
-                Some(End::Left) | None => visit.ended(&Err(Error::client_left()), messages),
+                Some(End::SlowConsumer) => stream_log.cut(messages),
+                Some(End::Closed) => stream_log.ended(&Err(Error::shutting_down()), messages),
+                Some(End::Left) | None => stream_log.ended(&Err(Error::client_left()), messages),
             }
         }
         self.next = 0;

@@ -1,9 +1,10 @@
 //! Server streams: one named OS thread each, which blocks on its subscription.
 //!
 //! While the peer keeps up, the completion queue's own thread forwards what has
-//! queued up, and the stream's thread sleeps on. When the peer lags, the stream's
-//! thread takes over, and blocks until it has taken something: meanwhile the
-//! backlog grows, up to its limit.
+//! queued up (`run_queue`), and the stream's thread sleeps. When the peer lags,
+//! the stream's thread takes over and blocks until the peer has read something:
+//! this backpressure lets the backlog grow, up to its limit. Either way whole
+//! batches are handed over to the C core (`writer`).
 
 mod call;
 mod run_queue;
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use grpcio::{Environment, RpcContext, ServerStreamingSink};
 
-use super::journal::{Journal, Visit};
+use super::journal::{Journal, StreamLog};
 use super::method::Encoded;
 use super::subscription;
 use crate::error::{Code, Error};
@@ -37,7 +38,7 @@ const BATCH_MESSAGES: usize = 1024;
 /// takes over: no reader keeps the others waiting.
 const RING_BATCHES: usize = 4;
 
-/// How long a status may wait for a peer that does not read.
+/// How long the final status may wait for a peer that does not read.
 pub(super) const STATUS_WAIT: Duration = Duration::from_secs(10);
 
 type Pair = (Subscription<Encoded>, Membership<Encoded>);
@@ -59,7 +60,7 @@ struct Live {
     number: AtomicU64,
 }
 
-/// A stream whose status is on its way since then.
+/// A stream whose final status was handed over at this time.
 type Ended = (Instant, Weak<Handover>);
 
 /// A place among the live streams, held until the call is over.
@@ -102,13 +103,13 @@ impl Streams {
         subscribe: impl FnOnce() -> Result<Pair, Error>,
     ) {
         let name = self.thread_name(name);
-        let visit = self.visit(ctx, &name);
+        let stream_log = self.stream_log(ctx, &name);
         let pair = self.permit().and_then(|permit| Ok((permit, subscribe()?)));
         let (permit, (subscription, membership)) = match pair {
             Ok(pair) => pair,
-            Err(error) => return refuse(ctx, sink, &error, visit.as_deref()),
+            Err(error) => return refuse(ctx, sink, &error, stream_log.as_deref()),
         };
-        let handover = Arc::new(Handover::new(membership, sink, first, visit.clone()));
+        let handover = Arc::new(Handover::new(membership, sink, first, stream_log.clone()));
         let stream = Arc::new(Stream {
             waiter: subscription.waiter(),
             forwarder: Mutex::new(Forwarder {
@@ -129,19 +130,19 @@ impl Streams {
             tracing::error!(%error, "cannot start a thread for a stream");
             if let Some(sink) = handover.take_back() {
                 let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
-                refuse(ctx, sink, &error, visit.as_deref());
+                refuse(ctx, sink, &error, stream_log.as_deref());
             }
             return;
         }
-        if let Some(visit) = visit {
-            visit.opened();
+        if let Some(stream_log) = stream_log {
+            stream_log.opened();
         }
         ctx.spawn(Writer::new(handover, permit));
     }
 
-    /// Who has come, for the log; `None` if nobody wants to know.
-    pub(super) fn visit(&self, ctx: &RpcContext<'_>, stream: &str) -> Option<Arc<Visit>> {
-        self.journal.visit(ctx, stream)
+    /// Log entry for a stream; `None` if streams are not logged.
+    pub(super) fn stream_log(&self, ctx: &RpcContext<'_>, stream: &str) -> Option<Arc<StreamLog>> {
+        self.journal.stream_log(ctx, stream)
     }
 
     /// Waits until all streams are over, at most so long. Returns how many are
@@ -201,16 +202,16 @@ fn refuse(
     ctx: &RpcContext<'_>,
     sink: ServerStreamingSink<Encoded>,
     error: &Error,
-    visit: Option<&Visit>,
+    stream_log: Option<&StreamLog>,
 ) {
-    if let Some(visit) = visit {
-        visit.refused(error);
+    if let Some(stream_log) = stream_log {
+        stream_log.refused(error);
     }
     let failed = sink.fail(status::to_grpc(error));
     ctx.spawn(async move { drop(failed.await) });
 }
 
-/// One server stream: its thread, and whoever rings for it meanwhile.
+/// One server stream, shared by its thread and the run queue.
 struct Stream {
     forwarder: Mutex<Forwarder>,
     handover: Arc<Handover>,
@@ -249,7 +250,8 @@ impl Stream {
     }
 
     /// Switching to the stream's thread costs more than all the rest of a
-    /// delivery, so a message does not wake it but rings this bell.
+    /// delivery, so a new message does not wake it but queues the stream to be
+    /// forwarded.
     fn hang_bell(self: &Arc<Self>, queue: Arc<RunQueue>) {
         let stream = Arc::downgrade(self);
         let bell = move || {

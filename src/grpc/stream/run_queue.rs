@@ -1,5 +1,5 @@
-//! A run queue for each completion queue: streams that have something to forward
-//! wait in it, and the completion queue's own thread goes through them.
+//! A run queue for each completion queue: streams with something to forward wait
+//! in it for the completion queue's own thread.
 //!
 //! An operation that is started on the thread that will also see it complete
 //! wakes nobody. Started elsewhere, each one wakes that thread, which costs
@@ -20,7 +20,7 @@ use crossbeam_channel::{Sender, unbounded};
 use grpcio::{Channel, Client, Environment};
 
 /// How many streams one run forwards for before the completion queue's other
-/// events have their turn, calls that want an answer among them.
+/// events have their turn, unary calls among them.
 const RUN_STREAMS: usize = 64;
 
 /// A run queue that is wanted again so soon after its last run is busy: its next

@@ -1,5 +1,4 @@
-//! The hand-over from a stream's thread to the C core: whole batches, written by
-//! whoever can go on.
+//! The hand-over from a stream's thread to the C core, in whole batches.
 //!
 //! A run queue writes what it brings as far as the C core takes it at once, and
 //! goes on. The rest, and what a stream's thread brings, is written by the
@@ -17,13 +16,13 @@ use grpcio::ServerStreamingSink;
 
 use super::call::Call;
 use crate::fanout::broadcast::{End, Envelope, Membership};
-use crate::grpc::journal::Visit;
+use crate::grpc::journal::StreamLog;
 use crate::grpc::method::Encoded;
 use crate::sync::{lock, unpoisoned};
 
 pub type Batch = Vec<Envelope<Encoded>>;
 
-/// How often a thread that waits for a peer looks whether it was cut meanwhile.
+/// How often a thread that waits for a peer checks whether it was cut.
 const CUT_CHECK: Duration = Duration::from_millis(100);
 
 /// What a stream's thread and its [`Writer`] share.
@@ -65,12 +64,12 @@ impl Handover {
         membership: Membership<Encoded>,
         sink: ServerStreamingSink<Encoded>,
         first: Option<Encoded>,
-        visit: Option<Arc<Visit>>,
+        stream_log: Option<Arc<StreamLog>>,
     ) -> Self {
         Self {
             slot: Mutex::default(),
             taken: Condvar::new(),
-            call: Mutex::new(Call::new(membership, sink, first, visit)),
+            call: Mutex::new(Call::new(membership, sink, first, stream_log)),
         }
     }
 
@@ -81,8 +80,8 @@ impl Handover {
     }
 
     /// Hands a batch over, and returns an empty vector for the next one. While
-    /// one batch is written one other may wait here; for a third this blocks,
-    /// which is what lets the backlog of a slow reader grow.
+    /// one batch is written one other may wait here; for a third this blocks.
+    /// This backpressure is what lets the backlog of a slow reader grow.
     ///
     /// # Errors
     /// Why the batch is not to be handed over: the writer has gone, or `cut`
@@ -190,7 +189,7 @@ impl Handover {
         }
     }
 
-    /// What to do next, once. A goodbye waits until everything is written.
+    /// What to do next, once. A final status waits until everything is written.
     pub(super) fn take_command(&self, written: bool) -> Option<Command> {
         let mut slot = self.lock();
         let written = written && slot.batch.is_empty();
