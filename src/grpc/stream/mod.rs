@@ -154,7 +154,7 @@ impl Streams {
             .changed
             .wait_timeout_while(count, timeout, |count| *count > 0);
         let left = *unpoisoned(waited).0;
-        self.journal.tell_withheld();
+        self.journal.log_withheld();
         left
     }
 
