@@ -1,7 +1,7 @@
 //! The thread `http-accept`: takes connections and gives each its thread.
 //!
 //! Owns the listening socket. It must not know requests. Whatever goes wrong
-//! with one connection, the listener stays.
+//! with one connection, it keeps listening.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -53,7 +53,7 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => {
-                // Once, not twenty times a second.
+                // Logged once, not twenty times a second.
                 if !failing {
                     tracing::warn!(%error, "cannot accept connections, still trying");
                 }

@@ -1,5 +1,5 @@
-//! A blocking HTTP client that costs little, for load: one connection, one request
-//! after the other.
+//! A minimal blocking HTTP client for load: one keep-alive connection, one request
+//! after the other. The services' own clients use ureq.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::Duration;
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A blocking HTTP client that costs little.
+/// A minimal blocking HTTP client. For one thread.
 pub struct Client {
     address: String,
     connection: Option<TcpStream>,
@@ -28,8 +28,8 @@ impl Client {
         }
     }
 
-    /// The body of the answer. After an error the next request has a connection
-    /// of its own.
+    /// Returns the body of the answer. After an error the next request opens a
+    /// new connection.
     ///
     /// # Errors
     /// What the connection says, an answer other than 200, or one without a length.
@@ -71,7 +71,7 @@ impl Client {
     }
 }
 
-/// `None` while the head is not whole.
+/// `None` while the head is incomplete.
 fn extent(answer: &[u8]) -> io::Result<Option<Extent>> {
     let mut headers = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut headers);

@@ -16,7 +16,7 @@ use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
 use super::limits::Limits;
 use super::receipt::Attached;
-use super::socket::Client;
+use super::socket::Socket;
 use super::stream::Streams;
 use crate::sync::{lock, unpoisoned};
 
@@ -45,7 +45,7 @@ pub(super) struct Shared {
 /// Serves `connection` until it ends.
 pub(super) fn serve(connection: &Connection, shared: &Shared) {
     let limits = &shared.limits;
-    let Ok(mut client) = Client::new(&connection.stream, limits) else {
+    let Ok(mut client) = Socket::new(&connection.stream, limits) else {
         return;
     };
     let mut intake = Intake::default();
@@ -101,7 +101,7 @@ enum Fate {
 }
 
 fn answer(
-    client: &mut Client<'_>,
+    client: &mut Socket<'_>,
     shared: &Shared,
     head: &Head,
     body: &[u8],

@@ -173,7 +173,7 @@ impl Exchange {
         let stream = match lane.stream.take() {
             Some(stream) => stream,
             None => self.connect(lane.index).map_err(|error| {
-                tracing::error!(%error, "a lane cannot be opened");
+                tracing::error!(%error, "cannot connect to a lane");
                 busy()
             })?,
         };
@@ -212,7 +212,7 @@ impl Exchange {
                 Err(Refusal::new(504, "the request was not answered in time"))
             }
             Err(error) => {
-                tracing::error!(%error, "a lane broke");
+                tracing::error!(%error, "the connection to a lane broke");
                 Err(Refusal::new(
                     502,
                     "the request may or may not have been handled",
@@ -290,7 +290,7 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 fn busy() -> Refusal {
-    Refusal::new(503, "no lane became free in time")
+    Refusal::new(503, "server busy")
 }
 
 fn shutting_down() -> Refusal {

@@ -1,4 +1,4 @@
-//! The public face: bind, serve, shut down.
+//! The public interface: bind, serve, shut down.
 //!
 //! Owns the order in which the parts start and stop. It must not know requests
 //! or bytes. The caller's thread runs it.
@@ -37,7 +37,7 @@ pub struct Front {
 }
 
 impl Front {
-    /// Reserves the first of `addr` that can be had; port 0 picks a free one.
+    /// Reserves the first of `addr` that is available; port 0 picks a free one.
     ///
     /// A port that somebody listens on is an error here. One that another
     /// `Front` has reserved, but does not serve yet, is an error of the later
@@ -56,7 +56,7 @@ impl Front {
         Err(last)
     }
 
-    /// As [`Front::bind`], with an error that names what could not be had.
+    /// As [`Front::bind`], with an error that names host and port.
     ///
     /// # Errors
     /// As [`Front::bind`].
@@ -133,7 +133,7 @@ impl Front {
     }
 }
 
-/// A front at work. Dropping it shuts it down as [`Serving::shutdown`] does.
+/// A running front. Dropping it shuts it down as [`Serving::shutdown`] does.
 pub struct Serving {
     local_addr: SocketAddr,
     shared: Arc<Shared>,
@@ -148,11 +148,11 @@ impl Serving {
         self.local_addr
     }
 
-    /// Stops accepting, closes idle connections at once, lets requests that are
-    /// in flight finish for 2 s, cuts the rest, and ends all threads. A stream may
-    /// send what its source has at hand, and is cut unless that is all of it. Takes less
-    /// than 4 s. A handler that is still busy then is left behind and logged.
-    /// tiny_http's own idle threads may take 5 s more to end.
+    /// Graceful shutdown: stops accepting, closes idle connections at once, lets
+    /// requests in flight finish for 2 s, cuts the rest, and ends all threads. A
+    /// stream may send what its source has ready, and is cut unless that is all
+    /// of it. Takes less than 4 s. A handler that is still busy then is logged and
+    /// not waited for. tiny_http's own idle threads may take 5 s more to end.
     pub fn shutdown(self) {
         drop(self);
     }

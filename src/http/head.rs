@@ -144,7 +144,7 @@ impl<'a> Fields<'a> {
             ([], [only]) if only.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
             ([], _) => Err(Refusal::new(
                 501,
-                "the only Transfer-Encoding taken is chunked",
+                "the only supported Transfer-Encoding is chunked",
             )),
         }
     }
@@ -158,7 +158,7 @@ impl<'a> Fields<'a> {
                 } else {
                     Err(Refusal::new(
                         417,
-                        "the only expectation met is 100-continue",
+                        "the only supported expectation is 100-continue",
                     ))
                 }
             }
@@ -241,7 +241,7 @@ fn refusal_of(error: httparse::Error, input: &[u8], limits: &Limits) -> Refusal 
             Refusal::new(431, format!("more than the limit of {limit} header fields"))
         }
         httparse::Error::Version if names_http_version(input) => {
-            Refusal::new(505, "the HTTP versions spoken are 1.0 and 1.1")
+            Refusal::new(505, "the supported HTTP versions are 1.0 and 1.1")
         }
         error => Refusal::malformed(format!("malformed request: {error}")),
     }

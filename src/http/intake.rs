@@ -1,4 +1,4 @@
-//! Taking in one whole request from a client, within all limits.
+//! Reading one whole request from a client, within all limits.
 //!
 //! Owns the buffers of a connection, so that what a client pipelines is kept for
 //! the next round. It must not know lanes or answers. A connection's thread
@@ -11,7 +11,7 @@ use super::chunked::Decoder;
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
 use super::message::Refusal;
-use super::socket::{Client, ReadError};
+use super::socket::{ReadError, Socket};
 
 /// Memory that a connection keeps between two requests, per buffer.
 pub(super) const KEPT_BYTES: usize = 32 * 1024;
@@ -23,7 +23,7 @@ const BODY_READ_BYTES: usize = 64 * 1024;
 pub(super) enum Failure {
     /// To be told to the client, and the end of the connection.
     Refused(Refusal),
-    /// There is nobody to tell.
+    /// The client has gone.
     Gone,
 }
 
@@ -51,7 +51,7 @@ impl Intake {
     /// `None`: the client closed, or stayed silent for the idle time.
     pub(super) fn next(
         &mut self,
-        client: &mut Client<'_>,
+        client: &mut Socket<'_>,
         limits: &Limits,
         busy: &AtomicBool,
     ) -> Result<Option<Head>, Failure> {
@@ -121,7 +121,7 @@ impl Intake {
 
 /// The client, until one request has to be complete.
 struct Source<'a, 'b> {
-    client: &'a mut Client<'b>,
+    client: &'a mut Socket<'b>,
     deadline: Instant,
     limits: &'a Limits,
 }

@@ -134,7 +134,7 @@ fn run(
                 // Also how `unblock` wakes this loop. The lanes are open by now,
                 // so it goes on even if tiny_http has lost its listener.
                 if !stopping.load(Ordering::SeqCst) {
-                    tracing::error!(%error, "tiny_http takes no more connections");
+                    tracing::error!(%error, "tiny_http accepts no more connections");
                 }
                 continue;
             }
@@ -142,7 +142,7 @@ fn run(
         let (number, request) = match read(&mut incoming) {
             Ok(read) => read,
             Err(error) => {
-                tracing::error!(%error, "a lane broke within a request");
+                tracing::error!(%error, "the connection to a lane broke within a request");
                 continue;
             }
         };
@@ -213,7 +213,7 @@ fn respond(incoming: tiny_http::Request, response: Response) {
     let status = match response.status {
         status @ 200..=599 => status,
         status => {
-            tracing::error!(status, "a handler answered with an impossible status");
+            tracing::error!(status, "a handler answered with an invalid status");
             500
         }
     };
@@ -241,7 +241,7 @@ fn respond(incoming: tiny_http::Request, response: Response) {
     )
     .with_chunked_threshold(usize::MAX);
     if let Err(error) = incoming.respond(answer) {
-        tracing::error!(%error, "a lane broke within an answer");
+        tracing::error!(%error, "the connection to a lane broke within an answer");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a handler sees: a whole request in, a whole response out.
+//! A handler's types: a whole [`Request`] in, a whole [`Response`] out.
 //!
 //! Owns [`Request`], [`Response`] and the front's own refusals with their fixed
 //! table of codes. It must not know sockets, tiny_http or how bytes are framed.
@@ -33,7 +33,7 @@ impl Request {
     }
 }
 
-/// Called once if an answer did not reach the client, see [`Response::on_undelivered`].
+/// Called once if an answer did not reach the client: see [`Response::on_undelivered`].
 pub type Undelivered = Box<dyn FnOnce() + Send>;
 
 /// A complete answer, or the start of a streamed one. The front adds the fields
@@ -76,12 +76,12 @@ impl Response {
     /// when it comes, on the thread of the client's connection. The lane is
     /// free as soon as the handler returns. HTTP/1.1 clients get it chunked, so
     /// that they can tell the end from a cut; for HTTP/1.0 the end is that of
-    /// the connection. Nothing is queued for a client that reads slowly: what
-    /// it misses is the source's affair.
+    /// the connection. Nothing is queued for a client that reads slowly: its
+    /// source decides what it misses.
     ///
     /// A client that has closed its side counts as gone once the source has had
-    /// nothing for a second, even if it still reads. One that vanished without
-    /// a word is noticed within about half a minute.
+    /// nothing for a second, even if it still reads. One that vanished without closing
+    /// is noticed by TCP keepalive within about half a minute.
     ///
     /// End the sources before the front's shutdown, so that clients see an end:
     /// a source that has none by then is cut off.
@@ -130,7 +130,7 @@ impl Response {
     }
 }
 
-/// Why the front itself answers a request: a status and a sentence for people.
+/// Why the front itself refuses a request: a status and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub(super) status: u16,

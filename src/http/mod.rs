@@ -4,9 +4,9 @@
 //! bounds before any handler hears of them. It must not know what the requests
 //! are about: no gRPC, no chat, nothing else of this crate.
 //!
-//! Why a front: one slow client stops a single-threaded loop, and tiny_http 0.12
-//! on a public port can be made to abort, hang or lose its listener by a single
-//! request (each case is a test).
+//! Why a front: one slow client blocks a single-threaded loop (head-of-line
+//! blocking), and tiny_http 0.12 on a public port can be made to abort, hang or
+//! lose its listener by a single request (each case is a test).
 //!
 //! ```text
 //! client --TCP-- http-conn-N --.                                  one thread per connection
@@ -18,13 +18,15 @@
 //! each client a thread; `connection` is that thread's loop, which takes in a
 //! request (`intake`, `head`, `chunked`), passes it through a private
 //! connection (`exchange`, `answer`) to the loop that calls the handler
-//! (`lane`), and writes the answer (`client`). `receipt` tells a handler
+//! (`lane`), and writes the answer (`socket`). `receipt` tells a handler
 //! when that last step failed.
 //!
-//! An answer may also come bit by bit ([`Response::stream`]). Its handler returns
-//! at once, like any other, and leaves a [`Source`] behind, which `receipt`
-//! passes to the connection's thread. That one alone waits for it and writes
-//! what comes (`stream`), so no lane is ever held by a stream.
+//! An answer may also be streamed ([`Response::stream`]). Its handler returns at
+//! once, like any other, with a [`Source`], which `receipt` passes to the
+//! connection's thread. Only that thread waits for the source and writes what
+//! comes (`stream`), so no stream ever holds a lane.
+//!
+//! `client` is the other side: a minimal client that puts load on such a front.
 //!
 //! Every buffer, queue and wait is bounded, most of them by [`Limits`].
 

@@ -1,4 +1,5 @@
-//! What a handler attaches to its answer: a callback for its loss, and a stream.
+//! What a handler attaches to its answer: a callback for an answer that was not
+//! delivered, and a streamed body.
 //!
 //! Owns the table from request number to both. It must not know sockets or
 //! HTTP. A lane's thread puts them in, a connection's thread takes them out;

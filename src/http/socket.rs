@@ -12,16 +12,16 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::limits::Limits;
 
-/// How long [`Client::delivered`] waits for the client's kernel.
+/// How long [`Socket::delivered`] waits for the client's kernel.
 const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(1);
-/// How long it sleeps between two looks.
+/// Pause between two checks.
 const ACKNOWLEDGE_STEP: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 10_000_000,
 };
 
-/// How a client that vanished without a word is noticed: after this silence, so
-/// many questions, so far apart.
+/// TCP keepalive, which notices a client that vanished without closing: idle time,
+/// number of probes, keepalive interval.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_PROBES: u32 = 3;
 const KEEP_ALIVE_STEP: Duration = Duration::from_secs(5);
@@ -33,18 +33,18 @@ pub(super) enum ReadError {
     Gone,
 }
 
-pub(super) struct Client<'a> {
+pub(super) struct Socket<'a> {
     stream: &'a TcpStream,
     write_time: Duration,
-    /// As set on the socket, so that it is set only when it changes.
+    /// The timeout set on the socket, to change it only when needed.
     read_timeout: Option<Duration>,
 }
 
-impl<'a> Client<'a> {
-    pub(super) fn new(stream: &'a TcpStream, limits: &Limits) -> io::Result<Client<'a>> {
+impl<'a> Socket<'a> {
+    pub(super) fn new(stream: &'a TcpStream, limits: &Limits) -> io::Result<Socket<'a>> {
         stream.set_nodelay(true)?;
         stream.set_write_timeout(Some(limits.write_time))?;
-        Ok(Client {
+        Ok(Socket {
             stream,
             write_time: limits.write_time,
             read_timeout: None,
@@ -113,7 +113,7 @@ impl<'a> Client<'a> {
         !matches!(self.state(), Ok(now) if now.is_empty())
     }
 
-    /// Has the kernel ask a client that stays silent whether it is still there.
+    /// Turns on TCP keepalive.
     pub(super) fn keep_alive(&self) {
         use rustix::net::sockopt;
         // Without it a stream that sends nothing would wait for ever for a
@@ -129,8 +129,8 @@ impl<'a> Client<'a> {
         poll(&mut fds, Some(&Timespec::default())).map(|_| fds[0].revents())
     }
 
-    /// Whether the answer that was just written reached the client, as far as
-    /// that can be known. Waits for a second at most.
+    /// Whether the answer that was just written reached the client, as far as TCP
+    /// can tell. Waits for a second at most.
     ///
     /// A write "succeeds" as soon as the kernel has the bytes. If the client had
     /// closed its socket by then, a reset comes back later, and nobody hears of

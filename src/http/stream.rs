@@ -1,4 +1,4 @@
-//! Answers that come bit by bit, such as server-sent events.
+//! Streamed answers, such as server-sent events.
 //!
 //! Owns [`Source`], the framing of its chunks, and the count of open streams. It
 //! must not know lanes, nor what the chunks mean. The thread of the client's
@@ -10,17 +10,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::message::Refusal;
-use super::socket::Client;
+use super::socket::Socket;
 
-/// How long a source is waited for before the next look at the client, and at
-/// whether the front is to stop.
+/// How long to wait for a source before checking whether the client has gone or
+/// the front is stopping.
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// What a streamed answer is made of, see [`Response::stream`](super::Response::stream).
 ///
 /// It is dropped when the stream is over, whatever ended it, and also if the
-/// client was gone before the first chunk. So a subscription that it holds is
-/// left in any case.
+/// client was gone before the first chunk. So a subscription that it holds
+/// always ends.
 pub trait Source: Send {
     /// Waits for something to send, `timeout` at most. One that waits longer
     /// delays only this client, and a shutdown of the front.
@@ -30,7 +30,7 @@ pub trait Source: Send {
     fn next(&mut self, timeout: Duration) -> Next;
 }
 
-/// What a [`Source`] has come up with.
+/// What a [`Source`] has to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
     /// Sent at once. An empty one is skipped: it would mean the end.
@@ -57,7 +57,7 @@ impl Stream {
     /// panicked, or the front is `stopping` and the source had nothing more.
     pub(super) fn send(
         mut self,
-        client: &mut Client<'_>,
+        client: &mut Socket<'_>,
         chunked: bool,
         stopping: &AtomicBool,
     ) -> io::Result<()> {
@@ -71,7 +71,7 @@ impl Stream {
 
     fn send_all(
         &mut self,
-        client: &mut Client<'_>,
+        client: &mut Socket<'_>,
         chunked: bool,
         stopping: &AtomicBool,
     ) -> io::Result<()> {
