@@ -1,5 +1,5 @@
 //! What can go wrong, in the words of the gRPC status codes. Each transport has
-//! its own table from here to its codes (`wire::status`).
+//! its own table from here to its codes ([`status`](crate::status)).
 
 use std::fmt;
 
@@ -48,12 +48,12 @@ impl Error {
         Self::new(Code::Unavailable, message)
     }
 
-    /// The end of a call whose client has cancelled it, or is lost.
+    /// The end of a call that its client has cancelled, or whose client has gone.
     pub fn client_left() -> Self {
         Self::new(Code::Cancelled, "the client has left")
     }
 
-    /// What everybody is told when a server ends.
+    /// The error of streams and calls at a server's shutdown.
     pub fn shutting_down() -> Self {
         Self::unavailable("shutting down")
     }

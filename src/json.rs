@@ -9,7 +9,7 @@ use crate::error::Error;
 /// The fields of a body.
 ///
 /// # Errors
-/// `InvalidArgument` when it is no JSON object.
+/// `InvalidArgument` when it is not a JSON object.
 pub fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
     let body = std::str::from_utf8(body)
         .map_err(|e| Error::invalid(format!("the body is not UTF-8: {e}")))?;
@@ -40,7 +40,7 @@ pub fn unknown(fields: &Map<String, Value>, known: &str) -> Result<(), Error> {
 /// A field of text; absent or null is empty.
 ///
 /// # Errors
-/// `InvalidArgument` that names the field when it is no string.
+/// `InvalidArgument` that names the field when it is not a string.
 pub fn take_string(fields: &mut Map<String, Value>, name: &str) -> Result<String, Error> {
     match fields.remove(name) {
         None | Some(Value::Null) => Ok(String::new()),
@@ -52,7 +52,7 @@ pub fn take_string(fields: &mut Map<String, Value>, name: &str) -> Result<String
     }
 }
 
-/// What a value is, in words.
+/// The type of a value, in words.
 pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",

@@ -1,11 +1,11 @@
-//! Times of operations, and what most of them stayed below.
+//! Latency histograms: mean and quantiles.
 
 use std::io;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Times, with three digits, at most an hour.
+/// Latencies with three significant digits, up to an hour.
 #[derive(Clone, Debug)]
 pub struct Latencies(Histogram<u64>);
 
@@ -24,12 +24,12 @@ impl Latencies {
         self.0.saturating_record(nanos);
     }
 
-    /// In microseconds.
+    /// Mean in microseconds.
     pub fn mean_us(&self) -> f64 {
         self.0.mean() / 1e3
     }
 
-    /// The time, in microseconds, that this part of all (0 to 1) did not exceed.
+    /// Quantile in microseconds; `part` is 0 to 1, 0.5 is the median.
     pub fn quantile_us(&self, part: f64) -> f64 {
         self.0.value_at_quantile(part) as f64 / 1e3
     }

@@ -3,14 +3,14 @@
 //!
 //! # The map
 //!
-//! A room for each service, with the same files in each: the rules, named after
+//! A folder for each service, with the same files in each: the rules, named after
 //! what they are about (pure, no port), `wire` (to and from protobuf and JSON),
 //! `server`, `client`, and, where something is stored, the store with its
 //! migrations.
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and everyone may use `error`, `json`, `latency`, `number`, `retry`, `status`, `sync`
+//! and every module may use `error`, `json`, `latency`, `number`, `retry`, `status`, `sync`
 //! and `throttle`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
@@ -20,11 +20,11 @@
 //! | [`fanout`] | the ordered fan-out: clock, broadcast, backlog | `broadcast`, the heart |
 //! | [`chat`] | messages, the server, and the bridge from HTTP to it | `message`, `server` |
 //! | [`mod@todo`] | the to-do list and its file | `list`, `server` |
-//! | [`ticker`] | the market and streams in both directions | `market`, `server` |
+//! | [`ticker`] | the market and bidirectional streams | `market`, `server` |
 //! | [`jobs`] | tasks answered at once, or by workers behind a queue | `job`, `worker` |
 //! | [`history`] | the message log over HTTP, and load for it | `entry`, `server` |
 //! | [`console`] | all of them in a browser | `hub` |
-//! | [`grpc`] | the C core: server, streams, health, connections of clients | `stream` |
+//! | [`grpc`] | the C core: server, streams, health, and what clients share | `stream` |
 //! | [`http`] | the front, and the tiny_http lanes behind it | `front` |
 //! | [`db`] | opening, migrating and locking SQLite and PostgreSQL | `sqlite` |
 //! | [`compare`] | the laboratory: behaviour and speed beside other programs | `behaviour`, `speed` |
@@ -39,15 +39,15 @@
 //! - No blocking call in a gRPC handler: it runs on a completion-queue thread.
 //! - No panic passes from a handler into a thread that serves others.
 //! - No queue, buffer, body, header, count of threads or wait without a bound.
-//! - No service imports another; bridge and console know the rest only by gRPC.
+//! - No service imports another; bridge and console reach services as clients only.
 //! - No number, count or date of the log from anywhere but the transaction that
 //!   stores it: no sequence, no counter in a process.
 //! - No SendMessage that may have reached the server is sent again.
 //! - No future but those that grpcio and lapin ask for, in `grpc` and in
 //!   `jobs::queue::rabbitmq`; nothing else awaits anything.
 //!
-//! The cargo feature `shuttle` leaves only what order and concurrency hang on (the
-//! fan-out and the bridge's postbox), on shuttle's primitives.
+//! The cargo feature `shuttle` builds only the fan-out and the bridge's postbox, on
+//! shuttle's primitives, to explore thread interleavings.
 
 pub mod chat;
 pub mod error;

@@ -1,4 +1,4 @@
-//! Numbers as people read them.
+//! Thousands separators in numbers.
 
 /// A decimal number with separators before its point: "-1,234.50".
 pub fn thousands(plain: &str) -> String {

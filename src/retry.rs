@@ -1,4 +1,4 @@
-//! The one way to try again: how long to wait, what to tell, and when to stop.
+//! Retry: exponential backoff with jitter, when to log an error, and when to stop.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -41,11 +41,11 @@ impl Backoff {
 #[derive(Debug)]
 pub struct Retry {
     backoff: Backoff,
-    /// What was wrong the last time.
+    /// The error that was logged last.
     told: Option<String>,
 }
 
-/// Somebody wants the loop to end.
+/// The loop was asked to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
 
@@ -58,8 +58,7 @@ impl Retry {
         }
     }
 
-    /// Whether this error has to be told: the same one again and again is told
-    /// once.
+    /// Whether to log this error: one that repeats is logged once.
     pub fn is_news(&mut self, error: &impl Display) -> bool {
         let error = error.to_string();
         let news = self.told.as_ref() != Some(&error);
@@ -67,13 +66,13 @@ impl Retry {
         news
     }
 
-    /// To be called after a success; returns whether an error was told before.
+    /// To be called after a success; returns whether an error was logged before.
     pub fn succeeded(&mut self) -> bool {
         self.backoff.reset();
         self.told.take().is_some()
     }
 
-    /// The next wait, for who has something else to do meanwhile.
+    /// The next wait, for callers that do something else meanwhile.
     pub fn next_wait(&mut self) -> Duration {
         self.backoff.wait(fastrand::f64())
     }

@@ -1,4 +1,4 @@
-//! The two status tables: the domain's codes in gRPC and in HTTP.
+//! The two status tables: our error codes in gRPC and in HTTP.
 //! Source: <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>
 
 use grpcio::{RpcStatus, RpcStatusCode};
@@ -76,7 +76,7 @@ const TABLE: [(Code, RpcStatusCode, u16, &str); 16] = [
 ];
 
 fn row(code: Code) -> (Code, RpcStatusCode, u16, &'static str) {
-    // Every code has its row (tested below); UNKNOWN stands in for none.
+    // Every code has a row (tested below).
     *TABLE.iter().find(|row| row.0 == code).unwrap_or(&TABLE[1])
 }
 
@@ -84,7 +84,7 @@ pub fn to_grpc(error: &Error) -> RpcStatus {
     RpcStatus::with_message(row(error.code).1, error.message.clone())
 }
 
-/// Codes that no row has become UNKNOWN.
+/// Codes that we do not use become UNKNOWN.
 pub fn from_grpc(status: &RpcStatus) -> Error {
     let row = TABLE.iter().find(|row| row.1 == status.code());
     Error::new(row.map_or(Code::Unknown, |row| row.0), status.message())

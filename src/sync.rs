@@ -1,4 +1,4 @@
-//! The primitives that carry concurrency: Mutex, channel, atomics; and how to lock.
+//! Mutex, channel and atomics, and the one way to lock.
 //! With the cargo feature `shuttle` they are shuttle's, which explores thread
 //! interleavings; everywhere else they are std's and crossbeam's.
 

@@ -1,12 +1,12 @@
-//! Log lines that a stranger can cause, within bounds: the first of each second
-//! as they are, the rest as a number. Pure: the time comes from outside.
+//! A rate limit for log lines that clients can cause: the first of each second are
+//! written, the rest counted. Pure: the time is an argument.
 
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::sync::lock;
 
-/// The time that a bound is for, and after which the rest is told.
+/// The period of the limit, after which the counts are logged.
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// At most so many lines a second, over several kinds of lines. Nothing is
@@ -23,12 +23,12 @@ struct State<const KINDS: usize> {
     withheld: [u64; KINDS],
 }
 
-/// What becomes of a line.
+/// Whether to write a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
     Write,
-    /// It is counted. For the first one, when to tell the count: whoever asked
-    /// sees to it that [`Throttle::take_withheld`] is called then.
+    /// Do not write it; it is counted. For the first one, the time at which the
+    /// caller has to see to it that [`Throttle::take_withheld`] is called.
     Count(Option<Instant>),
 }
 

@@ -1,4 +1,4 @@
-//! How every PostgreSQL database here is reached, whatever is in it.
+//! Connections to PostgreSQL: address, timeouts, session settings, migrations.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use refinery::Runner;
 
 use super::Error;
 
-/// How long a start waits for others that bring a schema up to date.
+/// How long a start waits for other processes that migrate the schema.
 const MIGRATION: Duration = Duration::from_secs(60);
 
-/// Which advisory lock they take; any number that nobody else uses.
+/// The advisory lock for migrations; any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 
 /// What DATABASE_URL names.
@@ -43,7 +43,7 @@ impl Address {
         self.patience
     }
 
-    /// What a commit means must not depend on how the database is set up.
+    /// Sets what a commit means, whatever the database's defaults are.
     pub(crate) fn connect(&self, statement_timeout: Duration) -> Result<Client, Error> {
         let connect = || -> Result<Client, postgres::Error> {
             let mut client = self.config.connect(NoTls)?;
@@ -58,8 +58,8 @@ impl Address {
         connect().map_err(self.failed())
     }
 
-    /// Brings the schema that `runner` describes up to date; `table` says how
-    /// far it is. Any number of processes may do so at once.
+    /// Migrates the schema that `runner` describes; `table` holds the version
+    /// it is at. Any number of processes may do so at once.
     ///
     /// # Errors
     /// No database, or a schema that is newer than this program.

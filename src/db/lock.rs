@@ -1,4 +1,4 @@
-//! One owner for a file: a lock that the kernel gives back when its process
+//! File locks, for one owner process. The kernel releases a lock when its process
 //! ends, however it ends.
 
 use std::fs::{File, TryLockError};
@@ -45,7 +45,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock when the others have let it go, within this time.
+    /// Waits for the lock, at most so long.
     ///
     /// # Errors
     /// As [`Lock::take`].

@@ -1,7 +1,8 @@
-//! What outlives a process: databases in the data folder.
+//! SQLite and PostgreSQL: addresses, locks, opening and migrating. What is stored
+//! is up to the service.
 //!
-//! Stores know the domain's types and SQL; no service, no port. Every call
-//! blocks, so a store belongs to a thread of its owner, never to a handler.
+//! It must not know any service. Every call blocks, so a store belongs to a thread
+//! of its own service, never to a handler.
 
 pub mod address;
 pub mod lock;
@@ -60,8 +61,8 @@ fn all(error: &dyn std::error::Error) -> String {
 }
 
 impl Error {
-    /// Whether it may be gone in a moment, although nobody does anything: a
-    /// database that starts, or that cannot be reached.
+    /// Whether it is transient: trying again may succeed, since the database is
+    /// starting or cannot be reached.
     pub fn may_pass(&self) -> bool {
         use postgres::error::SqlState;
         let Self::Postgres { reason, .. } = self else {
@@ -75,7 +76,7 @@ impl Error {
     }
 }
 
-/// What others may take that open a file at the same time.
+/// How long to wait for other processes that open the file at the same time.
 pub const OPENING: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Makes the data folder, readable for its owner only, if it is not there.

@@ -1,5 +1,5 @@
-//! How every SQLite file here is opened: a commit is on the disk when it
-//! returns, and readers do not wait for writers.
+//! SQLite files: write-ahead log with an fsync at each commit, so a commit is on
+//! the disk when it returns, and readers do not wait for writers.
 
 use std::path::Path;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const BUSY: Duration = Duration::from_secs(5);
 /// Opens or makes the file, with the schema that `migrations` describe.
 ///
 /// # Errors
-/// A folder that cannot be written, a file that is no database, or a schema
+/// A folder that cannot be written, a file that is not a database, or a schema
 /// that is newer than this program.
 pub fn open(file: &Path, migrations: Runner) -> Result<Connection, Error> {
     make_folder(file.parent().unwrap_or(Path::new(".")))?;
@@ -32,7 +32,7 @@ pub fn open(file: &Path, migrations: Runner) -> Result<Connection, Error> {
 /// Opens or makes the file, whose schema is left as it is.
 ///
 /// # Errors
-/// A file that cannot be written, or is no database.
+/// A file that cannot be written, or is not a database.
 pub fn connect(file: &Path) -> Result<Connection, Error> {
     let failed = |reason| Error::Sqlite {
         file: file.to_owned(),
@@ -43,7 +43,7 @@ pub fn connect(file: &Path) -> Result<Connection, Error> {
     connection
         .pragma_update(None, "journal_mode", "WAL")
         .map_err(failed)?;
-    // FULL: the log is synced with each commit, so it survives a power cut too.
+    // FULL: an fsync of the log at each commit, so it survives a power cut too.
     // Source: <https://www.sqlite.org/pragma.html#pragma_synchronous>
     connection
         .pragma_update(None, "synchronous", "FULL")
