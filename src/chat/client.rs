@@ -35,7 +35,7 @@ impl ChatClient {
     ///
     /// # Errors
     /// What the server or the transport said; DEADLINE_EXCEEDED after `timeout`,
-    /// and then the message may have been accepted or not.
+    /// when the message may have been accepted or not.
     pub fn send(&self, author: &str, text: &str, timeout: Duration) -> Result<Timestamp, Error> {
         let request = wire::SendMessageRequest {
             author: author.into(),

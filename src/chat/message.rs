@@ -1,4 +1,4 @@
-//! What a chat message is and what the server takes.
+//! The chat's rules: what a message is, and its limits.
 
 use crate::error::{Error, at_most};
 use crate::fanout::clock::Timestamp;

@@ -1,6 +1,6 @@
 //! The chat: every subscriber sees every message, in one order, with strictly
-//! rising times, and nothing from before it subscribed. `bridge` puts HTTP in
-//! front of a chat server.
+//! increasing times, and nothing from before it subscribed. `bridge` is the
+//! HTTP gateway to a chat server.
 
 #[cfg(not(feature = "shuttle"))]
 pub mod bridge;

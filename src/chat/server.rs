@@ -16,7 +16,7 @@ use crate::grpc::stream::{Streams, acknowledgement};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
     pub limits: Limits,
-    /// What may wait for one reader before it is cut as a slow consumer.
+    /// Backlog of one reader, over which it is cut as a slow consumer.
     pub backlog: Capacity,
 }
 
@@ -44,7 +44,7 @@ impl Hosted for Chat {
                     Ok(wire::response(time))
                 });
                 // Only now that the answer is on its way: a sender does not wait
-                // until a thousand readers are told.
+                // until a thousand readers are woken.
                 drop(wakeups);
             })
             .add_server_streaming_handler(&wire::READ_MESSAGES_ENCODED, move |ctx, _, sink| {

@@ -1,4 +1,4 @@
-//! What the bridge answers over HTTP. Everything here runs on "http-loop", one
+//! The bridge's HTTP API. Everything here runs on "http-loop", one
 //! request after the other: to step through a request, break on [`Api::handle`].
 
 use std::sync::Arc;
@@ -59,7 +59,7 @@ impl Api {
     }
 
     fn flush(&mut self) -> Response {
-        // Who sends and then asks finds what was sent: read your own writes.
+        // Read your own writes: a client that sends and then flushes gets it.
         let own = std::mem::take(&mut self.last_sent);
         self.link.wait_for(own, OWN_MESSAGE_WAIT);
         let flushed = self.postbox.flush();
@@ -76,7 +76,7 @@ impl Api {
             postbox.put_back(flushed);
             tracing::warn!(
                 messages,
-                "nobody took the answer to a flush; the messages are back"
+                "the answer to a flush was not delivered; its messages are back in the postbox"
             );
         })
     }

@@ -1,7 +1,7 @@
-//! The bridge: the chat over plain HTTP, for programs that only ask.
+//! The bridge: a gateway from plain HTTP to the chat, for programs that poll.
 //!
 //! Two threads and a postbox: "http-loop" answers one request after the other,
-//! "stream-reader" brings in messages and reconnects. They share nothing else.
+//! "stream-reader" fills the postbox and reconnects. They share nothing else.
 
 mod api;
 pub mod postbox;
@@ -28,9 +28,9 @@ pub struct Config {
     pub host: String,
     /// 0 is any free port.
     pub http_port: u16,
-    /// How long the HTTP port stays closed for want of a subscription.
+    /// Maximum wait for the first subscription before listening.
     pub connect_wait: Duration,
-    /// What a server that does not acknowledge gets to register a subscription.
+    /// Time for a server that cannot acknowledge a subscription to register it.
     pub settle: Duration,
     /// The deadline of SendMessage.
     pub send_timeout: Duration,
@@ -55,7 +55,7 @@ impl Default for Config {
     }
 }
 
-/// A bridge that serves.
+/// A running bridge.
 pub struct Handle {
     http: Serving,
     reader: StreamReader,
@@ -65,7 +65,7 @@ pub struct Handle {
 /// only then opens the HTTP port. `None` when `stop` came first.
 ///
 /// # Errors
-/// A port that is taken, or no thread to be had.
+/// A port that is taken, or a thread that cannot be started.
 pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Handle>> {
     // The port is reserved first, so that a taken one is known at once.
     let front = Front::bind_named(&config.host, config.http_port)?;
@@ -112,8 +112,8 @@ impl Handle {
         self.http.local_addr()
     }
 
-    /// Requests in flight are answered, then both threads end; takes less than
-    /// five seconds.
+    /// Graceful shutdown: requests in flight are answered, then both threads end.
+    /// Takes less than five seconds.
     pub fn shut_down(self) {
         self.http.shutdown();
         self.reader.shut_down();

@@ -1,12 +1,12 @@
-//! The bridge's postbox: what the stream reader has brought and nobody has
-//! fetched yet. Bounded; the oldest messages make room, and are counted.
+//! The bridge's postbox: messages that were received and not flushed yet. Bounded;
+//! when it is full, the oldest messages are dropped and counted.
 
 use std::collections::VecDeque;
 
 use crate::chat::message::Message;
 use crate::sync::{Mutex, lock};
 
-/// The most that the postbox keeps.
+/// Bounds of the postbox.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     pub messages: usize,
@@ -28,7 +28,7 @@ impl Default for Capacity {
 pub struct Flushed {
     /// In server order.
     pub messages: Vec<Message>,
-    /// How many older messages had to make room since the previous flush.
+    /// How many older messages were dropped since the previous flush.
     pub dropped: u64,
 }
 
@@ -72,7 +72,7 @@ impl Postbox {
         }
     }
 
-    /// Puts back what could not be handed on, before all that came since.
+    /// Puts back what could not be delivered, in front of all that came since.
     /// Returns how many of the oldest were dropped to make room.
     pub fn put_back(&self, flushed: Flushed) -> u64 {
         let mut contents = lock(&self.contents);

@@ -1,5 +1,5 @@
-//! The thread "stream-reader": subscribes, brings messages to the postbox, and
-//! comes back when the stream is lost.
+//! The thread "stream-reader": subscribes, puts messages into the postbox, and
+//! reconnects when the stream is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -24,15 +24,15 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// How long one try to subscribe may take.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the end waits for the thread, which may be in such a try.
+/// How long a shutdown waits for the thread, which may be in such a try.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 
-/// What the HTTP loop may know of the stream.
+/// The stream's state, for the HTTP loop.
 #[derive(Default)]
 pub struct Link {
     subscribed: AtomicBool,
     stream: Mutex<Option<AbortHandle>>,
-    /// The time of the last message that was brought to the postbox.
+    /// The time of the last message that was put into the postbox.
     delivered: Mutex<Timestamp>,
     progress: Condvar,
 }
@@ -90,7 +90,7 @@ impl StreamReader {
     /// Starts the thread; it sends on `live` when the first subscription is live.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When the thread cannot be started.
     pub fn start(
         config: &Config,
         client: &Arc<ChatClient>,
@@ -126,7 +126,7 @@ impl StreamReader {
         drop(self.running);
         self.link.abort();
         if self.over.recv_timeout(JOIN_WAIT) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("the stream reader is still trying to connect; it is left behind");
+            tracing::warn!("the stream reader is still connecting; shutting down without it");
         }
     }
 }
