@@ -93,8 +93,7 @@ pub struct TodoStream {
 }
 
 impl TodoStream {
-    /// Blocks until there is a change. Changes of a kind that is not known are
-    /// passed over.
+    /// Blocks until there is a change. Unknown kinds of changes are skipped.
     ///
     /// # Errors
     /// Why the stream ended; CANCELLED after [`AbortHandle::abort`].
@@ -104,7 +103,10 @@ impl TodoStream {
             let update = self.stream.recv()?.ok_or_else(ended)?;
             match wire::change(&update) {
                 Some(change) => return Ok(change),
-                None => tracing::debug!(action = update.action, "an unknown change"),
+                None => tracing::debug!(
+                    action = update.action,
+                    "an unknown kind of change is skipped"
+                ),
             }
         }
     }

@@ -12,11 +12,11 @@ mod migrations {
     refinery::embed_migrations!("src/todo/migrations/sqlite");
 }
 
-/// An open to-do file; nobody else has it open. For one thread.
+/// An open to-do file, locked against other processes. For one thread.
 pub struct TodoStore {
     file: PathBuf,
     connection: Connection,
-    /// Let go last.
+    /// Released last.
     _lock: Lock,
 }
 
@@ -56,10 +56,10 @@ impl TodoStore {
     }
 
     /// Writes the changes as one transaction. When this returns, they are on
-    /// the disk.
+    /// the disk (fsync).
     ///
     /// # Errors
-    /// What SQLite says; then none of them is.
+    /// What SQLite says; then none of them is stored.
     pub fn commit(&mut self, changes: &[Change]) -> Result<(), Error> {
         let failed = self.failed();
         let mut written = || -> rusqlite::Result<()> {

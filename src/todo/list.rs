@@ -1,5 +1,4 @@
-//! The to-do list's rules: what a task is, which changes there are, and when a
-//! request is none.
+//! The to-do list's rules: tasks, changes, limits, and which requests are invalid.
 
 use std::sync::Arc;
 
@@ -26,7 +25,7 @@ pub struct Change {
     pub action: Action,
 }
 
-/// What the list takes.
+/// Limits of the list.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The longest title, in bytes of UTF-8.
@@ -122,8 +121,7 @@ impl TaskList {
         })
     }
 
-    /// Completes a task. `None` if it was completed before: then there is
-    /// nothing to tell.
+    /// Completes a task. Idempotent: `None` if it was completed before.
     ///
     /// # Errors
     /// `NotFound`.
@@ -141,9 +139,8 @@ impl TaskList {
         }))
     }
 
-    /// Makes a change that was accepted elsewhere; one that is in the list
-    /// already changes nothing, so a list may be fetched after the changes to
-    /// it are watched.
+    /// Applies a change that was accepted elsewhere. Idempotent, so a list may be
+    /// fetched after its changes are being watched.
     pub fn apply(&mut self, change: &Change) {
         let task = &change.task;
         match self.tasks.binary_search_by_key(&task.id, |task| task.id) {

@@ -1,9 +1,9 @@
-//! The to-do list: one thread owns it, "todo-owner".
+//! The to-do list's server: one thread, "todo-owner", owns the list.
 //!
-//! Handlers put what is asked of them on a bounded channel. The owner takes what
-//! has queued up, commits it as one transaction, publishes the changes in their
-//! order, and then answers. So an answered change is on the disk, and the list
-//! that GetTasks returns is always one that the published changes lead to.
+//! Handlers put requests on a bounded channel. The owner takes what has queued up,
+//! commits it as one transaction (one fsync), publishes the changes in their order,
+//! and then answers. So an answered change is on the disk, and the list that
+//! GetTasks returns is always one that the published changes lead to.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +26,7 @@ use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
 use crate::sync::lock;
 
-/// Requests that may wait for the owner. Over it they are refused.
+/// Requests that may wait for the owner; more are refused.
 const QUEUE: usize = 4096;
 
 /// The most changes in one transaction.
@@ -35,7 +35,7 @@ const BATCH: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     pub limits: Limits,
-    /// What may wait for one watcher before it is cut as a slow consumer.
+    /// Backlog of one watcher, over which it is cut as a slow consumer.
     pub backlog: Capacity,
     /// Where the list is kept; `None` is in memory.
     pub data_dir: Option<PathBuf>,
@@ -49,7 +49,7 @@ pub struct Todo {
     owner: Option<(JoinHandle<()>, Sender<()>)>,
 }
 
-/// Where handlers put what is asked of them.
+/// Where handlers put requests.
 #[derive(Clone)]
 struct Inbox {
     shared: Arc<Shared>,
@@ -164,8 +164,7 @@ impl Drop for Todo {
 }
 
 impl Inbox {
-    /// Never blocks. What may not wait is refused at once, so that the memory
-    /// of those that wait is bounded.
+    /// Never blocks: over the bound a request is refused at once.
     fn submit(&self, request: Request) {
         if self.shared.closed.load(Ordering::SeqCst) {
             return request.refuse(Error::shutting_down());
@@ -197,9 +196,8 @@ impl Shared {
         lock(&self.list)
     }
 
-    /// The list changes within the broadcast's critical section: whoever sees
-    /// the change in the list watches too late to be told of it, and whoever is
-    /// told of it finds it in the list.
+    /// The list changes within the broadcast's critical section, so every change
+    /// is either in the list that a watcher fetches, or on its stream, or both.
     fn publish(&self, change: &Change) {
         let encoded = wire::encode(change);
         let published = self.changes.publish(Timestamp::now(), |_| {
@@ -208,7 +206,7 @@ impl Shared {
             (encoded, bytes)
         });
         if published.is_err() {
-            // Closed: nobody watches any more, but it is on the disk.
+            // Closed: nobody watches any more, but the change is stored.
             self.list().apply(change);
         }
     }

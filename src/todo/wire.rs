@@ -75,7 +75,7 @@ pub fn complete_response() -> CompleteTaskResponse {
     }
 }
 
-/// As people's programs get it: `{"id":1,"title":"...","completed":false}`.
+/// A task as JSON: `{"id":1,"title":"...","completed":false}`.
 pub fn task_json(task: &Task) -> Value {
     json!({ "id": task.id, "title": &*task.title, "completed": task.completed })
 }
