@@ -17,13 +17,13 @@ pub struct TickerClient {
     timeout: Duration,
 }
 
-/// The asking half of a ticker stream. For one thread.
+/// The sending half of a ticker stream. For one thread.
 pub struct TickerRequests {
     requests: Requests<TickerRequest>,
     timeout: Duration,
 }
 
-/// The answering half; dropping it cancels the call. For one thread.
+/// The receiving half; dropping it cancels the call. For one thread.
 pub struct TickerStream {
     stream: Stream<StockUpdate>,
 }
@@ -60,8 +60,8 @@ impl TickerRequests {
         self.requests.send(wire::request(symbol), self.timeout)
     }
 
-    /// Says that no more symbols will come: the server ends the stream when all
-    /// updates are out.
+    /// Half-closes the stream: no more symbols. The server ends the stream when
+    /// all updates are sent.
     ///
     /// # Errors
     /// As [`Requests::close`].

@@ -1,4 +1,4 @@
-//! The stock ticker: one market, told over streams in both directions.
+//! The stock ticker: one market, published over bidirectional streams.
 
 pub mod client;
 pub mod market;

@@ -1,9 +1,9 @@
-//! The stock ticker: one market that steps once per interval, and streams in
-//! both directions that tell of it.
+//! The stock ticker's server: one market that steps once per interval, published
+//! over bidirectional streams.
 //!
 //! The thread "ticker-market" makes the steps and rings for every stream; each
 //! stream's own thread looks up the newest step and sends its symbols' quotes.
-//! A stream that could not send for a while so tells of the newest step only.
+//! That is conflation: a slow stream skips to the newest step, and queues nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::{self, JoinHandle};
@@ -29,7 +29,7 @@ use crate::sync::lock;
 pub struct Config {
     /// Between two steps of the market.
     pub interval: Duration,
-    /// Updates for each request; `None` is until the client leaves.
+    /// Updates for each request; `None` is until the client disconnects.
     pub updates: Option<u64>,
     pub seed: u64,
     /// Symbols with updates to come, for each stream.
@@ -63,7 +63,7 @@ struct State {
     /// The newest step and its time, in Unix seconds, which never falls.
     step: u64,
     time: i64,
-    /// Of the streams there are.
+    /// Bells of the open streams.
     bells: Vec<Weak<Bell>>,
     closed: bool,
 }
@@ -167,19 +167,19 @@ impl Shared {
         config: Config,
         bell: Arc<Bell>,
         stream_log: Option<Arc<StreamLog>>,
-    ) -> Result<Arc<Talk>, Error> {
+    ) -> Result<Arc<Session>, Error> {
         let mut state = self.lock();
         if state.closed {
             return Err(Error::shutting_down());
         }
-        // Those that have left would keep their room until the next step, which
+        // Streams that have ended would stay listed until the next step, which
         // may be an hour away.
         if state.bells.len() == state.bells.capacity() {
             state.bells.retain(|bell| bell.strong_count() > 0);
         }
         state.bells.push(Arc::downgrade(&bell));
         drop(state);
-        Ok(Arc::new(Talk {
+        Ok(Arc::new(Session {
             shared: self.clone(),
             bell,
             stream_log,
@@ -198,7 +198,7 @@ impl Shared {
 }
 
 /// One stream.
-struct Talk {
+struct Session {
     shared: Arc<Shared>,
     bell: Arc<Bell>,
     /// For the log.
@@ -210,11 +210,11 @@ struct Asked {
     watchlist: Watchlist,
     half_closed: bool,
     refused: Option<Error>,
-    /// What the transport is taking; only for the log, at debug.
+    /// The quotes that are being sent; only for the log, at debug.
     sending: Vec<(Symbol, Quote)>,
 }
 
-impl Talk {
+impl Session {
     fn lock(&self) -> MutexGuard<'_, Asked> {
         lock(&self.asked)
     }
@@ -232,7 +232,7 @@ impl Talk {
         }
     }
 
-    /// Whoever asks for the next turn has sent what the one before brought.
+    /// Called at the next turn, when the quotes of the last one were sent.
     fn log_sent(&self) {
         let sent = std::mem::take(&mut self.lock().sending);
         if let Some(stream_log) = &self.stream_log {
@@ -245,12 +245,12 @@ impl Talk {
     }
 }
 
-/// People choose symbols, so what is not to be printed is escaped.
+/// Clients choose symbols, so control characters are escaped.
 fn plain(symbol: &Symbol) -> std::str::EscapeDebug<'_> {
     symbol.as_str().escape_debug()
 }
 
-impl Conversation<TickerRequest> for Talk {
+impl Conversation<TickerRequest> for Session {
     fn request(&self, request: Option<TickerRequest>) {
         match request {
             None => self.lock().half_closed = true,

@@ -1,5 +1,5 @@
-//! What one ticker stream still has to be told: a count of updates for each
-//! symbol that was asked for, and no queue.
+//! The symbols of one ticker stream, and how many updates each still gets. There
+//! is no queue: updates that were missed are conflated into the newest one.
 
 use super::market::Symbol;
 use crate::error::{Code, Error};
@@ -8,7 +8,7 @@ use crate::error::{Code, Error};
 #[derive(Debug)]
 pub struct Watchlist {
     entries: Vec<Entry>,
-    /// Updates for each request; `None` is without end.
+    /// Updates for each request; `None` is unlimited.
     updates: Option<u64>,
     limit: usize,
 }
@@ -16,8 +16,8 @@ pub struct Watchlist {
 #[derive(Debug)]
 struct Entry {
     symbol: Symbol,
-    /// The first step and the newest one that were told. The count begins with
-    /// the first, so that a request in the moment of a step loses none.
+    /// The first and the newest step that were sent. The count begins with the
+    /// first, so that a request at the moment of a step loses none.
     told: Option<(u64, u64)>,
 }
 
@@ -53,9 +53,9 @@ impl Watchlist {
         Ok(())
     }
 
-    /// The symbols to tell of at this step. It stands for all steps that were
-    /// not told before it, and those count as told; a symbol whose count is
-    /// full leaves the list.
+    /// The symbols with an update at this step. It stands for all steps that were
+    /// missed before it (conflation), which count as sent; a symbol whose count
+    /// is complete leaves the list.
     pub fn take_due(&mut self, step: u64) -> Vec<Symbol> {
         let (mut due, updates) = (Vec::new(), self.updates);
         self.entries.retain_mut(|entry| {
@@ -69,7 +69,7 @@ impl Watchlist {
         due
     }
 
-    /// No update is to come unless another request does.
+    /// Whether no update is to come before another request.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

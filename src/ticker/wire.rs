@@ -48,7 +48,7 @@ pub fn encode(symbol: &Symbol, quote: Quote, time: i64) -> Encoded {
     Encoded::new(bytes.expect("a message without required fields always encodes"))
 }
 
-/// As people's programs get it; the time is in Unix seconds.
+/// An update as JSON; the time is in Unix seconds.
 pub fn json(update: &Update) -> Value {
     let quote = &update.quote;
     json!({
