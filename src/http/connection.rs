@@ -210,9 +210,9 @@ impl Connections {
         }
     }
 
-    /// Whether all connections ended within `patience`.
-    pub(super) fn wait_until_none(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
+    /// Whether all connections ended within `timeout`.
+    pub(super) fn wait_until_none(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
         let mut open = self.lock();
         while !open.is_empty() {
             let left = deadline.saturating_duration_since(Instant::now());
