@@ -139,8 +139,8 @@ impl Server {
             blocking::wait(ended, Some(FINISHING + CANCELLING));
             let _ = over_sender.send(());
         });
-        let patience = if left == 0 { FINISHING } else { Duration::ZERO };
-        let mut clean = waiting.is_ok() && over.recv_timeout(patience).is_ok();
+        let wait = if left == 0 { FINISHING } else { Duration::ZERO };
+        let mut clean = waiting.is_ok() && over.recv_timeout(wait).is_ok();
         if !clean {
             self.server.cancel_all_calls();
             clean = over.recv_timeout(CANCELLING).is_ok();
