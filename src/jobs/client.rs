@@ -1,4 +1,4 @@
-//! The clients of the jobs: of the message server, and of queue and results.
+//! The jobs' clients: of the message server, and of queue and results ([`Desk`]).
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl MessageClient {
         }
     }
 
-    /// What the server answers to a task: a group, digits, a letter and its count,
+    /// The server's answer to a task: a group, digits, a letter and its count,
     /// or the text that it has processed.
     ///
     /// # Errors

@@ -1,12 +1,12 @@
-//! Where tasks are handed in and results are looked up: for the commands, and
-//! for a page. May be shared between threads.
+//! Sends tasks to the queue and looks up jobs and results, for the command line and
+//! the console.
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::job::{Filter, Job, State};
-use super::queue::{self, Dead, Depth, Outgoing, Queue, Which, new_id};
+use super::queue::{self, DeadLetter, Depth, Outgoing, Queue, Which, new_id};
 use super::results as store;
 use super::results::JobStore;
 use super::task;
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::sync::lock;
 
-/// A queue and a store.
+/// A queue and a store of results. May be shared between threads.
 pub struct Desk {
     queue: Queue,
     store: Mutex<Box<dyn JobStore>>,
@@ -29,8 +29,8 @@ impl std::fmt::Debug for Desk {
 
 impl Desk {
     /// # Errors
-    /// A store that cannot be opened, or no thread to be had. A broker that is
-    /// not there is an error of each request.
+    /// A store that cannot be opened, or a thread that cannot be started. A broker
+    /// that cannot be reached is an error of each request.
     pub fn open(queue: &queue::Place, store: &store::Place) -> Result<Self, StartError> {
         Ok(Self {
             store: Mutex::new(store::open(store)?),
@@ -43,8 +43,8 @@ impl Desk {
     ///
     /// # Errors
     /// INVALID_ARGUMENT for a text without a task, and for more than
-    /// [`task::MAX_TASKS`] in all. UNAVAILABLE when `within` is over: then some
-    /// may have been sent or not.
+    /// [`task::MAX_TASKS`] in all. UNAVAILABLE when `within` is over, when
+    /// some may have been sent or not.
     pub fn send(&self, texts: &[String], within: Duration) -> Result<Vec<String>, Error> {
         let tasks = texts.iter().map(|text| messages(text.as_bytes()));
         let tasks = tasks.collect::<Result<Vec<_>, _>>()?.concat();
@@ -58,7 +58,7 @@ impl Desk {
         Ok(ids)
     }
 
-    /// How much there is to do, and who does it.
+    /// How many tasks wait, how many are dead, and how many consumers there are.
     ///
     /// # Errors
     /// UNAVAILABLE without a broker.
@@ -66,8 +66,8 @@ impl Desk {
         self.queue.depth(within)
     }
 
-    /// Shows jobs, newest first: those of the store, and those that wait in a
-    /// queue that can tell.
+    /// Visits jobs, newest first: those of the store, and those that wait in the
+    /// queue, if it can list them (RabbitMQ cannot).
     ///
     /// # Errors
     /// What the databases say.
@@ -102,11 +102,11 @@ impl Desk {
         Ok(())
     }
 
-    /// The oldest dead tasks.
+    /// The oldest dead letters.
     ///
     /// # Errors
     /// UNAVAILABLE without a broker.
-    pub fn dead(&self, limit: usize, within: Duration) -> Result<Vec<Dead>, Error> {
+    pub fn dead(&self, limit: usize, within: Duration) -> Result<Vec<DeadLetter>, Error> {
         let mut dead = self.queue.list_dead(limit, within)?;
         for dead in &mut dead {
             // As jobs show it. What others have put there may be several tasks.
@@ -117,12 +117,12 @@ impl Desk {
         Ok(dead)
     }
 
-    /// Lets dead tasks be tried again, as if they never had been. Returns how many.
+    /// Requeues dead letters, as if they had never been tried. Returns how many.
     ///
     /// # Errors
     /// UNAVAILABLE without a broker, or what the database says.
     pub fn requeue(&self, which: &Which, within: Duration) -> Result<u64, Error> {
-        // First the store: a worker that meets a dead job buries it again.
+        // First the store: a worker that gets a dead job dead-letters it again.
         let ids = match which {
             Which::Ids(ids) => ids.clone(),
             Which::All => {
@@ -145,11 +145,11 @@ impl Desk {
 /// For the embedded queue's own answers.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Dead tasks that are requeued by one command.
+/// Most dead letters that are requeued by one command.
 const REQUEUED: usize = 100_000;
 
 /// A message for each task in a text, as people write it. What is not UTF-8 is
-/// not split: its worker says what is wrong with it.
+/// not split: the worker reports the error.
 ///
 /// # Errors
 /// INVALID_ARGUMENT if there is no task in it, or more than [`task::MAX_TASKS`].
@@ -171,7 +171,7 @@ pub fn messages(text: &[u8]) -> Result<Vec<Outgoing>, Error> {
     Ok(ids.map(message).collect())
 }
 
-/// The jobs of which only the queue knows.
+/// The jobs that only the queue knows.
 fn queued(message: &Outgoing) -> impl Iterator<Item = Job> {
     let parts = task::parts(&message.id, &message.body).into_iter();
     let queued_at = Some(message.queued_at);

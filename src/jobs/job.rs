@@ -1,17 +1,17 @@
-//! What is known of a task that was sent: its job.
+//! A job: a task that was sent, with its state and result.
 
 use std::borrow::Cow;
 
 use crate::fanout::clock::Timestamp;
 
-/// How far a job has come.
+/// State of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     /// Waits to be worked on, for the first time or again.
     Queued,
     /// Has a result.
     Done,
-    /// Has an error: it can't succeed.
+    /// Has an error, and cannot succeed.
     Failed,
     /// Has failed too often for other reasons, and is in the dead-letter queue.
     Dead,

@@ -1,5 +1,5 @@
-//! The ledger, on the thread "jobs-ledger": takes all reports that there are,
-//! stores them as one transaction, and only then settles their tasks.
+//! The thread "jobs-ledger": takes all queued reports, stores them as one
+//! transaction, and only then acknowledges or dead-letters their tasks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,29 +8,29 @@ use crossbeam_channel::{Receiver, Sender};
 
 use super::job::{Job, State};
 use super::queue::failpoint::{self, Point};
-use super::queue::{Dead, Queue, Token};
+use super::queue::{DeadLetter, Queue, Token};
 use super::results::{JobStore, Known};
 use crate::db::Error;
 use crate::retry::Retry;
 
-/// Reports that may wait; then workers wait, too.
+/// Reports that may wait; over it workers block (backpressure).
 pub const QUEUE: usize = 1024;
 
 /// Waits after a failure of the store.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// What workers tell.
+/// What workers report.
 pub enum Report {
     /// A job as it is now; its delivery is still worked on.
     Progress(Job),
     /// All tasks of a delivery are over.
     Settled {
         token: Token,
-        /// Those that are not known yet.
+        /// Those that were not reported yet.
         jobs: Vec<Job>,
-        /// What of it is to be buried.
-        dead: Vec<Dead>,
+        /// Its tasks for the dead-letter queue.
+        dead: Vec<DeadLetter>,
     },
     /// What is known of this job?
     Find(String, Sender<Option<Known>>),
@@ -78,7 +78,8 @@ impl Ledger {
         reports: impl Iterator<Item = Report>,
         finished: &mut impl FnMut(&[&Job]),
     ) -> Result<(), Ended> {
-        let (mut jobs, mut acks, mut burials, mut questions) = (vec![], vec![], vec![], vec![]);
+        let (mut jobs, mut acks, mut dead_letters, mut questions) =
+            (vec![], vec![], vec![], vec![]);
         for report in reports {
             match report {
                 Report::Progress(job) => jobs.push(job),
@@ -91,7 +92,7 @@ impl Ledger {
                     if dead.is_empty() {
                         acks.push(token);
                     } else {
-                        burials.push((token, dead));
+                        dead_letters.push((token, dead));
                     }
                 }
                 Report::Find(id, reply) => questions.push((id, reply)),
@@ -110,8 +111,8 @@ impl Ledger {
         if !acks.is_empty() {
             self.queue.ack(acks);
         }
-        for (token, dead) in burials {
-            self.queue.bury(token, dead);
+        for (token, dead) in dead_letters {
+            self.queue.dead_letter(token, dead);
         }
         Ok(())
     }

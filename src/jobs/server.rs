@@ -1,7 +1,8 @@
-//! The jobs' synchronous half: upper case, A/B groups, factorials and letters.
+//! `message.MessageService`: upper case, A/B groups, factorials and letters,
+//! answered at once.
 //!
 //! What takes long, a factorial or a large text, is worked out on the threads
-//! "message-N", so that it holds up no other call.
+//! "message-N", so that it blocks no other call.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -31,16 +32,16 @@ const SMALL_TEXT: usize = 1024;
 /// A call; with `false`, there is no room for it.
 type Call = Box<dyn FnOnce(bool) + Send>;
 
-/// Where the handlers hand calls over.
+/// A handle of the thread pool for calls that take long.
 #[derive(Clone)]
-struct Desk {
+struct Pool {
     /// `None` tells one thread to end.
     calls: Sender<Option<Call>>,
     closed: Arc<AtomicBool>,
 }
 
-impl Desk {
-    /// Never blocks. What may not wait is refused at once.
+impl Pool {
+    /// Never blocks: over the bound a call is refused at once.
     fn answer<A: Send + 'static>(
         &self,
         ctx: &RpcContext<'_>,
@@ -70,7 +71,7 @@ impl Desk {
 
 /// The service, to be hosted.
 pub struct Messages {
-    desk: Desk,
+    pool: Pool,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -86,7 +87,7 @@ impl Messages {
         };
         let threads = (0..THREADS).map(thread).collect::<Result<_, _>>()?;
         Ok(Self {
-            desk: Desk {
+            pool: Pool {
                 calls,
                 closed: Arc::default(),
             },
@@ -101,7 +102,7 @@ impl Hosted for Messages {
     }
 
     fn service(&self, _: &Streams) -> Service {
-        let [process, assign, factorial, letter] = [(); 4].map(|()| self.desk.clone());
+        let [process, assign, factorial, letter] = [(); 4].map(|()| self.pool.clone());
         ServiceBuilder::new()
             .add_unary_handler(&wire::PROCESS_MESSAGE, move |ctx, request, sink| {
                 let long = request.text.len() > SMALL_TEXT;
@@ -132,7 +133,7 @@ impl Hosted for Messages {
     }
 
     fn close(&self) {
-        self.desk.closed.store(true, Ordering::SeqCst);
+        self.pool.closed.store(true, Ordering::SeqCst);
     }
 }
 
@@ -140,7 +141,7 @@ impl Drop for Messages {
     fn drop(&mut self) {
         // The handlers' senders may live on in the C core.
         for _ in &self.threads {
-            let _ = self.desk.calls.send(None);
+            let _ = self.pool.calls.send(None);
         }
         for thread in self.threads.drain(..) {
             let _ = thread.join();

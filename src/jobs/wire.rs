@@ -1,4 +1,4 @@
-//! The jobs' synchronous half, `message.MessageService`, and jobs as JSON.
+//! `message.MessageService`, which answers tasks at once, and jobs as JSON.
 
 use grpcio::Method;
 use serde_json::{Value, json};
@@ -85,7 +85,7 @@ pub fn letter_response(letter: Letter) -> LetterResponse {
     }
 }
 
-/// A job as programs see it: what is not known is null.
+/// A job as JSON: what is not known is null.
 pub fn job_json(job: &Job) -> Value {
     let time = |time: Option<Timestamp>| time.map(Timestamp::rfc3339);
     json!({
@@ -102,7 +102,7 @@ pub fn job_json(job: &Job) -> Value {
     })
 }
 
-/// The most texts that a page sends at a time.
+/// Most texts in one request.
 const TASKS: usize = 1000;
 
 /// The body of the console's `POST /api/jobs/send`: texts with tasks in them, at
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    /// Programs with a schema of their own have these numbers.
+    /// The field numbers of the Python programs' schema.
     #[test]
     fn the_group_comes_before_the_user() {
         let response = ab_response("user42".into(), Group::B);

@@ -1,6 +1,6 @@
 //! One worker, on a thread of its own, "jobs-worker-N": takes a message, asks the
 //! message server about each task in it, one after the other, and reports. It
-//! blocks in the call, and waits out failures.
+//! blocks in the call, and retries with backoff.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::client::MessageClient;
 use super::job::{Job, State};
 use super::ledger::Report;
 use super::queue::failpoint::{self, Point};
-use super::queue::{Dead, Delivery, Obituary, Queue, new_id};
+use super::queue::{DeadLetter, Delivery, Queue, new_id};
 use super::results::Known;
 use super::task::{self, Part};
 use crate::error::{Code, Error};
@@ -33,9 +33,9 @@ pub struct Worker {
     pub attempts: u32,
 }
 
-/// There is nothing more to do here: for this task, or for the worker.
+/// Why to stop: with this task, or altogether.
 enum Stop {
-    /// The delivery was lost, and the task comes again.
+    /// The delivery was lost; the task will be redelivered.
     Lost,
     Ended,
 }
@@ -76,13 +76,11 @@ impl Worker {
                 continue;
             };
             if job.state == State::Dead {
-                dead.push(Dead {
+                dead.push(DeadLetter {
                     id: Some(job.id.clone()),
                     body: task::escape(&job.task),
-                    obituary: Obituary {
-                        reason: job.error.clone().unwrap_or_default(),
-                        attempts: job.attempts,
-                    },
+                    reason: job.error.clone().unwrap_or_default(),
+                    attempts: job.attempts,
                 });
             }
             jobs.push(job);
@@ -174,7 +172,7 @@ impl Worker {
         }
     }
 
-    /// Only what was delivered before can be known: others are not looked up.
+    /// Looks up the job of a redelivered task; others cannot be known yet.
     fn known(&self, delivery: &Delivery, id: &str) -> Result<Option<Known>, Stop> {
         if delivery.id.is_none() || !delivery.redelivered {
             return Ok(None);

@@ -1,4 +1,5 @@
-//! Starts those who work on tasks (`worker`, `ledger`), and ends them.
+//! Starts and stops the threads of [`worker`](super::worker) and
+//! [`ledger`](super::ledger).
 
 use std::sync::Arc;
 use std::thread;
@@ -16,18 +17,18 @@ use crate::grpc::client::{Connection, Keepalive, environment};
 pub use super::desk::Desk;
 pub use super::queue::OpenError as StartError;
 
-/// How workers work.
+/// Settings of the workers.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub queue: queue::Place,
     pub store: store::Place,
     /// The message server.
     pub target: String,
-    /// How this process is called in the results.
+    /// This process's name in the results.
     pub name: String,
     /// Threads that work on tasks.
     pub workers: u16,
-    /// Tasks that each of them may have and has not settled.
+    /// Prefetch: unacknowledged tasks of each thread.
     pub prefetch: u16,
     /// Failures after which a task is dead.
     pub attempts: u32,
@@ -35,10 +36,10 @@ pub struct Config {
     pub call_timeout: Duration,
 }
 
-/// How long the end waits for calls that are under way.
+/// How long a shutdown waits for calls that are under way.
 const END: Duration = Duration::from_secs(3);
 
-/// Workers at work.
+/// Running workers.
 pub struct Handle {
     stop: Sender<()>,
     /// Disconnected when all threads have ended.
@@ -49,8 +50,8 @@ pub struct Handle {
 /// thread, once it is stored.
 ///
 /// # Errors
-/// A store that cannot be opened, or no thread to be had. A broker or a message
-/// server that is not there is waited for.
+/// A store that cannot be opened, or a thread that cannot be started. A broker or
+/// message server that cannot be reached is waited for.
 pub fn start(
     config: &Config,
     finished: impl FnMut(&[&Job]) + Send + 'static,
@@ -94,15 +95,15 @@ impl Handle {
         &self.ended
     }
 
-    /// Takes no more tasks, and waits a while for those that are worked on. What
-    /// is not settled then comes again to somebody else.
+    /// Graceful shutdown: takes no more tasks, and waits up to `END` for those
+    /// in work. Tasks that are unacknowledged then are redelivered to others.
     pub fn shut_down(self) {
         drop(self.stop);
-        // Nothing is ever sent: this is the end of all threads, or of patience.
+        // Nothing is ever sent: all threads have ended, or the time is over.
         if let Err(error) = self.ended.recv_deadline(Instant::now() + END)
             && error.is_timeout()
         {
-            tracing::warn!("a call did not end in time; its task comes again");
+            tracing::warn!("a call did not end in time; its task will be redelivered");
         }
     }
 }

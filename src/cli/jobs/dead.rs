@@ -7,7 +7,7 @@ use crate::cli::{Error, duration};
 use crate::jobs::queue::Which;
 use serde_json::json;
 
-/// The dead-letter queue: tasks that have failed too often
+/// List or requeue the dead-letter queue: tasks that have failed too often
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -20,14 +20,14 @@ enum What {
     Requeue(Requeue),
 }
 
-/// List dead tasks and why they are, oldest first
+/// List dead letters with the reasons, oldest first
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  messenger jobs dead list\n  messenger jobs dead list --json")]
 struct List {
-    /// One JSON array instead of lines
+    /// Print one JSON array instead of lines
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
-    /// At most so many
+    /// Most dead letters to list
     #[arg(
         long,
         env = "MESSENGER_JOBS_LIMIT",
@@ -39,13 +39,13 @@ struct List {
     common: Common,
 }
 
-/// Send dead tasks back to the queue, all of them or those with these ids
+/// Move dead letters back to the queue, all of them or those with these ids
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Examples:\n  messenger jobs dead requeue\n  messenger jobs dead requeue 0a1b2c3d4e5f"
 )]
 struct Requeue {
-    /// Ids as `jobs dead list` shows them; all without any
+    /// Ids as `jobs dead list` shows them; without any, all
     id: Vec<String>,
     #[command(flatten)]
     common: Common,
@@ -53,7 +53,7 @@ struct Requeue {
 
 #[derive(clap::Args, Debug)]
 struct Common {
-    /// How long the queue may take
+    /// Maximum wait for the queue
     #[arg(long, env = "MESSENGER_JOBS_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
     #[command(flatten)]
@@ -78,8 +78,8 @@ impl List {
                 json!({
                     "id": dead.id,
                     "task": String::from_utf8_lossy(&dead.body),
-                    "reason": dead.obituary.reason,
-                    "attempts": dead.obituary.attempts,
+                    "reason": dead.reason,
+                    "attempts": dead.attempts,
                 })
             });
             let rows: Vec<_> = rows.collect();
@@ -91,8 +91,8 @@ impl List {
                 "{} {} ({} attempts: {})",
                 dead.id.as_deref().unwrap_or("-"),
                 plain(&String::from_utf8_lossy(&dead.body)),
-                dead.obituary.attempts,
-                plain(&dead.obituary.reason)
+                dead.attempts,
+                plain(&dead.reason)
             );
         }
         Ok(())

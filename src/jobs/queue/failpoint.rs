@@ -1,11 +1,10 @@
-//! Places where the process can be made to die on purpose, for tests of what
-//! survives that: `MESSENGER_FAILPOINT=before-ack` aborts it there, as a crash
-//! would. Always compiled, so that what is tested is what runs; a place that is
-//! not named costs one look at a static.
+//! Failpoints, where tests crash the process on purpose: `MESSENGER_FAILPOINT=before-ack` aborts it there.
+//! Always compiled, so that what is tested is what runs; a failpoint that is not
+//! named costs one read of a static.
 
 use std::sync::OnceLock;
 
-/// Where.
+/// A failpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     BeforePublish,
@@ -23,7 +22,7 @@ const NAMES: [(&str, Point); 5] = [
     ("before-ack", Point::BeforeAck),
 ];
 
-/// Aborts the process if this is the place that the variable names.
+/// Aborts the process if the variable names this failpoint.
 pub fn reach(point: Point) {
     static CHOSEN: OnceLock<Option<Point>> = OnceLock::new();
     let chosen = CHOSEN.get_or_init(|| {

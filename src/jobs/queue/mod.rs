@@ -1,9 +1,9 @@
 //! The queue of tasks: in RabbitMQ, or embedded in the data folder. The promises
-//! are the same: what is confirmed survives a crash, what was delivered and not
-//! acknowledged comes again, and nothing is acknowledged that was not asked for.
+//! are the same: what is confirmed survives a crash, and what was delivered and
+//! not acknowledged is redelivered.
 //!
 //! One owner thread holds the connection ("amqp") or the file ("queue"); the rest
-//! of the program sees channels. Nothing here knows what a task asks for, nor
+//! of the program sees channels. It must not know what a task asks for, nor
 //! where results go.
 
 mod embedded;
@@ -67,7 +67,7 @@ pub fn new_id() -> String {
     format!("{:032x}", fastrand::u128(..))
 }
 
-/// A task that was delivered and has to be acknowledged or buried.
+/// A task that was delivered and has to be acknowledged or dead-lettered.
 #[derive(Debug)]
 pub struct Delivery {
     /// `None` if its producer set none.
@@ -79,32 +79,26 @@ pub struct Delivery {
     pub token: Token,
 }
 
-/// Names a delivery; means nothing after the connection that it came over.
+/// Identifies a delivery on the connection that it came over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Token {
     epoch: u64,
     tag: u64,
 }
 
-/// Why a task is dead.
+/// A task in the dead-letter queue, with the last error and the number of attempts.
 #[derive(Clone, Debug)]
-pub struct Obituary {
+pub struct DeadLetter {
+    pub id: Option<String>,
+    pub body: Vec<u8>,
     pub reason: String,
     pub attempts: u32,
 }
 
-/// A task in the dead-letter queue.
-#[derive(Clone, Debug)]
-pub struct Dead {
-    pub id: Option<String>,
-    pub body: Vec<u8>,
-    pub obituary: Obituary,
-}
-
-/// How much there is to do, and who does it.
+/// Depth of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Depth {
-    /// Tasks that wait; not those that a consumer has.
+    /// Tasks that are ready, without those that a consumer has.
     pub waiting: u64,
     pub consumers: u64,
     /// Tasks in the dead-letter queue.
@@ -131,14 +125,14 @@ enum Command {
         undelivered: Receiver<Delivery>,
     },
     Ack(Vec<Token>),
-    Bury(Token, Vec<Dead>),
+    DeadLetter(Token, Vec<DeadLetter>),
     Depth(Reply<Depth>),
     Waiting(usize, Reply<Vec<Outgoing>>),
-    ListDead(usize, Reply<Vec<Dead>>),
+    ListDead(usize, Reply<Vec<DeadLetter>>),
     Requeue(Which, Reply<u64>),
 }
 
-/// Tasks that somebody waits for to be confirmed.
+/// Tasks whose publisher waits for the confirmation.
 struct Publication {
     tasks: Vec<Outgoing>,
     deadline: Instant,
@@ -163,21 +157,21 @@ pub struct Queue {
     owner: Option<JoinHandle<()>>,
 }
 
-/// What the owner sees of a queue.
+/// The owner thread's side of a queue.
 struct Owned {
     commands: Receiver<Command>,
     /// Woken for each command; for an owner that waits for futures.
     waker: Arc<AtomicWaker>,
-    /// Counts connections. A delivery of an earlier one comes again.
+    /// Counts connections. Deliveries of an earlier one are redelivered.
     epoch: Arc<AtomicU64>,
 }
 
 impl Queue {
-    /// Starts the owner. It connects by itself, again and again, so that a broker
-    /// that is not there is no error here.
+    /// Starts the owner thread. It connects and reconnects by itself, so a broker
+    /// that cannot be reached is not an error here.
     ///
     /// # Errors
-    /// A folder that cannot be written, or no thread to be had.
+    /// A folder that cannot be written, or a thread that cannot be started.
     pub fn open(place: &Place) -> Result<Self, OpenError> {
         let (sender, commands) = bounded(COMMANDS);
         let waker = Arc::new(AtomicWaker::new());
@@ -205,11 +199,11 @@ impl Queue {
         })
     }
 
-    /// Sends the tasks; when this returns, the queue has all of them for good.
-    /// While there is no broker, it is tried again until `within` is over.
+    /// Sends the tasks; when this returns, the queue has confirmed all of them.
+    /// While the broker cannot be reached, it retries until `within` is over.
     ///
     /// # Errors
-    /// UNAVAILABLE with the reason: then some of them may have been sent or not.
+    /// UNAVAILABLE with the reason, when some of them may have been sent or not.
     pub fn publish(&self, tasks: Vec<Outgoing>, within: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + within;
         self.ask(within, |reply| {
@@ -221,8 +215,8 @@ impl Queue {
         })
     }
 
-    /// Starts to deliver; at most `prefetch` tasks are delivered and not settled
-    /// at a time. To be called once.
+    /// Starts to deliver; at most `prefetch` tasks are unacknowledged at a time.
+    /// To be called once.
     pub fn consume(&self, prefetch: u16) -> Receiver<Delivery> {
         let (deliveries, receiver) = bounded(usize::from(prefetch.max(1)));
         self.tell(Command::Consume {
@@ -233,19 +227,19 @@ impl Queue {
         receiver
     }
 
-    /// The queue may forget these tasks. One of an earlier connection is ignored,
-    /// since it comes again.
+    /// Acknowledges these deliveries. One of an earlier connection is ignored,
+    /// since it will be redelivered.
     pub fn ack(&self, tokens: Vec<Token>) {
         self.tell(Command::Ack(tokens));
     }
 
-    /// Writes to the dead-letter queue what of a delivery is dead, and then
+    /// Writes these tasks of a delivery to the dead-letter queue, and then
     /// acknowledges the delivery.
-    pub fn bury(&self, token: Token, dead: Vec<Dead>) {
-        self.tell(Command::Bury(token, dead));
+    pub fn dead_letter(&self, token: Token, dead: Vec<DeadLetter>) {
+        self.tell(Command::DeadLetter(token, dead));
     }
 
-    /// Whether the delivery can still be settled.
+    /// Whether the delivery can still be acknowledged.
     pub fn is_current(&self, token: Token) -> bool {
         self.epoch.load(Ordering::Acquire) == token.epoch
     }
@@ -256,7 +250,7 @@ impl Queue {
         self.ask(within, Command::Depth)
     }
 
-    /// The newest tasks that the queue itself can tell of; none from RabbitMQ.
+    /// The newest tasks in the embedded queue; RabbitMQ cannot list any.
     ///
     /// # Errors
     /// What the database says.
@@ -268,7 +262,7 @@ impl Queue {
     ///
     /// # Errors
     /// UNAVAILABLE without a broker, with the reason.
-    pub fn list_dead(&self, limit: usize, within: Duration) -> Result<Vec<Dead>, Error> {
+    pub fn list_dead(&self, limit: usize, within: Duration) -> Result<Vec<DeadLetter>, Error> {
         self.ask(within, |reply| Command::ListDead(limit, reply))
     }
 
@@ -291,7 +285,7 @@ impl Queue {
         answer.recv_timeout(within + GRACE).map_err(late)?
     }
 
-    /// Waits for room only while the owner is in an exchange, which is bounded.
+    /// Blocks while the owner is busy with the broker, which is bounded.
     fn tell(&self, command: Command) {
         if let Some(commands) = &self.commands {
             // The owner lives as long as the sender does.
@@ -316,18 +310,18 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
 }
 
 impl Command {
-    /// Answers a command that cannot be carried out now; an acknowledgement
-    /// needs no answer, since its task comes again.
+    /// Answers a command that cannot be carried out now. An acknowledgement needs
+    /// no answer, since its task will be redelivered.
     fn refuse(self, reason: &str) {
         let error = || Error::new(Code::Unavailable, reason);
-        // Who no longer waits needs no answer.
+        // The caller may have stopped waiting.
         match self {
             Self::Publish(publication) => drop(publication.reply.send(Err(error()))),
             Self::Depth(reply) => drop(reply.send(Err(error()))),
             Self::Waiting(_, reply) => drop(reply.send(Err(error()))),
             Self::ListDead(_, reply) => drop(reply.send(Err(error()))),
             Self::Requeue(_, reply) => drop(reply.send(Err(error()))),
-            Self::Consume { .. } | Self::Ack(_) | Self::Bury(..) => {}
+            Self::Consume { .. } | Self::Ack(_) | Self::DeadLetter(..) => {}
         }
     }
 }

@@ -18,7 +18,7 @@ pub enum Place {
     Postgres(String),
 }
 
-/// What a worker has to know of a job that it meets again.
+/// What a worker has to know of the job of a redelivered task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     pub state: State,
@@ -29,10 +29,10 @@ pub struct Known {
 /// An open store. For one thread.
 pub trait JobStore: Send {
     /// Writes the jobs as one transaction; when this returns, they are on the
-    /// disk. A job that is done or failed stays as it is: the first result counts.
+    /// disk. Idempotent: a job that is done or failed keeps its first result.
     ///
     /// # Errors
-    /// What the database says; then none of them is written. May be called again.
+    /// What the database says; then none of them is written. May be retried.
     fn commit(&mut self, jobs: &[Job]) -> Result<(), Error>;
 
     /// What is known of the job with this id.
@@ -41,13 +41,13 @@ pub trait JobStore: Send {
     /// What the database says.
     fn find(&mut self, id: &str) -> Result<Option<Known>, Error>;
 
-    /// A dead job waits again, as if it had never been tried.
+    /// Turns a dead job into a queued one, as if it had never been tried.
     ///
     /// # Errors
     /// What the database says.
     fn revive(&mut self, id: &str) -> Result<(), Error>;
 
-    /// Shows the jobs, newest first, one after the other.
+    /// Visits the jobs, newest first.
     ///
     /// # Errors
     /// What the database says.
@@ -69,7 +69,7 @@ pub fn open(place: &Place) -> Result<Box<dyn JobStore>, Error> {
 const COLUMNS: &str = "id, task, state, result, error, attempts, worker, \
      queued_at, started_at, finished_at, sent_at";
 
-/// What happens to a job that is there already. It keeps the time when it was
+/// What happens to a job that is stored already. It keeps the time when it was
 /// first worked on.
 const MERGE: &str = "ON CONFLICT (id) DO UPDATE SET \
      state = excluded.state, result = excluded.result, error = excluded.error, \

@@ -1,5 +1,5 @@
-//! The table `jobs` in PostgreSQL. A connection that was lost is made again by
-//! the next call.
+//! The table `jobs` in PostgreSQL. The next call reconnects
+//! when the connection was lost.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -18,8 +18,8 @@ mod migrations {
     refinery::embed_migrations!("src/jobs/results/migrations/postgres");
 }
 
-/// How long a connection may take to be made, and a statement to be done.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout of connecting, and of each statement.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 pub struct Postgres {
     address: Address,
@@ -28,7 +28,7 @@ pub struct Postgres {
 
 impl Postgres {
     pub fn open(url: &str) -> Result<Self, Error> {
-        let address = Address::parse(url, "messenger jobs", PATIENCE)?;
+        let address = Address::parse(url, "messenger jobs", TIMEOUT)?;
         address.migrate(migrations::migrations::runner(), "jobs_schema_history")?;
         Ok(Self {
             address,
@@ -36,13 +36,13 @@ impl Postgres {
         })
     }
 
-    /// Does it on the connection, or on a new one if that was lost.
+    /// Runs it on the connection, or on a new one if that was lost.
     fn run<T>(
         &mut self,
         work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
     ) -> Result<T, Error> {
         let live = self.client.take().filter(|client| !client.is_closed());
-        let client = live.map_or_else(|| self.address.connect(PATIENCE), Ok)?;
+        let client = live.map_or_else(|| self.address.connect(TIMEOUT), Ok)?;
         work(self.client.insert(client)).map_err(self.address.failed())
     }
 }

@@ -1,4 +1,4 @@
-//! Tasks: what a message asks for, and how the answer is worked out.
+//! Tasks: what a message asks for, and the rules that compute the answer.
 //!
 //! A task is UTF-8: `fact:N` is a factorial, `freq:TEXT` the most frequent
 //! letter; of anything else, what has white space in it is a text to process,

@@ -2,7 +2,7 @@
 //!
 //! `\,` is a comma that belongs to its task; a backslash anywhere else is an
 //! ordinary character, so that texts with backslashes stay as they are. White
-//! space around a task goes, and so do tasks with nothing in them.
+//! space around a task is dropped, and so are empty tasks.
 
 use super::{MAX_BYTES, Task};
 use crate::error::Error;
@@ -22,12 +22,12 @@ pub struct Part {
     pub id: String,
     /// At most [`MAX_BYTES`] of it.
     pub text: Vec<u8>,
-    /// What is asked for, or why it cannot be told.
+    /// The task, or why it is invalid.
     pub task: Result<Task, Error>,
 }
 
-/// What the body of a message asks for: one part at least, always the same ones.
-/// A body that cannot be split is one part that says why.
+/// The tasks in the body of a message, at least one. Deterministic, so a redelivered
+/// message has the same parts. A body that cannot be split is one invalid part.
 pub fn parts(id: &str, body: &[u8]) -> Vec<Part> {
     let texts = match read(body) {
         Ok(texts) => texts,

@@ -12,7 +12,7 @@ on_both_queues!(
     a_worker_that_dies_after_processing,
     a_worker_that_dies_after_storing,
     a_worker_that_dies_before_the_acknowledgement,
-    a_worker_that_dies_before_it_buries,
+    a_worker_that_dies_before_it_dead_letters,
 );
 
 /// The signal that abort sends to itself.
@@ -83,7 +83,7 @@ fn a_worker_that_dies_before_the_acknowledgement(place: Place) {
 }
 
 /// The job is dead in the store, and its task is not in the dead-letter queue.
-fn a_worker_that_dies_before_it_buries(place: Place) {
+fn a_worker_that_dies_before_it_dead_letters(place: Place) {
     let server = Server::start(&["--services", "chat"]);
     let address = server.address();
     place.send(&["fact:5"]);
@@ -92,7 +92,7 @@ fn a_worker_that_dies_before_it_buries(place: Place) {
     assert_eq!(worker.wait_exit(A_WHILE), ABORTED, "{}", worker.log());
     assert_eq!(place.dead(&["list"]), "");
     let _worker = place.work(&address, &["--attempts", "1"]);
-    eventually(A_WHILE, "it is buried", || {
+    eventually(A_WHILE, "it is in the dead-letter queue", || {
         place
             .dead(&["list"])
             .contains("fact:5 (1 attempts: UNIMPLEMENTED")

@@ -1,5 +1,5 @@
-//! Who consumes: each process has a file in `consumers`, locked as long as it
-//! lives. A file that nobody holds is of a process that has died, however it did.
+//! Consumers: each process has a file in `consumers`, locked as long as it lives. A
+//! file that is not locked belongs to a process that has died.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ impl Consumer {
 
 impl Drop for Consumer {
     fn drop(&mut self) {
-        // One that stays is found to be nobody's.
+        // If the file stays, the next process finds it unlocked.
         let _ = fs::remove_file(&self.file);
     }
 }
@@ -46,8 +46,7 @@ impl Drop for Consumer {
 const FOLDER: &str = "consumers";
 const ENDING: &str = ".lock";
 
-/// A consumer that has died. Its file goes when this does; whether it had tasks,
-/// `tasks` knows.
+/// A consumer that has died. Dropping this removes its file.
 pub struct Left {
     pub name: String,
     file: PathBuf,
@@ -60,13 +59,13 @@ impl Drop for Left {
     }
 }
 
-/// Those of these whose processes have died.
+/// The consumers of these whose processes have died.
 pub fn dead(folder: &Path, names: Vec<String>) -> Vec<Left> {
     let locked = names.into_iter().map(|name| lock(folder, name));
     locked.flatten().collect()
 }
 
-/// How many live.
+/// How many consumers are alive.
 pub fn count(folder: &Path) -> u64 {
     let live = names(folder).into_iter().filter(|name| {
         match Lock::take(&folder.join(FOLDER).join(name)) {

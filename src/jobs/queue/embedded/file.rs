@@ -1,4 +1,4 @@
-//! The tasks in `queue.sqlite3`.
+//! The tables of `queue.sqlite3`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::{EPOCH, Settled};
 use crate::db::lock::Lock;
 use crate::db::{Error, OPENING, make_folder, sqlite};
 use crate::fanout::clock::Timestamp;
-use crate::jobs::queue::{Dead, Delivery, Depth, Obituary, Outgoing, Token, Which};
+use crate::jobs::queue::{DeadLetter, Delivery, Depth, Outgoing, Token, Which};
 
 mod migrations {
     refinery::embed_migrations!("src/jobs/queue/embedded/migrations/sqlite");
@@ -18,7 +18,7 @@ mod migrations {
 pub struct File {
     path: PathBuf,
     connection: Connection,
-    /// Whether a commit waits for the disk.
+    /// Whether a commit does an fsync.
     synced: bool,
 }
 
@@ -38,12 +38,12 @@ impl File {
         })
     }
 
-    /// Adds tasks, removes or buries those that are settled, frees those of dead
-    /// consumers, and claims as many for the consumer as there is room for: all
-    /// of it or nothing. When this returns, tasks that were added are on the disk.
-    /// The rest survives a crash of this process, and waits for the disk no
-    /// longer than the next task that is added: if the machine fails before, the
-    /// tasks come again, and their results count that are stored already.
+    /// Adds tasks, removes or dead-letters those that are settled, frees those of
+    /// dead consumers, and claims as many for the consumer as there is room for:
+    /// all of it or nothing. When this returns, tasks that were added are on the
+    /// disk (fsync). The rest survives a crash of this process, and is synced with
+    /// the next task that is added: if the machine fails before, tasks are
+    /// redelivered, which is idempotent, since their results are stored.
     pub fn write(
         &mut self,
         tasks: &[&Outgoing],
@@ -105,7 +105,7 @@ impl File {
         depth.map_err(self.failed())
     }
 
-    /// The newest tasks, those included that a consumer has.
+    /// The newest tasks, including those that a consumer has.
     pub fn waiting(&mut self, limit: usize) -> Result<Vec<Outgoing>, Error> {
         let select = "SELECT id, body, queued_at FROM tasks WHERE reason IS NULL \
                       ORDER BY seq DESC LIMIT ?1";
@@ -119,17 +119,15 @@ impl File {
         self.select(select, limit, task)
     }
 
-    pub fn list_dead(&mut self, limit: usize) -> Result<Vec<Dead>, Error> {
+    pub fn list_dead(&mut self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
         let select = "SELECT id, body, reason, attempts FROM tasks WHERE reason IS NOT NULL \
                       ORDER BY seq LIMIT ?1";
         let dead = |row: &Row<'_>| {
-            Ok(Dead {
+            Ok(DeadLetter {
                 id: row.get(0)?,
                 body: row.get(1)?,
-                obituary: Obituary {
-                    reason: row.get(2)?,
-                    attempts: row.get(3)?,
-                },
+                reason: row.get(2)?,
+                attempts: row.get(3)?,
             })
         };
         self.select(select, limit, dead)
@@ -155,7 +153,7 @@ impl File {
         })
     }
 
-    /// Whether the next commits wait for the disk.
+    /// Whether the next commits do an fsync.
     /// Source: <https://www.sqlite.org/pragma.html#pragma_synchronous>
     fn sync(&mut self, synced: bool) -> Result<(), Error> {
         if self.synced != synced {
@@ -211,7 +209,7 @@ fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     Ok(number.unsigned_abs())
 }
 
-/// Only what the consumer still has.
+/// Settles only what the consumer still has.
 fn settle(
     transaction: &Transaction<'_>,
     consumer: &str,
@@ -219,13 +217,13 @@ fn settle(
 ) -> rusqlite::Result<()> {
     let (seq, dead) = match settled {
         Settled::Done(seq) => (seq, [].as_slice()),
-        Settled::Dead(seq, dead) => (seq, dead.as_slice()),
+        Settled::DeadLetter(seq, dead) => (seq, dead.as_slice()),
     };
     for dead in dead {
         let insert = "INSERT INTO tasks (id, body, queued_at, reason, attempts) \
                       SELECT ?3, ?4, queued_at, ?5, ?6 FROM tasks WHERE seq = ?1 AND owner = ?2";
-        let (id, body, obituary) = (&dead.id, &dead.body, &dead.obituary);
-        let values = params![seq, consumer, id, body, obituary.reason, obituary.attempts];
+        let (id, body, reason) = (&dead.id, &dead.body, &dead.reason);
+        let values = params![seq, consumer, id, body, reason, dead.attempts];
         transaction.prepare_cached(insert)?.execute(values)?;
     }
     let delete = "DELETE FROM tasks WHERE seq = ?1 AND owner = ?2";
@@ -233,7 +231,7 @@ fn settle(
     statement.execute(params![seq, consumer]).map(drop)
 }
 
-/// The oldest tasks that nobody has.
+/// Claims the oldest ready tasks.
 fn claim(
     transaction: &Transaction<'_>,
     consumer: &str,

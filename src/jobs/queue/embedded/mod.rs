@@ -1,12 +1,11 @@
 //! The queue in a file of the data folder, `queue.sqlite3`, for one process or
 //! several on one machine. The thread "queue" owns this process's connection: it
-//! takes what commands there are, carries them out as one transaction, and
-//! answers when that is on the disk.
+//! takes all commands that wait, carries them out as one transaction, and answers
+//! when that is on the disk.
 //!
 //! A task that was delivered belongs to its consumer as long as that process
-//! lives, which the kernel tells by a lock (`consumers`); no clock is involved,
-//! so a slow worker keeps its task. Other processes are told by a file that
-//! something was sent (`wake`).
+//! lives, which a file lock shows (`consumers`); there is no timeout, so a slow
+//! worker keeps its task. `wake` notifies other processes of new tasks.
 
 mod consumers;
 mod file;
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, select};
 
 use super::failpoint::{self, Point};
-use super::{Command, Dead, Delivery, Outgoing, Owned, Publication, Token};
+use super::{Command, DeadLetter, Delivery, Outgoing, Owned, Publication, Token};
 use crate::db;
 use crate::error::Error;
 use consumers::Consumer;
@@ -32,7 +31,7 @@ const RECOVERY: Duration = Duration::from_millis(500);
 /// Commands that are carried out as one transaction.
 const BATCH: usize = 1024;
 
-/// The file is never lost as a connection is, so there is only one.
+/// The file is never lost as a connection is, so there is only one epoch.
 const EPOCH: u64 = 0;
 
 pub struct Owner {
@@ -63,10 +62,10 @@ struct Claim {
     left: Vec<consumers::Left>,
 }
 
-/// What has become of a delivery.
+/// How a delivery was settled.
 enum Settled {
     Done(i64),
-    Dead(i64, Vec<Dead>),
+    DeadLetter(i64, Vec<DeadLetter>),
 }
 
 impl Owner {
@@ -98,7 +97,7 @@ impl Owner {
             }
             self.carry_out(publications);
         }
-        // What was delivered and is not settled belongs to nobody any more.
+        // What was delivered and is not settled is free for others.
         if let Some(consuming) = self.consuming.take() {
             let name = consuming.consumer.name().to_owned();
             if let Err(error) = self.file.release(&name) {
@@ -123,7 +122,7 @@ impl Owner {
         }
     }
 
-    /// Who no longer waits needs no answer, so no reply's result has a reader.
+    /// Replies are ignored when the caller has stopped waiting.
     fn obey(&mut self, command: Command, publications: &mut Vec<Publication>) {
         match command {
             Command::Publish(publication) => publications.push(publication),
@@ -136,8 +135,8 @@ impl Owner {
                 let done = tokens.into_iter().map(|token| Settled::Done(seq(token)));
                 self.settled.extend(done);
             }
-            Command::Bury(token, dead) => {
-                self.settled.push(Settled::Dead(seq(token), dead));
+            Command::DeadLetter(token, dead) => {
+                self.settled.push(Settled::DeadLetter(seq(token), dead));
             }
             Command::Depth(reply) => {
                 let depth = self.file.depth().map(|depth| super::Depth {
@@ -176,8 +175,8 @@ impl Owner {
         }
     }
 
-    /// Writes what was sent and settled, takes as many tasks as there is room for,
-    /// and tells of it once that is on the disk.
+    /// Writes what was sent and settled, claims as many tasks as there is room
+    /// for, and answers once that is committed.
     fn carry_out(&mut self, publications: Vec<Publication>) {
         if !publications.is_empty() {
             failpoint::reach(Point::BeforePublish);

@@ -1,5 +1,5 @@
-//! Telling other processes that something was sent: `queue.wake` is written to,
-//! and the kernel tells those who watch it. Nobody asks again and again.
+//! Notifies other processes of new tasks: one writes to `queue.wake`, the others
+//! watch it with inotify. Nobody polls.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,7 @@ use crate::db::Error;
 pub struct Wake {
     path: PathBuf,
     file: File,
-    /// One is enough: whoever is told looks for everything.
+    /// Room for one is enough: a notified process looks for all tasks.
     sender: Sender<()>,
     nudges: Receiver<()>,
     over: Arc<AtomicBool>,
@@ -44,9 +44,9 @@ impl Wake {
         })
     }
 
-    /// Tells everyone who watches, in this process and in others.
+    /// Notifies all watchers, in this process and in others.
     pub fn nudge(&self) {
-        // Whoever is not told finds out at the next look.
+        // A process that was not notified finds out at its next check.
         let _ = self.file.write_at(b"!", 0);
     }
 
@@ -58,7 +58,7 @@ impl Wake {
     /// Starts to watch, on a thread of its own: "queue-watch".
     ///
     /// # Errors
-    /// When the kernel allows no more watches, or no thread is to be had.
+    /// When the kernel allows no more watches, or the thread cannot be started.
     pub fn watch(&mut self) -> Result<(), Error> {
         let watch = || -> io::Result<_> {
             let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;

@@ -21,12 +21,14 @@ use lapin::{
     PublisherConfirm,
 };
 
-use super::message::{dead, id, of_dead, properties, queued_at, without_obituary};
+use super::message::{
+    dead_letter, dead_letter_properties, id, properties, queued_at, requeue_properties,
+};
 use super::{Broker, CONFIRM, EXCHANGE, GOODBYE, Over, within};
 use crate::jobs::queue::failpoint::{self, Point};
-use crate::jobs::queue::{Dead, Delivery, Depth, Publication, Token, Which};
+use crate::jobs::queue::{DeadLetter, Delivery, Depth, Publication, Token, Which};
 
-/// Messages that are written before the first is waited for.
+/// Messages that are written before waiting for the first confirmation.
 const CHUNK: usize = 256;
 
 type Confirming = Pin<Box<dyn Future<Output = lapin::Result<Vec<Confirmation>>> + Send>>;
@@ -43,7 +45,7 @@ pub struct Link {
     /// Of the publications, in their order.
     confirming: VecDeque<(Confirming, Instant)>,
     /// Of tasks on their way to the dead-letter queue.
-    burying: Vec<(Confirming, Instant, Token)>,
+    dead_lettering: Vec<(Confirming, Instant, Token)>,
 }
 
 /// What the broker has brought.
@@ -52,15 +54,15 @@ pub enum Arrival {
     /// The oldest publication that was not confirmed yet.
     Confirmed,
     /// In the dead-letter queue, and not acknowledged yet.
-    Buried(Token),
+    DeadLettered(Token),
     Lost(String),
 }
 
-/// Whether the broker answers at all. lapin leaves a thread behind for each
-/// connection to one that accepts and says nothing, until that hangs up.
-pub fn knock(broker: &Broker) -> Result<(), Over> {
+/// Checks that the broker answers at all: lapin leaks a thread for each connection
+/// to one that accepts and stays silent, until that one closes it.
+pub fn probe(broker: &Broker) -> Result<(), Over> {
     let authority = &broker.uri.authority;
-    let knock = || -> io::Result<()> {
+    let probe = || -> io::Result<()> {
         let mut addresses = (&*authority.host, authority.port).to_socket_addrs()?;
         let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
         let mut stream = TcpStream::connect_timeout(&address, EXCHANGE)?;
@@ -69,7 +71,7 @@ pub fn knock(broker: &Broker) -> Result<(), Over> {
         stream.write_all(b"AMQP\0\0\x09\x01")?;
         stream.read_exact(&mut [0])
     };
-    knock().map_err(|error| Over::Lost(error.to_string()))
+    probe().map_err(|error| Over::Lost(error.to_string()))
 }
 
 impl Link {
@@ -91,13 +93,13 @@ impl Link {
             epoch,
             unsettled: HashMap::new(),
             confirming: VecDeque::new(),
-            burying: Vec::new(),
+            dead_lettering: Vec::new(),
         };
         link.depth()?;
         Ok(link)
     }
 
-    /// Says goodbye; a broker that does not answer is left.
+    /// Closes the connection; a broker that does not answer is not waited for.
     pub fn close(self) {
         let goodbye = self.connection.close(200, "goodbye".into());
         drop(within(GOODBYE, goodbye));
@@ -146,18 +148,18 @@ impl Link {
 
     /// Writes tasks to the dead-letter queue. Their delivery is acknowledged when
     /// that is confirmed: until then they are in one queue at least.
-    pub fn bury(&mut self, token: Token, dead: &[Dead]) -> Result<(), Over> {
+    pub fn dead_letter(&mut self, token: Token, dead: &[DeadLetter]) -> Result<(), Over> {
         let Some(properties) = self.unsettled.get(&token.tag) else {
             return Ok(());
         };
         if token.epoch == self.epoch {
             let tasks = dead
                 .iter()
-                .map(|dead| (&*dead.body, of_dead(properties, dead)));
+                .map(|dead| (&*dead.body, dead_letter_properties(properties, dead)));
             let confirms = write(&self.channel, &dead_name(&self.queue), tasks)?;
             let confirming = Box::pin(try_join_all(confirms));
             let deadline = Instant::now() + CONFIRM;
-            self.burying.push((confirming, deadline, token));
+            self.dead_lettering.push((confirming, deadline, token));
         }
         Ok(())
     }
@@ -182,16 +184,16 @@ impl Link {
     }
 
     /// Looks at the oldest messages, which go back to their places.
-    pub fn list_dead(&self, limit: usize) -> Result<Vec<Dead>, Over> {
+    pub fn list_dead(&self, limit: usize) -> Result<Vec<DeadLetter>, Over> {
         let mut found = Vec::new();
         self.visit_dead(limit, |_, message| {
-            found.push(dead(message));
+            found.push(dead_letter(message));
             Ok(())
         })?;
         Ok(found)
     }
 
-    /// Sends these back to the queue that they come from.
+    /// Moves these back to the queue that they come from.
     pub fn requeue(&self, which: &Which) -> Result<u64, Over> {
         let mut count = 0;
         // Not more than there are now, or those that die again would come twice.
@@ -202,7 +204,7 @@ impl Link {
             {
                 return Ok(());
             }
-            let properties = without_obituary(message.properties.clone());
+            let properties = requeue_properties(message.properties.clone());
             let task = (&*message.data, properties);
             let confirms = write(&self.channel, &self.queue, [task])?;
             within(CONFIRM, try_join_all(confirms))??
@@ -239,11 +241,11 @@ impl Link {
     /// When the broker has to have confirmed.
     pub fn deadline(&self) -> Option<Instant> {
         let publications = self.confirming.iter().map(|(_, deadline)| *deadline);
-        let dead = self.burying.iter().map(|(_, deadline, _)| *deadline);
+        let dead = self.dead_lettering.iter().map(|(_, deadline, _)| *deadline);
         publications.chain(dead).min()
     }
 
-    /// What has come.
+    /// The next arrival.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         self.poll_broker(cx).map(|arrival| match arrival {
             Ok(arrival) => arrival,
@@ -269,13 +271,13 @@ impl Link {
             confirmations?.iter().try_for_each(accepted)?;
             return Poll::Ready(Ok(Arrival::Confirmed));
         }
-        for index in 0..self.burying.len() {
-            let (confirming, _, token) = &mut self.burying[index];
+        for index in 0..self.dead_lettering.len() {
+            let (confirming, _, token) = &mut self.dead_lettering[index];
             if let Poll::Ready(confirmations) = confirming.as_mut().poll(cx) {
                 let token = *token;
-                drop(self.burying.swap_remove(index));
+                drop(self.dead_lettering.swap_remove(index));
                 confirmations?.iter().try_for_each(accepted)?;
-                return Poll::Ready(Ok(Arrival::Buried(token)));
+                return Poll::Ready(Ok(Arrival::DeadLettered(token)));
             }
         }
         let Some(consumer) = &mut self.consumer else {
@@ -309,7 +311,7 @@ impl Link {
     }
 }
 
-/// Where the tasks of this queue go to when they are dead.
+/// The dead-letter queue of this queue.
 fn dead_name(queue: &str) -> String {
     format!("{queue}.dead")
 }
@@ -331,7 +333,7 @@ fn write<'a>(
     Ok(within(CONFIRM, try_join_all(writing))??)
 }
 
-/// The broker has the message for good.
+/// Checks that the broker has confirmed the message.
 fn accepted(confirmation: &Confirmation) -> Result<(), Over> {
     match confirmation {
         Confirmation::Ack(None) => Ok(()),

@@ -5,7 +5,7 @@ use lapin::message::Delivery as Message;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 
 use crate::fanout::clock::Timestamp;
-use crate::jobs::queue::{Dead, Obituary, Outgoing};
+use crate::jobs::queue::{DeadLetter, Outgoing};
 
 /// When the task was sent, in nanoseconds since 1970; AMQP's own timestamp has
 /// only seconds.
@@ -35,14 +35,13 @@ pub fn properties(task: &Outgoing) -> BasicProperties {
         .with_headers(headers)
 }
 
-/// Those of a task that dies: as its message's producer set them, and the reason.
-pub fn of_dead(properties: &BasicProperties, dead: &Dead) -> BasicProperties {
+/// Those of a dead letter: as its message's producer set them, and the reason.
+pub fn dead_letter_properties(properties: &BasicProperties, dead: &DeadLetter) -> BasicProperties {
     let mut headers = properties.headers().clone().unwrap_or_default();
-    let obituary = &dead.obituary;
-    let reason: String = obituary.reason.chars().take(REASON_CHARACTERS).collect();
+    let reason: String = dead.reason.chars().take(REASON_CHARACTERS).collect();
     let reason = LongString::from(reason);
     headers.insert(REASON.into(), AMQPValue::LongString(reason));
-    let attempts = AMQPValue::LongLongInt(obituary.attempts.into());
+    let attempts = AMQPValue::LongLongInt(dead.attempts.into());
     headers.insert(ATTEMPTS.into(), attempts);
     let id = dead.id.clone().unwrap_or_default();
     properties
@@ -52,8 +51,8 @@ pub fn of_dead(properties: &BasicProperties, dead: &Dead) -> BasicProperties {
         .with_delivery_mode(PERSISTENT)
 }
 
-/// Those of a task that comes back from the dead.
-pub fn without_obituary(properties: BasicProperties) -> BasicProperties {
+/// Those of a dead letter that is requeued: without the reason.
+pub fn requeue_properties(properties: BasicProperties) -> BasicProperties {
     let headers = properties.headers().clone().unwrap_or_default();
     let mut kept = FieldTable::default();
     for (name, value) in headers.inner() {
@@ -79,8 +78,8 @@ pub fn queued_at(properties: &BasicProperties) -> Option<Timestamp> {
     Some(Timestamp::from_parts(seconds, 0))
 }
 
-/// A message in the dead-letter queue, whoever has put it there.
-pub fn dead(message: &Message) -> Dead {
+/// A message in the dead-letter queue, whoever put it there.
+pub fn dead_letter(message: &Message) -> DeadLetter {
     let reason = match header(&message.properties, REASON) {
         Some(AMQPValue::LongString(reason)) => {
             String::from_utf8_lossy(reason.as_bytes()).into_owned()
@@ -91,10 +90,11 @@ pub fn dead(message: &Message) -> Dead {
         Some(AMQPValue::LongLongInt(attempts)) => u32::try_from(*attempts).unwrap_or_default(),
         _ => 0,
     };
-    Dead {
+    DeadLetter {
         id: id(&message.properties),
         body: message.data.clone(),
-        obituary: Obituary { reason, attempts },
+        reason,
+        attempts,
     }
 }
 

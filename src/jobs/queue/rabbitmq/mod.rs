@@ -1,7 +1,7 @@
 //! The queue in RabbitMQ, on the thread "amqp": it holds the connection, waits
 //! for whatever comes first (a command, a delivery, a confirmation, a deadline),
-//! and connects again. lapin is made of futures; this thread blocks on them, and
-//! each exchange with the broker has a bound.
+//! and reconnects. lapin's interface is futures; this thread blocks on them, each
+//! time with a timeout.
 
 mod link;
 mod message;
@@ -57,16 +57,16 @@ impl Broker {
     }
 }
 
-/// A broker that is silent for twice as long is taken for gone.
+/// Heartbeat interval; a broker that is silent for twice as long has gone.
 const HEARTBEAT_SECONDS: u16 = 10;
 
-/// What one exchange with the broker may take.
+/// Timeout of one exchange with the broker.
 const EXCHANGE: Duration = Duration::from_secs(5);
 
-/// What a confirmation may take: the broker writes to its disk first.
+/// Timeout of a confirmation: the broker writes to its disk first.
 const CONFIRM: Duration = Duration::from_secs(10);
 
-/// What the orderly end of a connection may take.
+/// Timeout of closing a connection.
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// Waits between tries to connect.
@@ -80,9 +80,9 @@ pub struct Owner {
     failed: bool,
     /// What it connects for.
     first: Option<Command>,
-    /// What is to be consumed, over all connections.
+    /// The consumer, kept across connections.
     consumer: Option<Consuming>,
-    /// What is not confirmed yet, over all connections.
+    /// Unconfirmed publications, kept across connections.
     publications: VecDeque<Publication>,
 }
 
@@ -95,7 +95,7 @@ struct Consuming {
 /// What ends a connection.
 #[derive(Debug, thiserror::Error)]
 enum Over {
-    #[error("the queue is let go")]
+    #[error("the queue was dropped")]
     Closed,
     #[error("{0}")]
     Lost(String),
@@ -161,8 +161,7 @@ impl Owner {
         }
     }
 
-    /// Who only asks what the broker cannot tell needs no connection. `Err` is the
-    /// end.
+    /// Blocks for a command that needs a connection. `Err` is the end.
     fn wait_for_work(&mut self) -> Result<(), ()> {
         while self.first.is_none() {
             match self.owned.commands.recv().map_err(drop)? {
@@ -194,7 +193,7 @@ impl Owner {
         }
     }
 
-    /// Keeps for the next connection what can wait for it.
+    /// Keeps commands that can wait for the next connection, refuses others.
     fn postpone(&mut self, command: Command, reason: &str) {
         match command {
             Command::Publish(publication) => self.publications.push_back(publication),
@@ -227,7 +226,8 @@ impl Owner {
         }
     }
 
-    /// What was delivered over a lost connection and taken by nobody comes again.
+    /// Drops what was delivered over a lost connection and not taken yet: it will
+    /// be redelivered.
     fn take_back(&mut self) {
         self.owned.epoch.fetch_add(1, Ordering::AcqRel);
         if let Some(consumer) = &self.consumer {
@@ -237,7 +237,7 @@ impl Owner {
 
     fn connect(&mut self) -> Result<Link, Over> {
         if self.failed {
-            link::knock(&self.broker)?;
+            link::probe(&self.broker)?;
         }
         // Until it is there.
         self.failed = true;
@@ -277,11 +277,11 @@ impl Owner {
             }
             Event::Arrival(Arrival::Confirmed) => {
                 if let Some(publication) = self.publications.pop_front() {
-                    // Who no longer waits needs no answer.
+                    // The caller may have stopped waiting.
                     let _ = publication.reply.send(Ok(()));
                 }
             }
-            Event::Arrival(Arrival::Buried(token)) => link.ack(&[token])?,
+            Event::Arrival(Arrival::DeadLettered(token)) => link.ack(&[token])?,
             Event::Arrival(Arrival::Lost(reason)) => return Err(Over::Lost(reason)),
             Event::Deadline => return Err(Over::lost("no confirmation in time")),
             Event::Closed => return Err(Over::Closed),
@@ -290,7 +290,7 @@ impl Owner {
     }
 
     fn obey(&mut self, link: &mut Link, command: Command) -> Result<(), Over> {
-        // Who no longer waits needs no answer, so no reply's result has a reader.
+        // Replies are ignored when the caller has stopped waiting.
         match command {
             Command::Publish(publication) => {
                 let sent = link.publish(&publication);
@@ -310,7 +310,7 @@ impl Owner {
                 link.consume(prefetch)?;
             }
             Command::Ack(tokens) => link.ack(&tokens)?,
-            Command::Bury(token, dead) => link.bury(token, &dead)?,
+            Command::DeadLetter(token, dead) => link.dead_letter(token, &dead)?,
             Command::Depth(reply) => drop(reply.send(Ok(link.depth()?))),
             Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
             Command::ListDead(limit, reply) => drop(reply.send(Ok(link.list_dead(limit)?))),
