@@ -16,17 +16,17 @@ use crate::jobs::queue;
 use crate::jobs::results as store;
 use crate::jobs::workers;
 
-/// Run server, bridge, message log and web console in one process, to try things
+/// Run server, bridge, message log, worker and web console in one process, to try things
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Address to listen on
     #[arg(long, env = "MESSENGER_DEMO_HOST", default_value = "127.0.0.1")]
     host: String,
-    /// Port of the chat server
+    /// Port of the gRPC server
     #[arg(long, env = "MESSENGER_SERVER_PORT", default_value_t = 51075)]
     port: u16,
-    /// Another port of the chat server; may be repeated
+    /// Another port of the gRPC server; may be repeated
     #[arg(
         long,
         env = "MESSENGER_ALSO_PORT",
@@ -68,7 +68,7 @@ Examples:
   messenger demo
   messenger demo --http-port 9080 --web-port 9090 --history-port 0 --port 0 --also-port 0";
 
-/// Requests that the log handles at a time: one person needs no more.
+/// Requests that the log handles at a time: enough for one person.
 const LOG_LANES: usize = 8;
 
 impl Args {
@@ -82,7 +82,7 @@ impl Args {
         config.ports.extend(&self.also_port);
         let limits = services::Limits::default();
         let server = self.services.host(&config, limits)?;
-        // Whatever happens to the others, the server ends in order.
+        // Whatever happens to the others, the server shuts down gracefully.
         let result = self.run_others(server.ports(), &stop);
         server.shut_down();
         result
@@ -106,7 +106,7 @@ impl Args {
         result
     }
 
-    /// The embedded queue and the results, if the server answers tasks.
+    /// The embedded queue and the results, if the server has the message service.
     fn places(&self, folder: &Path) -> Option<(queue::Place, store::Place)> {
         let queue = queue::Place::Embedded(folder.to_owned());
         let places = (queue, store::Place::Folder(folder.to_owned()));
@@ -146,7 +146,7 @@ impl Args {
             host: self.host.clone(),
             http_port: self.history_port,
             lanes: LOG_LANES,
-            patience: Duration::from_secs(5),
+            timeout: Duration::from_secs(5),
             limits: history::entry::Limits::default(),
             http: Limits::default(),
         }

@@ -19,28 +19,28 @@ const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 #[derive(Clone, Debug)]
 pub struct Address {
     config: Config,
-    patience: Duration,
+    timeout: Duration,
 }
 
 impl Address {
-    /// `patience` bounds connecting and each statement; `application` is how
+    /// `timeout` bounds connecting and each statement; `application` is how
     /// the database's own tools call us.
     ///
     /// # Errors
     /// [`Error::Url`].
-    pub fn parse(url: &str, application: &str, patience: Duration) -> Result<Self, Error> {
+    pub fn parse(url: &str, application: &str, timeout: Duration) -> Result<Self, Error> {
         let mut config: Config = url.parse().map_err(|reason| Error::Url { reason })?;
         config
             .application_name(application)
-            .connect_timeout(patience)
+            .connect_timeout(timeout)
             // A machine that vanished is given up as soon as a statement.
-            .tcp_user_timeout(patience)
-            .keepalives_idle(patience);
-        Ok(Self { config, patience })
+            .tcp_user_timeout(timeout)
+            .keepalives_idle(timeout);
+        Ok(Self { config, timeout })
     }
 
-    pub(crate) fn patience(&self) -> Duration {
-        self.patience
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     /// Sets what a commit means, whatever the database's defaults are.

@@ -1,12 +1,12 @@
-//! What the log answers over HTTP. Everything here runs on the lanes
-//! ("history-N"), many at a time; each waits for its own answer only.
+//! The message log's HTTP API. Runs on the lanes ("history-N"), several at a time;
+//! each blocks for its own answer only.
 
 use std::sync::Arc;
 
 use super::entry::{From, Limits, Page};
 use super::executor::Executor;
+use super::operation::{Append, Read};
 use super::tail::Tail;
-use super::task::{Append, Read};
 use super::wire as json;
 use crate::error::Error;
 use crate::http::{Request, Response};
@@ -22,7 +22,7 @@ GET /senders      the senders and how many messages each has sent
 GET /healthz      200 while the database answers
 ";
 
-/// How many senders `GET /senders` tells.
+/// Most senders in the answer to `GET /senders`.
 const SENDERS: i64 = 1000;
 
 pub struct Api {
@@ -63,9 +63,9 @@ impl Api {
     fn append(&self, request: &Request) -> Result<String, Error> {
         let draft = json::parse_draft(&request.body)?;
         self.limits.check(&draft)?;
-        let ten = self.writer.ask(Append(draft))?;
+        let reply = self.writer.ask(Append(draft))?;
         self.tail.look();
-        Ok(ten.json())
+        Ok(reply.json())
     }
 
     fn page(&self, request: &Request) -> Result<String, Error> {
@@ -74,7 +74,7 @@ impl Api {
         Ok(json::array(messages.iter().map(String::as_str)))
     }
 
-    /// The client's own word for where it stands is newer than the address.
+    /// The header Last-Event-ID is newer than the parameter `after`.
     fn events(&self, request: &Request) -> Result<Response, Error> {
         let after = json::parse_events(&request.query, request.header("last-event-id"))?;
         let follower = self.tail.follow(after)?;

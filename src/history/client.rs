@@ -1,7 +1,7 @@
 //! The client of the history service, by HTTP.
 //!
-//! Calls are ureq's. The stream of new messages is read from a socket of its
-//! own, since it has to be ended from outside, and given up when it is silent.
+//! Calls use ureq. The stream of new messages is read from a socket of its own,
+//! since it has to be closed from another thread, and when it is silent.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
@@ -12,8 +12,8 @@ use crate::error::{Code, Error};
 
 pub use super::entry::{Message, Page, Sender};
 
-/// The service says something every 5 s; this much silence means that it hangs, or
-/// that its machine is gone.
+/// The service's keepalive interval is 5 s; this much silence means that it hangs,
+/// or that its machine is gone.
 const SILENCE: Duration = Duration::from_secs(10);
 
 /// The longest line of the stream, which is one message.
@@ -32,8 +32,8 @@ pub struct HistoryClient {
 }
 
 impl HistoryClient {
-    /// `timeout` bounds connecting, and, with a second more, each call: a service
-    /// that gives up just then says what became of the message.
+    /// `timeout` bounds connecting, and, with a second more, each call: so a
+    /// service's own timeout, which says what became of the message, comes first.
     pub fn new(address: &str, timeout: Duration) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
@@ -48,8 +48,8 @@ impl HistoryClient {
         }
     }
 
-    /// Has a message appended; `body` is passed on as it is. Status and JSON of
-    /// the answer, whatever it is.
+    /// Appends a message; `body` is sent as it is. Returns status and JSON of
+    /// the answer, errors included.
     ///
     /// # Errors
     /// No answer.
@@ -70,7 +70,7 @@ impl HistoryClient {
         self.get(&format!("/messages?{}", wire::page_query(page)))
     }
 
-    /// The newest messages, at most so many, oldest first.
+    /// The newest messages, at most `most`, oldest first.
     ///
     /// # Errors
     /// No answer, or none that could be used.
@@ -87,7 +87,7 @@ impl HistoryClient {
         wire::parse_senders(&self.get_ok("/senders")?)
     }
 
-    /// What comes after this number.
+    /// Follows the messages after this number.
     ///
     /// # Errors
     /// No connection, or no stream.
@@ -169,7 +169,7 @@ pub struct EventStream {
 }
 
 impl EventStream {
-    /// What ends the stream from another thread.
+    /// A function that ends the stream from another thread.
     ///
     /// # Errors
     /// No descriptor left.
@@ -183,7 +183,7 @@ impl EventStream {
     /// Blocks for the next message.
     ///
     /// # Errors
-    /// The stream is over, is silent, or is none.
+    /// The stream has ended, is silent, or is malformed.
     pub fn recv(&mut self) -> Result<Message, Error> {
         loop {
             // Each message is one line; its number is in it too.
@@ -203,9 +203,9 @@ impl EventStream {
                 Ok(line)
             }
             Ok(_) if line.is_empty() => Err(io::Error::other("the stream ended")),
-            Ok(_) => Err(io::Error::other("the stream broke off in a line")),
+            Ok(_) => Err(io::Error::other("the stream ended within a line")),
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                let silence = format!("nothing was heard for {SILENCE:?}");
+                let silence = format!("no data for {SILENCE:?}");
                 Err(io::Error::new(ErrorKind::TimedOut, silence))
             }
             Err(error) => Err(error),

@@ -1,4 +1,4 @@
-//! The log's rules: what a message is, when a request is none, and which
+//! The log's rules: messages, limits, which requests are invalid, and which
 //! messages an answer shows.
 
 use std::ops::Range;
@@ -9,7 +9,7 @@ use crate::fanout::clock::Timestamp;
 /// How many messages an answer shows at most, the sender's own last.
 pub const SHOWN: usize = 10;
 
-/// What somebody wants to have in the log.
+/// A message to append.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     pub sender: String,
@@ -25,11 +25,11 @@ pub struct Message {
     pub sent_at: Timestamp,
     /// From 1, without gaps.
     pub number: i64,
-    /// How many this sender had sent, this one included.
+    /// Messages of this sender so far, this one included.
     pub sender_count: i64,
 }
 
-/// One sender, and how many messages of it there are.
+/// A sender and the number of its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {
     pub sender: String,
@@ -72,7 +72,7 @@ impl Limits {
     }
 }
 
-/// Which part of the log a page shows; it is always told oldest first.
+/// Which part of the log a page shows; always oldest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Page {
     pub from: From,

@@ -1,7 +1,7 @@
-//! A thread with a database connection of its own, and the queue before it.
+//! A thread with a database connection of its own, and its bounded queue.
 //!
-//! Owns the connection's life: it is opened when somebody asks, given up after
-//! an error, and opened again with growing waits. It must not know HTTP.
+//! Owns the connection: it is opened on the first request, dropped after an error,
+//! and reopened with backoff. It must not know HTTP.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,13 +17,14 @@ use crate::error::{Code, Error};
 use crate::retry::Retry;
 use crate::sync::lock;
 
-/// How long the end waits for the thread, which may be in a transaction.
+/// How long a shutdown waits for the thread, which may be in a transaction.
 const JOIN_WAIT: Duration = Duration::from_millis(400);
 
-/// One kind of task: what is asked, what is answered, and how.
-pub trait Task: Sized + Send + 'static {
+/// One kind of operation on the database: the request, its answer, and how to run
+/// it.
+pub trait Operation: Sized + Send + 'static {
     type Answer: Send + 'static;
-    /// How many may be done together.
+    /// Most operations in one batch.
     const TOGETHER: usize;
 
     /// One answer for each of the batch, in its order.
@@ -32,44 +33,44 @@ pub trait Task: Sized + Send + 'static {
     /// What the database says.
     fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<Self::Answer>, Failure>;
 
-    /// What a request that got no answer is told behind the reason.
+    /// What an error message adds about the outcome.
     fn consequence(stored: Stored) -> &'static str;
 }
 
-/// Where the answer to one is waited for.
-type Answer<T> = Arc<Oneshot<Result<<T as Task>::Answer, Error>>>;
+/// The caller of one operation waits here.
+type Answer<T> = Arc<Oneshot<Result<<T as Operation>::Answer, Error>>>;
 
-struct Job<T: Task> {
-    task: T,
+struct Queued<T: Operation> {
+    operation: T,
     answer: Answer<T>,
 }
 
 /// The queue, and the thread as an owned value.
-pub struct Executor<T: Task> {
+pub struct Executor<T: Operation> {
     /// `None` after the end.
-    queue: Mutex<Option<Sender<Job<T>>>>,
+    queue: Mutex<Option<Sender<Queued<T>>>>,
     /// Disconnected by the thread at its end.
     over: Receiver<()>,
-    patience: Duration,
+    timeout: Duration,
 }
 
-impl<T: Task> Executor<T> {
+impl<T: Operation> Executor<T> {
     /// Starts the thread; at most `capacity` may wait for it.
     ///
     /// # Errors
-    /// When there is no thread to be had.
+    /// When the thread cannot be started.
     pub fn start(
         name: &str,
         database: &Database,
         capacity: usize,
-        patience: Duration,
+        timeout: Duration,
     ) -> std::io::Result<Self> {
-        let (queue, jobs) = bounded(capacity);
+        let (queue, queued) = bounded(capacity);
         let (over_sender, over) = bounded(0);
         let worker = Worker {
             database: database.clone(),
             together: capacity.min(T::TOGETHER),
-            jobs,
+            queued,
             store: None,
             retry: Retry::new(BACKOFF.0, BACKOFF.1),
             _over: over_sender,
@@ -80,35 +81,35 @@ impl<T: Task> Executor<T> {
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             over,
-            patience,
+            timeout,
         })
     }
 
-    /// Blocks until the task is done, at most as long as the patience lasts.
+    /// Blocks until the operation is done, at most for the timeout.
     ///
     /// # Errors
     /// `Unavailable`, which says whether something may have been stored.
-    pub fn ask(&self, task: T) -> Result<T::Answer, Error> {
+    pub fn ask(&self, operation: T) -> Result<T::Answer, Error> {
         let Some(queue) = self.queue().clone() else {
             return Err(unavailable::<T>("shutting down", Stored::No));
         };
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.timeout;
         let answer = Arc::new(Oneshot::default());
-        let job = Job {
-            task,
+        let queued = Queued {
+            operation,
             answer: answer.clone(),
         };
         let late = |stored| {
             let late = "the database did not answer in time";
             Err(unavailable::<T>(late, stored))
         };
-        if queue.send_deadline(job, deadline).is_err() {
+        if queue.send_deadline(queued, deadline).is_err() {
             return late(Stored::No);
         }
         answer.wait(deadline).unwrap_or_else(late)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Option<Sender<Job<T>>>> {
+    fn queue(&self) -> MutexGuard<'_, Option<Sender<Queued<T>>>> {
         lock(&self.queue)
     }
 
@@ -116,42 +117,43 @@ impl<T: Task> Executor<T> {
     pub fn shut_down(&self) {
         *self.queue() = None;
         if self.over.recv_timeout(JOIN_WAIT) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("a thread still waits for the database; it is left behind");
+            tracing::warn!("a thread still waits for the database; shutting down without it");
         }
     }
 }
 
-fn unavailable<T: Task>(reason: &str, stored: Stored) -> Error {
+fn unavailable<T: Operation>(reason: &str, stored: Stored) -> Error {
     let consequence = T::consequence(stored);
     Error::new(Code::Unavailable, format!("{reason}{consequence}"))
 }
 
 /// The thread's side.
-struct Worker<T: Task> {
+struct Worker<T: Operation> {
     database: Database,
     together: usize,
-    jobs: Receiver<Job<T>>,
+    queued: Receiver<Queued<T>>,
     store: Option<Box<dyn HistoryStore>>,
     retry: Retry,
     _over: Sender<()>,
 }
 
-impl<T: Task> Worker<T> {
+impl<T: Operation> Worker<T> {
     fn run(mut self) {
-        while let Ok(first) = self.jobs.recv() {
+        while let Ok(first) = self.queued.recv() {
             self.store.take_if(|store| !store.is_open());
             while self.store.is_none() && first.answer.is_wanted() {
                 self.open();
             }
             let Some(store) = &mut self.store else {
-                // Nobody waits for the first one any more.
+                // The first caller has stopped waiting.
                 continue;
             };
-            let queued = self.jobs.try_iter().take(self.together - 1);
-            let jobs = std::iter::once(first).chain(queued);
-            let wanted = jobs.filter(|job| job.answer.begin());
-            let (batch, answers): (Vec<_>, Vec<_>) =
-                wanted.map(|job| (job.task, job.answer)).unzip();
+            let queued = self.queued.try_iter().take(self.together - 1);
+            let queued = std::iter::once(first).chain(queued);
+            let wanted = queued.filter(|queued| queued.answer.begin());
+            let (batch, answers): (Vec<_>, Vec<_>) = wanted
+                .map(|queued| (queued.operation, queued.answer))
+                .unzip();
             if batch.is_empty() {
                 continue;
             }
@@ -162,7 +164,7 @@ impl<T: Task> Worker<T> {
                     }
                 }
                 Ok(Err(failure)) => self.failed(&failure, &answers),
-                // A bug, and none that ends the service.
+                // A bug that must not end the service.
                 Err(_) => {
                     self.store = None;
                     tracing::error!("a database connection panicked; opening it again");
@@ -193,7 +195,7 @@ impl<T: Task> Worker<T> {
                 if self.retry.is_news(&error) {
                     tracing::warn!(%error, "cannot open the database; trying again");
                 }
-                // Nothing tells when a database comes back.
+                // Nothing notifies us when the database is back.
                 thread::sleep(self.retry.next_wait());
             }
         }

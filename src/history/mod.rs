@@ -8,7 +8,7 @@ pub mod entry;
 mod executor;
 pub mod load;
 mod oneshot;
+mod operation;
 pub mod server;
 mod tail;
-mod task;
 pub mod wire;

@@ -1,4 +1,5 @@
-//! Where one request waits for its answer, and the agreement on who gives up.
+//! A channel for one answer, on which the caller's timeout and the start of the
+//! operation exclude each other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -9,8 +10,8 @@ use super::database::Stored;
 
 /// Shared by the one who asks and the one who answers.
 pub struct Oneshot<A> {
-    /// Set by the one who answers when the task is begun, or by the one who asks
-    /// when there is no time left: whoever is second knows it.
+    /// Set when the operation begins, or when the caller times out before that:
+    /// whoever comes second knows it.
     claimed: AtomicBool,
     sender: Sender<A>,
     receiver: Receiver<A>,
@@ -28,18 +29,18 @@ impl<A> Default for Oneshot<A> {
 }
 
 impl<A> Oneshot<A> {
-    /// Before [`Oneshot::begin`]: whether somebody waits for it still.
+    /// Before [`Oneshot::begin`]: whether the caller still waits.
     pub fn is_wanted(&self) -> bool {
         !self.claimed.load(Ordering::Acquire)
     }
 
-    /// To be asked before the task is run: false if nobody waits for it any more,
-    /// who has been told then that it will not be done.
+    /// To be called before the operation runs: false if the caller has timed out,
+    /// and was told that nothing was stored.
     pub fn begin(&self) -> bool {
         !self.claimed.swap(true, Ordering::AcqRel)
     }
 
-    /// Nobody hears it who has given up; it is to be called once.
+    /// Sends the answer; to be called once. Ignored if the caller has timed out.
     pub fn answer(&self, answer: A) {
         // There is room for one, and this is the one.
         let _ = self.sender.try_send(answer);
@@ -48,13 +49,13 @@ impl<A> Oneshot<A> {
     /// Blocks until there is an answer, at most until then.
     ///
     /// # Errors
-    /// No answer in time: [`Stored::No`] if the task had not begun, which it
+    /// No answer in time: [`Stored::No`] if the operation had not begun, which it
     /// then never will.
     pub fn wait(&self, deadline: Instant) -> Result<A, Stored> {
         match self.receiver.recv_deadline(deadline) {
             Ok(answer) => Ok(answer),
             Err(_) if self.begin() => Err(Stored::No),
-            // It may have been answered in this moment.
+            // The answer may have come at this moment.
             Err(_) => self.receiver.try_recv().map_err(|_| Stored::Unknown),
         }
     }

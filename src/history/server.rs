@@ -1,10 +1,10 @@
-//! The message log over HTTP, exact over any number of replicas on one database.
+//! The message log's server, and its threads.
 //!
 //! The lanes ("history-N") take requests and wait. The thread "history-writer"
-//! owns the connection that appends: what has queued up while one transaction
-//! ran goes into the next one. "history-reader" owns another one, so that who
-//! pages through the log does not hold up who adds to it. "history-tail" looks
-//! for what is new, for all who follow the log.
+//! owns the connection that appends: what has queued up during one transaction
+//! goes into the next one. "history-reader" owns another one, so that readers do
+//! not block writers (no head-of-line blocking). "history-tail" looks for new
+//! messages, once for all followers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,8 +19,8 @@ use crate::retry::Retry;
 
 use super::api::Api;
 use super::executor::Executor;
+use super::operation::{Append, Read};
 use super::tail::Tail;
-use super::task::{Append, Read};
 
 /// The first and the longest wait between two tries to reach the database.
 pub(super) const BACKOFF: (Duration, Duration) =
@@ -34,13 +34,13 @@ pub struct Config {
     pub http_port: u16,
     /// How many requests are handled at a time, and so the largest batch.
     pub lanes: usize,
-    /// How long a request waits for the database, and the start too.
-    pub patience: Duration,
+    /// Maximum wait for the database, of a request and at the start.
+    pub timeout: Duration,
     pub limits: rules::Limits,
     pub http: Limits,
 }
 
-/// A log that serves.
+/// A running log.
 pub struct Handle {
     http: Serving,
     writer: Arc<Executor<Append>>,
@@ -49,12 +49,12 @@ pub struct Handle {
 }
 
 /// Brings the schema up to date, then opens the HTTP port. A database that
-/// cannot be reached is waited for as long as the patience lasts. `None` when
+/// cannot be reached is waited for up to the timeout. `None` when
 /// `stop` came first.
 ///
 /// # Errors
-/// A port that is taken, a database that refuses or is not there, or no threads
-/// to be had.
+/// A port that is taken, a database that refuses or cannot be reached, or threads
+/// that cannot be started.
 pub fn start(
     config: &Config,
     stop: &Receiver<()>,
@@ -63,9 +63,9 @@ pub fn start(
     if !migrate(config, stop)? {
         return Ok(None);
     }
-    let (database, patience) = (&config.database, config.patience);
-    let writer = Executor::start("history-writer", database, config.lanes, patience)?;
-    let reader = Executor::start("history-reader", database, config.lanes, patience)?;
+    let (database, timeout) = (&config.database, config.timeout);
+    let writer = Executor::start("history-writer", database, config.lanes, timeout)?;
+    let reader = Executor::start("history-reader", database, config.lanes, timeout)?;
     let (writer, reader) = (Arc::new(writer), Arc::new(reader));
     let tail = Tail::start(reader.clone())?;
     let lane = || {
@@ -79,7 +79,7 @@ pub fn start(
     };
     let lanes = (0..config.lanes).map(|_| lane()).collect();
     let http = Limits {
-        lane_wait: patience,
+        lane_wait: timeout,
         ..config.http.clone()
     };
     let http = front.serve(http, lanes, "history")?;
@@ -93,14 +93,14 @@ pub fn start(
 
 /// Returns whether it was done before the `stop`.
 fn migrate(config: &Config, stop: &Receiver<()>) -> Result<bool, StoreError> {
-    let deadline = Instant::now() + config.patience;
+    let deadline = Instant::now() + config.timeout;
     let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
     loop {
         match config.database.migrate() {
             Ok(()) => return Ok(true),
             Err(error) if error.may_pass() && Instant::now() < deadline => {
                 if retry.is_news(&error) {
-                    tracing::warn!(%error, "no database yet; trying again");
+                    tracing::warn!(%error, "cannot reach the database; trying again");
                 }
             }
             Err(error) => return Err(error),
@@ -117,8 +117,8 @@ impl Handle {
         self.http.local_addr()
     }
 
-    /// Who follows the log sees an end, requests in flight are answered, then
-    /// all threads end; takes less than five seconds.
+    /// Graceful shutdown: followers' streams end, requests in flight are answered,
+    /// then all threads end. Takes less than five seconds.
     pub fn shut_down(self) {
         self.tail.close();
         self.http.shutdown();

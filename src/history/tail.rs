@@ -1,10 +1,10 @@
-//! Who follows the log: a stream of server-sent events for each.
+//! `GET /events`: a stream of server-sent events for each follower of the log.
 //!
-//! "history-tail" looks into the database for what is new, once for all
+//! The thread "history-tail" queries the database for new messages, once for all
 //! followers, and only while there are any: at once after a commit of this
-//! process, and every [`LOOK`] for those of other replicas. What it finds is kept
-//! for a while as the followers get it. One that lags behind that reads on in the
-//! database, so it misses nothing and nothing piles up for it. Each stream runs
+//! process, and every [`LOOK`] for those of other replicas. The newest are kept in
+//! a shared, bounded buffer. A follower that lags behind it reads on from the
+//! database, so it misses nothing and nothing is queued for it. Each stream runs
 //! on its connection's thread ("http-conn-N").
 
 use std::collections::VecDeque;
@@ -14,21 +14,19 @@ use std::time::{Duration, Instant};
 
 use super::entry::{From, Message, Page};
 use super::executor::Executor;
-use super::task::Read;
+use super::operation::Read;
 use super::wire;
 use crate::error::Error;
 use crate::http::{Next, Source};
 use crate::sync::{lock, unpoisoned};
 
-/// How often the database is looked into for what other replicas have added.
+/// How often the database is queried for what other replicas have appended.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// The least time between two looks, so that they do not compete with the many
-/// commits that they come from.
+/// Minimum interval of queries, so that they do not compete with commits.
 const PACE: Duration = Duration::from_millis(5);
 
-/// Something is said at least so often, so that both sides know that the
-/// connection lives.
+/// Keepalive interval: a comment is sent at least so often.
 const BEAT: Duration = Duration::from_secs(5);
 
 /// The newest messages that are kept for all followers.
@@ -42,27 +40,27 @@ const BATCH_BYTES: usize = 256 * 1024;
 /// How long a browser waits before it opens a lost stream again.
 const RETRY: &str = "retry: 1000\n\n";
 
-/// Shared by the thread that looks, the followers and the lanes.
+/// Shared by the thread "history-tail", the followers and the lanes.
 pub struct Tail {
     reader: Arc<Executor<Read>>,
     state: Mutex<State>,
-    /// Something has become new: for the thread.
+    /// There is something to look for: wakes the thread.
     wanted: Condvar,
-    /// And for the followers.
+    /// There is something new: wakes the followers.
     found: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     followers: usize,
-    /// The newest number that was looked up.
+    /// The newest number that was found.
     newest: i64,
     /// The messages up to `newest`, encoded, without a hole.
     kept: VecDeque<Arc<str>>,
     bytes: usize,
-    /// This process has committed something since the last look.
+    /// This process has committed since the last query.
     committed: bool,
-    /// How many looks have failed. A follower that has seen one ends.
+    /// How many queries have failed. A failure ends all followers' streams.
     failures: u64,
     closed: bool,
 }
@@ -97,7 +95,7 @@ impl Tail {
     /// Starts the thread, which ends after [`Tail::close`].
     ///
     /// # Errors
-    /// No thread to be had.
+    /// When the thread cannot be started.
     pub fn start(reader: Arc<Executor<Read>>) -> std::io::Result<Arc<Self>> {
         let tail = Arc::new(Self {
             reader,
@@ -115,7 +113,7 @@ impl Tail {
     /// A stream of what comes after this number, or from now on.
     ///
     /// # Errors
-    /// Without its database, so that nobody follows what cannot be seen.
+    /// When the database cannot be reached.
     pub fn follow(self: &Arc<Self>, after: Option<i64>) -> Result<Follower, Error> {
         let (from, limit) = (From::End, 1);
         let last = self.reader.page(Page { from, limit })?;
@@ -125,7 +123,7 @@ impl Tail {
             return Err(Error::shutting_down());
         }
         if state.followers == 0 {
-            // Nobody has looked since the last one left.
+            // Nothing was queried since the last follower left.
             let failures = state.failures;
             *state = State {
                 newest: last,
@@ -146,7 +144,7 @@ impl Tail {
         })
     }
 
-    /// This process has added something.
+    /// To be called when this process has appended something.
     pub fn look(&self) {
         let mut state = self.lock();
         if state.followers > 0 && !state.committed {
@@ -177,7 +175,7 @@ impl Tail {
                 state = unpoisoned(woken).0;
             } else {
                 let (from, limit) = (From::After(state.newest), Page::MOST);
-                // What is committed from here on is for the next look.
+                // What is committed from here on is for the next query.
                 state.committed = false;
                 drop(state);
                 let found = self.reader.page(Page { from, limit });
@@ -188,13 +186,13 @@ impl Tail {
                     Ok(_) if from != From::After(state.newest) => {}
                     Ok(messages) if messages.is_empty() => {}
                     Ok(messages) => {
-                        // There may be more, but not before the next look.
+                        // There may be more: the next query.
                         state.committed = true;
                         state.push(&messages);
                         self.found.notify_all();
                     }
                     Err(error) => {
-                        tracing::debug!(%error, "cannot look for what is new; the streams end");
+                        tracing::debug!(%error, "cannot query new messages; the streams end");
                         state.failures += 1;
                         self.found.notify_all();
                     }
@@ -203,7 +201,7 @@ impl Tail {
         }
     }
 
-    /// What is under the lock is whole at every moment.
+    /// The state is consistent at every moment.
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -214,7 +212,7 @@ pub struct Follower {
     tail: Arc<Tail>,
     /// The last number that was sent.
     after: i64,
-    /// Those that were there when it came.
+    /// The failed queries when it subscribed.
     failures: u64,
     first: bool,
     last_said: Instant,
@@ -274,10 +272,10 @@ impl Source for Follower {
             state = unpoisoned(woken).0;
         }
         drop(state);
-        // It lags, or came with a number of long ago.
+        // It lags, or subscribed with an old number.
         let (from, limit) = (From::After(self.after), BATCH as i64);
         match tail.reader.page(Page { from, limit }) {
-            // The log was cut off behind us.
+            // The log has lost messages, by a restored backup for instance.
             Ok(messages) if messages.is_empty() => Next::End,
             Ok(messages) => {
                 let events: Vec<_> = messages.iter().map(encode).collect();

@@ -1,5 +1,5 @@
-//! The log's JSON. What a request lacks or has too much of is an error that
-//! names the field.
+//! The log's JSON and query parameters. Missing and unknown fields are errors that
+//! name the field.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -139,7 +139,7 @@ pub fn senders(senders: &[Sender]) -> String {
     Value::from_iter(senders.iter().map(sender)).to_string()
 }
 
-/// A message as a replica tells it.
+/// A message as a replica sends it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
@@ -156,27 +156,27 @@ struct ToldSender {
     count: i64,
 }
 
-/// What [`message`] has made.
+/// Parses what [`message`] has made.
 ///
 /// # Errors
-/// `Internal`: it is none.
+/// `Internal` when it is malformed.
 pub fn parse_message(json: &str) -> Result<Message, Error> {
     told(json).and_then(from_told)
 }
 
-/// What [`array()`] has made.
+/// Parses what [`array()`] has made.
 ///
 /// # Errors
-/// `Internal`: it is none.
+/// `Internal` when it is malformed.
 pub fn parse_messages(json: &str) -> Result<Vec<Message>, Error> {
     let messages: Vec<Told> = told(json)?;
     messages.into_iter().map(from_told).collect()
 }
 
-/// What [`senders`] has made.
+/// Parses what [`senders`] has made.
 ///
 /// # Errors
-/// `Internal`: it is none.
+/// `Internal` when it is malformed.
 pub fn parse_senders(json: &str) -> Result<Vec<Sender>, Error> {
     let senders: Vec<ToldSender> = told(json)?;
     let sender = |ToldSender { sender, count }| Sender { sender, count };
@@ -189,7 +189,7 @@ fn told<T: DeserializeOwned>(json: &str) -> Result<T, Error> {
 
 fn from_told(told: Told) -> Result<Message, Error> {
     Ok(Message {
-        sent_at: Timestamp::parse(&told.sent_at).ok_or_else(|| strange("a strange sentAt"))?,
+        sent_at: Timestamp::parse(&told.sent_at).ok_or_else(|| strange("invalid sentAt"))?,
         sender: told.sender,
         text: told.text,
         number: told.number,
@@ -198,7 +198,10 @@ fn from_told(told: Told) -> Result<Message, Error> {
 }
 
 fn strange(reason: &str) -> Error {
-    Error::new(Code::Internal, format!("this is not from a log: {reason}"))
+    Error::new(
+        Code::Internal,
+        format!("not an answer of a message log: {reason}"),
+    )
 }
 
 #[cfg(test)]

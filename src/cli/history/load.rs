@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use crate::cli::Error;
 use crate::history::load::{plot, run};
 
-/// Put load on the replicas of one log, and check every answer
+/// Put load on the replicas of one message log, and check every answer
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// A replica; may be repeated, each request goes to one at random
+    /// Address of a replica; may be repeated, each request goes to one at random
     #[arg(
         long = "url",
         env = "MESSENGER_HISTORY_URLS",
@@ -26,7 +26,7 @@ pub struct Args {
     urls: Vec<String>,
     #[command(flatten)]
     size: Size,
-    /// One JSON object instead of the table
+    /// Print one JSON object instead of the table
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
     /// Write the distribution of the latencies into this SVG file
@@ -37,7 +37,7 @@ pub struct Args {
 /// How much load.
 #[derive(clap::Args, Debug)]
 pub struct Size {
-    /// Workers, each one request after the other
+    /// Parallel workers, each of which sends one request after the other
     #[arg(long, env = "MESSENGER_HISTORY_WORKERS", default_value_t = 50, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub workers: u16,

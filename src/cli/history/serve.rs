@@ -8,7 +8,7 @@ use crate::history::database::Database;
 use crate::history::entry as rules;
 use crate::history::server;
 
-/// Run the message log: HTTP in front of SQLite or PostgreSQL
+/// Run the message log: an HTTP API on SQLite or PostgreSQL
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -28,10 +28,10 @@ pub struct Args {
     database_url: Option<String>,
     #[command(flatten)]
     data_dir: data_dir::Args,
-    /// How long a request waits for the database, and the start too
-    #[arg(long, env = "MESSENGER_DATABASE_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = patience)]
+    /// Maximum wait for the database, of a request and at the start
+    #[arg(long, env = "MESSENGER_DATABASE_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = timeout)]
     database_timeout: Duration,
-    /// Requests that are handled at a time, and so the most messages of a transaction
+    /// Requests that are handled in parallel; also the most messages in one transaction
     #[arg(long, env = "MESSENGER_HISTORY_LANES", default_value_t = 64, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=512))]
     lanes: u16,
@@ -70,8 +70,8 @@ struct Limits {
     http: HttpLimits,
 }
 
-/// One that people can mean, and that can be added to any time.
-fn patience(text: &str) -> Result<Duration, String> {
+/// A duration in a sensible range.
+fn timeout(text: &str) -> Result<Duration, String> {
     let range = Duration::from_millis(1)..=Duration::from_secs(3600);
     let time = duration::parse(text)?;
     let fits = range.contains(&time).then_some(time);
@@ -91,7 +91,7 @@ impl Args {
             host: self.host.clone(),
             http_port: self.http_port,
             lanes: usize::from(self.lanes),
-            patience: self.database_timeout,
+            timeout: self.database_timeout,
             limits: rules::Limits {
                 sender_bytes: self.limits.max_sender_bytes,
                 text_bytes: self.limits.max_text_bytes,

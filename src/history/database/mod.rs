@@ -1,10 +1,9 @@
 //! The message log in a database that several processes share.
 //!
-//! Exactness is the database's: every batch is one transaction that first takes
-//! the lock on the one row of `head` (SQLite: on the whole file), so batches
-//! stand one behind the other, whichever process they come from. Numbers, counts
-//! and the date come from rows that the same transaction reads and writes, so
-//! what is rolled back takes its numbers back too.
+//! The database serialises appends: every batch is one transaction that first
+//! takes the lock on the one row of `head` (SQLite: on the whole file), whichever
+//! process it comes from. Numbers, counts and the date come from rows that the
+//! same transaction reads and writes, so a rollback takes its numbers back too.
 
 mod postgres;
 mod sqlite;
@@ -23,8 +22,7 @@ use sqlite::SqliteHistory;
 /// One connection to the log, for one thread. After an error it is to be
 /// dropped, and another one opened.
 pub trait HistoryStore: Send {
-    /// Whether the connection is still there. Asks the database if it has been
-    /// idle.
+    /// Whether the connection is still open. Asks the database if it was idle.
     fn is_open(&mut self) -> bool;
 
     /// Appends the batch in its order, in one transaction, which is durable when
@@ -48,19 +46,19 @@ pub trait HistoryStore: Send {
     fn senders(&mut self, most: i64) -> Result<Vec<Sender>, Error>;
 }
 
-/// Why a batch was not appended, as far as that is known.
+/// Why a batch was not appended, and whether it may be stored.
 #[derive(Debug)]
 pub struct Failure {
     pub reason: Error,
     pub stored: Stored,
 }
 
-/// What has become of a batch.
+/// Whether a failed batch is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// Nothing of it is in the log.
+    /// No: the transaction was rolled back.
     No,
-    /// All of it or nothing: the connection broke before the database answered.
+    /// All of it or nothing: the connection was lost before the database answered.
     Unknown,
 }
 
@@ -78,12 +76,12 @@ impl Database {
         Self::Sqlite(folder.join("history.sqlite3"))
     }
 
-    /// `patience` bounds connecting and each statement.
+    /// `timeout` bounds connecting and each statement.
     ///
     /// # Errors
     /// [`Error::Url`].
-    pub fn postgres(url: &str, patience: Duration) -> Result<Self, Error> {
-        let address = Address::parse(url, "messenger history", patience)?;
+    pub fn postgres(url: &str, timeout: Duration) -> Result<Self, Error> {
+        let address = Address::parse(url, "messenger history", timeout)?;
         Ok(Self::Postgres(Box::new(address)))
     }
 

@@ -1,5 +1,5 @@
 //! The log in PostgreSQL, for any number of machines. The work is done by the
-//! function `append_messages`, see `migrations/history/postgres`.
+//! function `append_messages`, see `history/database/migrations/postgres`.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ mod migrations {
     refinery::embed_migrations!("src/history/database/migrations/postgres");
 }
 
-/// After such a rest a connection is asked whether it is still there, so that a
-/// message is not lost to one that is not.
+/// A connection that was idle for so long is checked first, so that no message is
+/// lost to a closed one.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// The part of the patience after which PostgreSQL gives a statement up, so that
-/// what has become of it is known in time.
+/// The part of the timeout after which PostgreSQL cancels a statement, so that its
+/// outcome is known in time.
 const STATEMENT: f64 = 0.8;
 
 pub fn migrate(address: &Address) -> Result<(), Error> {
@@ -41,7 +41,7 @@ pub struct PostgresHistory {
 
 impl PostgresHistory {
     pub fn open(address: &Address) -> Result<Self, Error> {
-        let mut client = address.connect(address.patience().mul_f64(STATEMENT))?;
+        let mut client = address.connect(address.timeout().mul_f64(STATEMENT))?;
         let mut prepare = |sql: &str| client.prepare(sql).map_err(address.failed());
         Ok(Self {
             append: prepare("SELECT * FROM append_messages($1, $2)")?,
@@ -59,7 +59,7 @@ impl HistoryStore for PostgresHistory {
     fn is_open(&mut self) -> bool {
         // A round trip that a busy connection does without.
         let idle = std::mem::replace(&mut self.used, Instant::now()).elapsed();
-        idle < IDLE || self.client.is_valid(self.address.patience()).is_ok()
+        idle < IDLE || self.client.is_valid(self.address.timeout()).is_ok()
     }
 
     fn append(&mut self, batch: Vec<Draft>) -> Result<Vec<Message>, Failure> {

@@ -17,11 +17,11 @@ mod migrations {
     refinery::embed_migrations!("src/history/database/migrations/sqlite");
 }
 
-/// How long a start waits for others that bring the schema up to date.
+/// How long a start waits for other processes that migrate the schema.
 const MIGRATION: Duration = Duration::from_secs(60);
 
-/// How long one looks again and again for the write lock, and how often. SQLite's
-/// own waits grow to 100 ms, by which those who commit often starve the others.
+/// How long to poll for the write lock, and how often. SQLite's own waits grow to
+/// 100 ms, so processes that commit often would starve the others.
 const BUSY: (i32, Duration) = (10_000, Duration::from_micros(500));
 
 /// An open file. For one thread.

@@ -1,5 +1,5 @@
-//! What the answers of a log have to agree on, whichever replica gave them. No
-//! port, no thread: bodies in, violations out.
+//! Checks that the answers of all replicas of a log are consistent. Pure: answers
+//! in, violations out.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -35,7 +35,7 @@ impl Entry<'_> {
     }
 }
 
-/// What all answers so far say of one number.
+/// What the answers so far say of one number.
 struct Seen {
     sender: String,
     sender_count: i64,
@@ -70,8 +70,8 @@ impl Violations {
 }
 
 impl Book {
-    /// Checks the answer to one message: what it says, and what it says
-    /// otherwise than those before. Returns the message's number.
+    /// Checks the answer to one message, by itself and against those before.
+    /// Returns the message's number.
     pub fn answer(&mut self, sender: &str, text: &str, body: &[u8]) -> Option<i64> {
         let entries: Vec<Entry> = match serde_json::from_slice(body) {
             Ok(entries) => entries,
@@ -138,7 +138,7 @@ impl Book {
         }
     }
 
-    /// Checks what shows only at the end: dates and counts along the numbers.
+    /// Checks what is known only at the end: dates and counts along the numbers.
     pub fn close(mut self) -> Violations {
         let mut seen: Vec<_> = self.seen.into_iter().collect();
         seen.sort_unstable_by_key(|(number, _)| *number);

@@ -1,5 +1,4 @@
-//! The message log under load: a client that checks every answer, and our
-//! replicas beside others on one database.
+//! Load for the message log: clients that check every answer.
 
 pub mod check;
 pub mod plot;

@@ -1,5 +1,4 @@
-//! The distribution of the latencies as SVG: which part of the requests took no
-//! longer than what.
+//! The cumulative distribution of the latencies as SVG.
 
 use std::time::Duration;
 

@@ -93,7 +93,7 @@ pub fn run(config: &Config, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Outco
         answered: Vec::new(),
         done: 0,
     });
-    // So that no other run's messages are taken for this one's.
+    // Distinguishes this run's messages from those of other runs.
     let run = fastrand::u32(..);
     let started = Instant::now();
     thread::scope(|scope| {

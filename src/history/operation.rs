@@ -1,35 +1,36 @@
-//! What the database's threads are asked to do.
+//! The operations of the database's threads: append and read.
 
 use std::sync::Arc;
 
 use super::database::{Failure, HistoryStore, Stored};
 use super::entry::{self, Draft, Message, Page, Sender};
-use super::executor::{Executor, Task};
+use super::executor::{Executor, Operation};
 use super::wire;
 use crate::error::Error;
 
-/// To append a message; the answer is the ten.
+/// Appends a message.
 pub struct Append(pub Draft);
 
-/// The answers of one batch: each message is written as JSON once.
-pub struct Ten {
+/// The answer to an append: the newest messages, the own one last. The answers of
+/// one batch share their messages, each encoded as JSON once.
+pub struct AppendReply {
     messages: Arc<[String]>,
     own: usize,
 }
 
-impl Ten {
-    /// The JSON array of the ten.
+impl AppendReply {
+    /// The messages as a JSON array.
     pub fn json(&self) -> String {
         let shown = &self.messages[entry::shown(self.own)];
         wire::array(shown.iter().map(String::as_str))
     }
 }
 
-impl Task for Append {
-    type Answer = Ten;
+impl Operation for Append {
+    type Answer = AppendReply;
     const TOGETHER: usize = usize::MAX;
 
-    fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<Ten>, Failure> {
+    fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<AppendReply>, Failure> {
         let drafts: Vec<_> = batch.into_iter().map(|Append(draft)| draft).collect();
         let count = drafts.len();
         let messages = store.append(drafts)?;
@@ -37,7 +38,7 @@ impl Task for Append {
         let before = messages.len().saturating_sub(count);
         let own = before..messages.len();
         Ok(own
-            .map(|own| Ten {
+            .map(|own| AppendReply {
                 messages: messages.clone(),
                 own,
             })
@@ -52,7 +53,7 @@ impl Task for Append {
     }
 }
 
-/// To read.
+/// Reads a part of the log, or the senders.
 pub enum Read {
     Page(Page),
     /// The senders with the most messages, at most so many.
@@ -66,7 +67,7 @@ pub struct Found {
     senders: Vec<Sender>,
 }
 
-impl Task for Read {
+impl Operation for Read {
     type Answer = Found;
     const TOGETHER: usize = 1;
 
