@@ -1,5 +1,5 @@
-//! What the console answers over HTTP. Runs on "web-lane-N", which wait for the
-//! server at most as long as one call may take, and never for a page.
+//! The console's HTTP API. Runs on the lanes "web-lane-N", which block for a call
+//! to the server, at most for its timeout, and never for a page.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -25,8 +25,8 @@ use crate::status;
 use crate::todo::client::TodoClient;
 use crate::todo::wire as todo;
 
-/// Only what comes from here is loaded or run, nothing is shown in another
-/// site's frame, and no script can make HTML from text.
+/// Content Security Policy: load and run only our own files, no framing by other
+/// sites, no HTML made from text by scripts.
 const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'; object-src 'none'; \
     require-trusted-types-for 'script'; trusted-types 'none'";
@@ -107,7 +107,7 @@ impl Api {
         }
     }
 
-    /// The answer of the history service is passed on, errors too.
+    /// Forwards the answer of the history service, errors included.
     fn history(
         &self,
         call: impl FnOnce(&HistoryClient) -> Result<(u16, String), Error>,
@@ -171,7 +171,7 @@ impl Api {
         Ok(json!({ "success": true }).to_string())
     }
 
-    /// The browser's own word for where it stands is newer than the address.
+    /// The header Last-Event-ID is newer than the parameter in the URL.
     fn events(&self, request: &Request) -> Response {
         let after = request.header("last-event-id").map(Cow::from);
         let after = after.or_else(|| parameter(&request.query, "after"));
@@ -185,8 +185,8 @@ impl Api {
     }
 }
 
-/// Refuses a body that is not said to be JSON: other sites' pages can post text
-/// and forms to here, but not JSON.
+/// Refuses a body whose Content-Type is not JSON (CSRF): other sites' pages can
+/// post text and forms to here, but not JSON.
 fn json_only(request: &Request) -> Option<Response> {
     let content_type = request.header("content-type").unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -203,8 +203,8 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     fields.find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// Whether the client meant this machine. A name that somebody else has pointed
-/// at 127.0.0.1 would make his page one of ours.
+/// Whether Host names this machine. Without this check, a name that points at
+/// 127.0.0.1 would make another site's page one of ours (DNS rebinding).
 fn is_local(host: Option<&str>) -> bool {
     let host = host.unwrap_or_default();
     let name = match host.rsplit_once(':') {

@@ -1,4 +1,4 @@
-//! The pages, which are part of the program.
+//! The pages' files, compiled into the program.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
@@ -30,8 +30,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("/assets/history.js", JS, include_str!("assets/history.js")),
 ];
 
-/// The page or asset at this path. The browser keeps it, and asks each time
-/// whether it is still the same.
+/// The page or asset at this path. The browser caches it, and revalidates
+/// it each time.
 pub fn find(request: &Request) -> Option<Response> {
     let (_, content_type, content) = TABLE.iter().find(|(path, ..)| *path == request.path)?;
     let mut hasher = DefaultHasher::new();

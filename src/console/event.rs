@@ -1,4 +1,4 @@
-//! What a page is told, as server-sent events, encoded once for all pages.
+//! Events for pages, encoded once for all of them as server-sent events.
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 use std::sync::Arc;
@@ -43,7 +43,7 @@ impl Service {
         Service::Jobs,
     ];
 
-    /// As the pages call it.
+    /// Its name in events.
     pub fn name(self) -> &'static str {
         match self {
             Service::Chat => "chat",
@@ -58,13 +58,12 @@ impl Service {
 /// How long the browser waits before it opens a lost stream again.
 pub const RETRY: &str = "retry: 1000\n\n";
 
-/// Says that the connection lives, to the page's script too, which does not see
-/// comments.
+/// Keepalive. An event rather than a comment, so that the page's script sees it.
 pub fn beat() -> Event {
     encode(None, "beat", "{}")
 }
 
-/// Where the page stands in the chat.
+/// The id from which the page resumes the chat.
 pub fn hello(id: &str) -> Event {
     encode(Some(id), "hello", "{}")
 }
@@ -117,8 +116,8 @@ pub fn jobs(state: &Value) -> Event {
     encode(None, "jobs", &state.to_string())
 }
 
-/// Whether a service is reached, and since when that is so. One that the server
-/// or the console does not have is missing rather than down.
+/// Whether a service is reached, and since when. One that the server or the
+/// console does not have is missing rather than down.
 pub fn status(service: Service, down: Option<&Error>, since: Timestamp) -> Event {
     let value = json!({
         "service": service.name(),

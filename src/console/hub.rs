@@ -1,8 +1,9 @@
-//! Where the feeds and the pages meet: one lock, under which the state changes
-//! and the change is published. Whoever opens a page under it gets the state and
-//! every later change, each once.
+//! The hub between feeds and pages: one lock, under which the state changes and
+//! the change is published. A page that opens gets the state, and then every later
+//! change exactly once.
 //!
-//! It must not know gRPC or HTTP. Feeds, lanes and connections call it.
+//! It must not know gRPC or HTTP. Called by the threads of feeds, lanes and
+//! connections.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -14,7 +15,7 @@ use serde_json::Value;
 use super::event::{self, Event, Service};
 use super::log::Log;
 use super::replay::{Bound, Replay};
-use super::wishes::Wishes;
+use super::watched::Watched;
 use crate::chat::client::Message;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription, Wakeups};
@@ -25,7 +26,7 @@ use crate::ticker::client::Symbol;
 use crate::ticker::wire::Update;
 use crate::todo::client::{Change, TaskList};
 
-/// What of the chat is kept for pages that come back.
+/// How much of the chat is kept for pages that reconnect.
 const REPLAY: Bound = Bound {
     events: 1_000,
     bytes: 8 * 1024 * 1024,
@@ -45,12 +46,12 @@ struct State {
     replay: Replay,
     /// `None` until the list was fetched.
     tasks: Option<TaskList>,
-    /// `None` until the log was reached.
+    /// `None` until the log was fetched.
     log: Option<Log>,
-    /// Likewise.
+    /// `None` until the jobs were fetched.
     jobs: Option<Event>,
     services: [Health; Service::ALL.len()],
-    wishes: Wishes,
+    watched: Watched,
 }
 
 struct Health {
@@ -59,7 +60,7 @@ struct Health {
     since: Timestamp,
 }
 
-/// A page's stream: what it is told first, and then what is published.
+/// A page's stream: the state at first, then what is published.
 pub struct Page {
     pub first: Vec<Arc<str>>,
     pub subscription: Subscription<Event>,
@@ -68,8 +69,8 @@ pub struct Page {
 }
 
 impl Hub {
-    /// `backlog` is what may wait for a page. Symbols that have to be asked for
-    /// are sent to `ask`, which is never waited for.
+    /// `backlog` bounds what waits for a page. Symbols to request are sent to `ask`,
+    /// which never blocks.
     pub fn new(backlog: Capacity, symbols: usize, ask: Sender<Symbol>) -> Self {
         let since = Timestamp::now();
         let health = |service| Health {
@@ -86,7 +87,7 @@ impl Hub {
                 log: None,
                 jobs: None,
                 services: Service::ALL.map(health),
-                wishes: Wishes::new(symbols),
+                watched: Watched::new(symbols),
             }),
             up: Condvar::new(),
             backlog,
@@ -94,8 +95,8 @@ impl Hub {
         }
     }
 
-    /// Opens a page's stream, from the chat event `after` on. A symbol that is
-    /// none, or one too many, is refused on the stream.
+    /// Opens a page's stream, from the chat event `after` on. An invalid
+    /// symbol, or one too many, is refused on the stream.
     ///
     /// # Errors
     /// [`Closed`].
@@ -149,7 +150,7 @@ impl Hub {
 
     /// The list as it is now.
     pub fn set_tasks(&self, list: TaskList) {
-        // A long list takes its time, and nobody has to wait for it.
+        // Outside the lock: a long list takes a while.
         let event = event::tasks(&list);
         self.publish(|state| {
             state.tasks = Some(list);
@@ -178,7 +179,7 @@ impl Hub {
         self.publish(|state| state.log.as_mut().map(|log| log.push(message)));
     }
 
-    /// The jobs as they are now; nothing is told if that is no news.
+    /// The jobs as they are now; published only if they have changed.
     pub fn jobs(&self, jobs: &Value) {
         let event = event::jobs(jobs);
         self.publish(|state| {
@@ -192,24 +193,24 @@ impl Hub {
         self.broadcast.subscribers() > 0
     }
 
-    /// Returns whether the update is a new one that a page shows: then there
-    /// will be another one, which has to be asked for.
+    /// Returns whether the update is a new one that a page shows: then the next
+    /// one has to be requested.
     pub fn quote(&self, symbol: Symbol, update: Update) -> bool {
         let mut new = false;
         self.publish(|state| {
-            let event = state.wishes.quote(symbol, update, Instant::now());
+            let event = state.watched.quote(symbol, update, Instant::now());
             new = event.is_some();
             event
         });
         new
     }
 
-    /// Symbols to ask for: see [`Wishes::overdue`].
+    /// Symbols to ask for: see [`Watched::overdue`].
     pub fn overdue(&self, quiet: Duration) -> Vec<Symbol> {
-        self.lock().wishes.overdue(quiet, Instant::now())
+        self.lock().watched.overdue(quiet, Instant::now())
     }
 
-    /// Has the symbol asked for soon.
+    /// Has the symbol requested soon.
     pub fn ask(&self, symbol: Symbol) {
         let _ = self.ask.try_send(symbol);
     }
@@ -229,7 +230,7 @@ impl Hub {
         self.up.notify_all();
     }
 
-    /// Blocks until all services are reached that there are, or the deadline.
+    /// Blocks until all existing services are reached, or the deadline.
     pub fn wait_until_up(&self, deadline: Instant) {
         let left = deadline.saturating_duration_since(Instant::now());
         let down = |state: &mut State| state.services.iter().any(Health::is_down);
@@ -255,7 +256,7 @@ impl Hub {
         drop(wakeups);
     }
 
-    /// What is under the lock is whole at every moment.
+    /// The state is consistent at every moment.
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
@@ -287,7 +288,7 @@ impl Watch {
         if self.symbols.contains(&symbol) {
             return Ok(None);
         }
-        let newest = state.wishes.add(&symbol, Instant::now())?;
+        let newest = state.watched.add(&symbol, Instant::now())?;
         if newest.is_none() {
             self.hub.ask(symbol.clone());
         }
@@ -308,7 +309,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         let mut state = self.hub.lock();
         for symbol in &self.symbols {
-            state.wishes.remove(symbol);
+            state.watched.remove(symbol);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The jobs as the pages show them.
+//! Jobs as JSON for the pages.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::jobs::wire::job_json;
 /// The newest jobs that a page shows.
 const SHOWN: usize = 100;
 
-/// Among so many of the newest a whole job is looked for.
+/// How many of the newest jobs are searched for one by its id.
 const SEARCHED: usize = 1000;
 
 /// Characters of a task, a result or an error in the table.
@@ -25,7 +25,7 @@ pub fn newest(jobs: &Desk, state: Option<State>) -> Result<Value, Error> {
     Ok(shown.into())
 }
 
-/// The newest jobs, how much there is to do, and who does it.
+/// The newest jobs, and the queue's depth.
 pub fn state(jobs: &Desk, within: Duration) -> Result<Value, Error> {
     let depth = jobs.depth(within)?;
     Ok(json!({

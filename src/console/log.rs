@@ -1,5 +1,5 @@
-//! What pages that open are told of the message log: its newest messages, and
-//! how many each sender has sent. Pure: no lock, no thread.
+//! The state of the message log for pages that open: its newest messages, and how
+//! many each sender has sent. Pure: no lock, no thread.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use super::event::{self, Event};
 use crate::history::client::{Message, Sender};
 use crate::history::wire;
 
-/// The newest messages, of which pages page back by themselves.
+/// How many of the newest messages; pages fetch older ones themselves.
 pub const MESSAGES: usize = 100;
 const BYTES: usize = 1 << 20;
 
-/// As many as a replica tells.
+/// How many senders: as many as a replica answers with.
 const SENDERS: usize = 1000;
 
 #[derive(Clone, Debug, Default)]

@@ -1,11 +1,14 @@
-//! The web console: chat, to-do list and ticker of one server, and a message log,
-//! in a browser.
+//! The web console: chat, to-do list and ticker of one server, a message log and
+//! jobs, in a browser.
 //!
-//! Three feeds ("web-chat", "web-todo", "web-ticker") keep one gRPC stream each,
-//! "web-history" one by HTTP, "web-jobs" looks for jobs, and they publish what comes into the `Hub`, whose one order every page sees. A
-//! page has one stream of server-sent events, written by its connection's own
-//! thread; the lanes ("web-lane-N") only start it, and answer calls and assets.
-//! It must not know how the services work: it knows them by gRPC and HTTP alone.
+//! Each service has a feed, with a thread of its own: "web-chat", "web-todo" and
+//! "web-ticker" read a gRPC stream, "web-history" a stream over HTTP, and "web-jobs"
+//! polls the queue and the results. Feeds publish into the `Hub`, and every page
+//! sees its events in the same order.
+//!
+//! A page has one stream of server-sent events, written by its connection's own
+//! thread. The lanes ("web-lane-N") start it, and answer calls and assets. The
+//! console must not know how the services work: it uses their clients only.
 
 mod api;
 mod assets;
@@ -16,7 +19,7 @@ mod jobs;
 mod log;
 mod replay;
 mod source;
-mod wishes;
+mod watched;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -35,14 +38,14 @@ use api::Api;
 use feed::{Feeds, Others, Settings};
 use hub::Hub;
 
-/// Loops for requests: a call that waits for the server leaves three.
+/// Lanes for requests: a call that waits for the server leaves three.
 const LANES: usize = 4;
 
 /// Symbols of all pages together: what the server takes from one stream.
 const SYMBOLS: usize = 100;
 
-/// Symbols that may wait to be asked for; those that find no room are asked for
-/// a second later.
+/// Symbols that may wait to be requested; over it they are requested a second
+/// later.
 const ASKS: usize = 256;
 
 #[derive(Clone, Debug)]
@@ -52,22 +55,22 @@ pub struct Config {
     /// A replica of the history service, host:port. Without one, pages have no tab
     /// for it.
     pub history: Option<String>,
-    /// Likewise.
+    /// Queue and results. Without them, pages have no tab for jobs.
     pub jobs: Option<Arc<Desk>>,
-    /// It has no login, so it is for this machine only unless somebody decides
-    /// otherwise.
+    /// The address to listen on. There is no login, so the default is the loopback
+    /// interface.
     pub host: String,
     /// 0 is any free port.
     pub http_port: u16,
-    /// How long the HTTP port stays closed while the services are not reached.
+    /// Maximum wait for the services before listening.
     pub connect_wait: Duration,
-    /// What a server that does not acknowledge gets to register a subscription.
+    /// Time for a server that cannot acknowledge a subscription to register it.
     pub settle: Duration,
     /// The deadline of calls.
     pub call_timeout: Duration,
     pub keepalive: Keepalive,
     pub http: Limits,
-    /// What may wait for one page before it is cut.
+    /// Backlog of one page, over which it is cut as a slow consumer.
     pub backlog: Capacity,
 }
 
@@ -92,7 +95,7 @@ impl Default for Config {
     }
 }
 
-/// A console that serves.
+/// A running console.
 pub struct Handle {
     hub: Arc<Hub>,
     feeds: Feeds,
@@ -103,11 +106,11 @@ pub struct Handle {
 /// opens the HTTP port.
 ///
 /// # Errors
-/// A port that is taken, or no threads to be had.
+/// A port that is taken, or threads that cannot be started.
 pub fn start(config: &Config) -> std::io::Result<Handle> {
     let front = Front::bind_named(&config.host, config.http_port)?;
-    // A connection and a completion queue each: what the feeds bring in must not
-    // hold up the answer that somebody waits for.
+    // A connection and a completion queue each, so that streams cause no
+    // head-of-line blocking for calls.
     let connect = |name: &str| {
         let environment = named_environment(name);
         Connection::new(environment, &config.server, config.keepalive)
@@ -151,8 +154,8 @@ impl Handle {
         self.http.local_addr()
     }
 
-    /// Ends all pages' streams, then the feeds, then the port; takes less than
-    /// six seconds, and much less if the server answers.
+    /// Graceful shutdown: ends all pages' streams, then the feeds, then the port.
+    /// Takes less than six seconds, and much less if the server answers.
     pub fn shut_down(self) {
         self.hub.close();
         self.feeds.shut_down();

@@ -1,18 +1,18 @@
-//! The newest chat events, for pages that come back. Pure: no lock, no thread.
+//! The newest chat events, for pages that reconnect. Pure: no lock, no thread.
 
 use std::collections::VecDeque;
 
 use super::event::Event;
 
-/// The most that is kept.
+/// Bounds of what is kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
     pub events: usize,
     pub bytes: usize,
 }
 
-/// Numbered events, the oldest of which make room. Ids are `EPOCH-N`: the epoch
-/// is another one for each process, and N rises by one.
+/// Numbered events; when it is full, the oldest are dropped. Ids are `EPOCH-N`: the
+/// epoch differs for each process, and N rises by one.
 #[derive(Debug)]
 pub struct Replay {
     epoch: String,

@@ -1,5 +1,5 @@
-//! A page's stream of events, as the front asks for it on the connection's
-//! thread ("http-conn-N"), which waits here and nowhere else.
+//! A page's stream of events: the source that the front reads on the connection's
+//! thread ("http-conn-N"), which blocks only here.
 
 use std::time::{Duration, Instant};
 
@@ -10,8 +10,8 @@ use super::hub::Page;
 use crate::fanout::broadcast::Envelope;
 use crate::http::{Next, Source};
 
-/// Something is said at least so often, so that page and proxies know that the
-/// connection lives.
+/// Keepalive interval: an event is sent at least so often, so that page and proxies
+/// know that the connection is alive.
 const BEAT: Duration = Duration::from_secs(15);
 
 /// Events that go out in one chunk.
@@ -30,7 +30,7 @@ impl Events {
     pub fn new(page: Page) -> Self {
         let (ring, rung) = bounded(1);
         page.subscription.ring(Box::new(move || {
-            // A ring that waits already says the same.
+            // Room for one: a pending wakeup says the same.
             let _ = ring.try_send(());
         }));
         Self {
@@ -56,7 +56,7 @@ impl Events {
             ..
         } = &mut self.page;
         loop {
-            // Whoever asks for more has written what there was.
+            // The front asks for more when it has written the last chunk.
             let bytes = self.batch.iter().map(|envelope| envelope.bytes).sum();
             membership.release(self.batch.len(), bytes);
             subscription.try_batch(&mut self.batch, BATCH).ok()?;

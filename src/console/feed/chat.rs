@@ -1,4 +1,4 @@
-//! "web-chat": what is said.
+//! "web-chat": the chat's messages.
 
 use std::convert::Infallible;
 
@@ -12,7 +12,7 @@ use crate::grpc::client::Connection;
 pub struct ChatFeed {
     client: ChatClient,
     settings: Settings,
-    /// An earlier stream was live, so messages may have come between.
+    /// An earlier stream was live, so messages may have been missed since.
     lost: bool,
 }
 

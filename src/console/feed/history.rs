@@ -18,8 +18,8 @@ impl Feed for HistoryFeed {
     const THREAD: &'static str = "web-history";
 
     /// The stream goes on after the newest message that was fetched, so none is
-    /// missing. The senders are asked for later: they may be ahead, and counts
-    /// only rise.
+    /// missing. The senders are fetched afterwards: they may be ahead, and
+    /// counts only rise.
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
         let messages = self.client.newest(MESSAGES)?;
         let senders = self.client.senders()?;

@@ -1,4 +1,4 @@
-//! "web-jobs": looks for the jobs and the queue's depth, once for all pages and
+//! "web-jobs": polls the newest jobs and the queue's depth, once for all pages and
 //! only while there are any.
 
 use std::convert::Infallible;
@@ -14,7 +14,7 @@ use crate::console::jobs;
 use crate::error::Error;
 use crate::jobs::client::Desk;
 
-/// Neither queue nor store tell when something has changed.
+/// Poll interval: neither queue nor store notify us of changes.
 const LOOK: Duration = Duration::from_millis(500);
 
 pub struct JobsFeed {

@@ -1,5 +1,5 @@
-//! The feeds: a thread for each service that keeps one stream (by gRPC, and by
-//! HTTP of the message log), brings what comes to the hub, and comes back when the
+//! The feeds: a thread for each service that reads one stream (gRPC, or HTTP for
+//! the message log), publishes its messages to the hub, and reconnects when the
 //! stream is lost.
 
 mod chat;
@@ -34,7 +34,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// A stream that lasted so long was a success.
 const LASTING: Duration = Duration::from_secs(1);
 
-/// How long the end waits for the threads, which may be in such a try.
+/// How long a shutdown waits for the threads, which may be in such a try.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 
 /// What all feeds need to know.
@@ -44,22 +44,22 @@ pub struct Settings {
     pub settle: Duration,
 }
 
-/// What is not the server's.
+/// Clients of what is not on the server.
 pub struct Others {
     pub history: Option<HistoryClient>,
     pub jobs: Option<Arc<Desk>>,
 }
 
-/// One stream, again and again.
+/// One service's stream, reopened when it is lost.
 trait Feed: Send + 'static {
     const SERVICE: Service;
     const THREAD: &'static str;
 
-    /// Opens the stream, says so by [`Link::live`], and brings what comes to the
-    /// hub.
+    /// Opens the stream, calls [`Link::live`], and publishes messages to the hub
+    /// until the stream ends.
     ///
     /// # Errors
-    /// Why it is over.
+    /// Why it ended.
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error>;
 }
 
@@ -79,7 +79,7 @@ struct Stop {
 }
 
 impl Link {
-    /// The stream exists. From now on the end of the console ends it.
+    /// The stream is open. From now on a shutdown aborts it.
     fn opened(&self, abort: impl FnOnce() + Send + 'static) {
         let stopping = self.with(|stop| {
             stop.abort = Some(Box::new(abort));
@@ -121,7 +121,7 @@ impl Feeds {
     /// Starts all threads.
     ///
     /// # Errors
-    /// No threads to be had.
+    /// When a thread cannot be started.
     pub fn start(
         connection: &Connection,
         settings: &Settings,
@@ -187,7 +187,7 @@ impl Feeds {
             link.abort();
         }
         if self.over.recv_timeout(JOIN_WAIT) == Err(RecvTimeoutError::Timeout) {
-            tracing::warn!("a feed is still trying to connect; it is left behind");
+            tracing::warn!("a feed is still connecting; shutting down without it");
         }
     }
 }

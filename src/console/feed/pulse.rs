@@ -1,6 +1,7 @@
-//! "web-pulse": notices a server that hangs, or whose machine is gone without a
-//! word. Neither ends a stream, and a ping often enough to tell would be taken
-//! for an attack by a Python server; a call now and then is not.
+//! "web-pulse": notices a server that hangs, or whose machine has gone. Neither
+//! ends a stream, and keepalive pings cannot be frequent enough, since grpcio
+//! servers close connections that ping more often than every 5 minutes. So it makes
+//! a health call at intervals.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Until `stop` is disconnected. Whatever the server answers, it answers.
+    /// Runs until `stop` is disconnected. Any answer, even an error, counts.
     pub fn run(&self, stop: &Receiver<()>) {
         while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
             let health = self.connection.check_health("", self.call_timeout);

@@ -1,8 +1,8 @@
-//! "web-ticker" reads the quotes of all symbols that pages show, from one stream
-//! in both directions; "web-ask" asks for them.
+//! "web-ticker" reads the quotes of all symbols that pages show, from one
+//! bidirectional stream; "web-ask" requests them.
 //!
-//! The server gives a few updates for each request, so a symbol is asked for
-//! again with each new update, and when it was quiet for a while.
+//! The server sends a few updates for each request, so a symbol is requested again
+//! after each new update, and when it was quiet for a while.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -20,13 +20,13 @@ use crate::ticker::client::Symbol;
 use crate::ticker::client::{TickerClient, TickerRequests};
 use crate::ticker::wire;
 
-/// A symbol that brought nothing for so long is asked for again.
+/// A symbol without an update for so long is requested again.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// How often quiet symbols are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The asking half of the stream, while there is one.
+/// The sending half of the stream, while there is one.
 type Slot = Arc<Mutex<Option<TickerRequests>>>;
 
 pub struct TickerFeed {
@@ -63,8 +63,8 @@ impl TickerFeed {
     }
 
     fn read(&self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
-        // A stream without symbols says nothing, so the server's health is asked
-        // for. Without a health service, the first update is the proof.
+        // A stream without symbols sends nothing, so check the server's health.
+        // Without a health service, the first update shows that it is live.
         let timeout = self.settings.call_timeout;
         let mut live = match self.connection.check_health(wire::SERVICE, timeout) {
             Ok(()) => true,
@@ -113,7 +113,7 @@ impl Feed for TickerFeed {
 }
 
 impl Asker {
-    /// Until `stop` is disconnected.
+    /// Runs until `stop` is disconnected.
     pub fn run(self, hub: &Hub, stop: &Receiver<()>) {
         loop {
             select! {

@@ -27,8 +27,8 @@ impl Feed for TodoFeed {
     const SERVICE: Service = Service::Todo;
     const THREAD: &'static str = "web-todo";
 
-    /// The list is fetched when its changes are watched, so none is missing; one
-    /// that is in the list already changes nothing when it comes.
+    /// The list is fetched after its changes are being watched, so none is missing;
+    /// applying one that is in the list already is idempotent.
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
         let (mut stream, _) = self.client.watch(self.settings.settle)?;
         let handle = stream.abort_handle();
