@@ -231,7 +231,7 @@ fn a_flush_that_nobody_takes_puts_the_messages_back_in_order() {
             }
         }
         eventually(SOON, "the messages are back", || {
-            bridge.log().matches("the messages are back").count() == round
+            bridge.log().matches("its messages are back").count() == round
         });
     }
     eventually(SOON, "everything", || {
