@@ -6,7 +6,7 @@ use super::{Error, duration, target};
 use crate::jobs::client::MessageClient;
 use crate::jobs::task::Task;
 
-/// Call the message service, and print its answer
+/// Call the message service, which answers tasks at once, and print the answer
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -17,14 +17,14 @@ pub struct Args {
 struct Server {
     #[command(flatten)]
     target: target::Args,
-    /// Deadline
+    /// Deadline of the call
     #[arg(long, env = "MESSENGER_CALL_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
 }
 
 #[derive(clap::Subcommand, Debug)]
 enum Method {
-    /// A text as the server processes it: in upper case
+    /// Convert a text to upper case
     #[command(after_help = "Examples:\n  messenger call process 'Hello, world'")]
     Process {
         /// Any text
@@ -32,7 +32,7 @@ enum Method {
         #[command(flatten)]
         server: Server,
     },
-    /// The A/B group of a user
+    /// Print the A/B test group of a user
     #[command(after_help = "Examples:\n  messenger call ab user42")]
     Ab {
         /// The user's name or id
@@ -40,7 +40,7 @@ enum Method {
         #[command(flatten)]
         server: Server,
     },
-    /// The factorial of a number
+    /// Compute the factorial of a number
     #[command(
         after_help = "Examples:\n  messenger call fact 1000\n  messenger call fact --server localhost:50051 20"
     )]
@@ -51,7 +51,7 @@ enum Method {
         #[command(flatten)]
         server: Server,
     },
-    /// The most frequent letter of a text, and how often it occurs
+    /// Find the most frequent letter of a text, and how often it occurs
     #[command(after_help = "Examples:\n  messenger call freq abracadabra")]
     Freq {
         /// Any text with a letter in it

@@ -8,7 +8,7 @@ use crate::chat::bridge::postbox;
 use crate::grpc::client::Keepalive;
 use crate::http;
 
-/// Run the bridge: HTTP in front of a chat server
+/// Run the bridge: an HTTP gateway to a chat server
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -25,16 +25,16 @@ pub struct Args {
         value_name = "PORT"
     )]
     http_port: u16,
-    /// How long the HTTP port stays closed for want of a subscription
+    /// Maximum wait for the first subscription before listening
     #[arg(long, env = "MESSENGER_CONNECT_WAIT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
     connect_wait: Duration,
-    /// What a server that does not acknowledge gets to register a subscription
+    /// Wait after subscribing to a server that cannot acknowledge it, such as a Python server
     #[arg(long, env = "MESSENGER_SETTLE", default_value = "200ms", value_name = "TIME", value_parser = duration::parse)]
     settle: Duration,
-    /// Deadline of SendMessage
+    /// Deadline of each SendMessage call
     #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
     send_timeout: Duration,
-    /// Silence after which the server is pinged; Python servers take it ill below five minutes
+    /// Keepalive interval; grpcio servers close connections that ping more often than every 5 minutes
     #[arg(long, env = "MESSENGER_CLIENT_KEEPALIVE", default_value = "310s", value_name = "TIME", value_parser = duration::parse)]
     keepalive: Duration,
     #[command(flatten)]
@@ -51,7 +51,7 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits")]
 struct Limits {
-    /// Messages that the postbox keeps; the oldest make room
+    /// Most messages in the postbox; over it the oldest are dropped
     #[arg(
         long,
         env = "MESSENGER_POSTBOX_MESSAGES",
@@ -59,17 +59,17 @@ struct Limits {
         value_name = "N"
     )]
     postbox_messages: usize,
-    /// Bytes of author and text that the postbox keeps
+    /// Most bytes of authors and texts in the postbox; over it the oldest are dropped
     #[arg(long, env = "MESSENGER_POSTBOX_BYTES", default_value_t = 64 << 20, value_name = "BYTES")]
     postbox_bytes: usize,
     #[command(flatten)]
     http: HttpLimits,
 }
 
-/// What the HTTP front takes.
+/// Limits of the HTTP front.
 #[derive(clap::Args, Debug)]
 pub struct HttpLimits {
-    /// Largest header section of a request
+    /// Largest request line and header of a request
     #[arg(
         long,
         env = "MESSENGER_HTTP_HEADER_BYTES",
@@ -93,13 +93,13 @@ pub struct HttpLimits {
         value_name = "BYTES"
     )]
     http_body_bytes: usize,
-    /// Time to send a request in
+    /// Maximum time to receive a whole request
     #[arg(long, env = "MESSENGER_HTTP_REQUEST_TIME", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     http_request_time: Duration,
-    /// Silence after which a kept-alive connection is closed
+    /// Idle time after which a keep-alive connection is closed
     #[arg(long, env = "MESSENGER_HTTP_IDLE_TIME", default_value = "60s", value_name = "TIME", value_parser = duration::parse)]
     http_idle_time: Duration,
-    /// Most connections at a time
+    /// Most open connections; more get 503
     #[arg(
         long,
         env = "MESSENGER_HTTP_CONNECTIONS",

@@ -16,12 +16,12 @@ use crate::compare::report::text::{Style, text};
 use crate::compare::report::{Report, page};
 use crate::compare::{behaviour, machine, speed};
 
-/// Hold this and other implementations of the chat side by side
+/// Compare behaviour and speed of this chat with other implementations
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Measure this one too: a server on tokio and tonic (needs cargo), or the C
-    /// core without our stream threads; may be repeated
+    /// Also measure tonic, a server on tokio and tonic (needs cargo), or floor, a
+    /// baseline server on the C core without our stream threads; may be repeated
     #[arg(
         long,
         env = "MESSENGER_COMPARE_PEER",
@@ -29,13 +29,13 @@ pub struct Args {
         value_delimiter = ','
     )]
     peer: Vec<Other>,
-    /// A chat server that runs already, to be compared too
+    /// Also compare this running chat server
     #[arg(long, env = "MESSENGER_COMPARE_SERVER", value_name = "HOST:PORT")]
     server: Option<String>,
-    /// A bridge that runs already, in front of --server if that is given
+    /// Also compare this running bridge, in front of --server if that is given
     #[arg(long, env = "MESSENGER_COMPARE_BRIDGE", value_name = "HOST:PORT")]
     bridge: Option<String>,
-    /// Only this half
+    /// Run only this part
     #[arg(long, env = "MESSENGER_COMPARE_PART", value_name = "PART")]
     part: Option<Part>,
     /// Only these checks and measurements, by name; --list shows them
@@ -46,13 +46,13 @@ pub struct Args {
         value_delimiter = ','
     )]
     only: Vec<String>,
-    /// List all checks and measurements, and do nothing
+    /// List all checks and measurements, and exit
     #[arg(long, env = "MESSENGER_COMPARE_LIST")]
     list: bool,
     /// Repetitions of each measurement
     #[arg(long, env = "MESSENGER_COMPARE_REPETITIONS", default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     repetitions: u16,
-    /// How long each repetition measures
+    /// Duration of each repetition
     #[arg(long, env = "MESSENGER_COMPARE_TIME", default_value = "1s", value_name = "TIME", value_parser = duration::parse)]
     time: Duration,
     /// Length of the text, 16 to 16000
@@ -66,7 +66,7 @@ pub struct Args {
         value_name = "FOLDER"
     )]
     out: PathBuf,
-    /// Folder where the Python environment and the like are kept
+    /// Folder for the Python environment and other programs that are built
     #[arg(
         long,
         env = "MESSENGER_COMPARE_WORK",
@@ -74,10 +74,10 @@ pub struct Args {
         value_name = "FOLDER"
     )]
     work: PathBuf,
-    /// A Python that has the packages and stubs already
+    /// A Python interpreter that has the packages and stubs already
     #[arg(long, env = "MESSENGER_COMPARE_PYTHON", value_name = "PROGRAM")]
     python: Option<PathBuf>,
-    /// The report as JSON instead of text
+    /// Print the report as JSON instead of text
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! Where a service keeps its files.
+//! The folder for data files.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,11 @@ use etcetera::BaseStrategy as _;
 
 use super::Error;
 
-const NO_HOME: &str = "there is no HOME for the files: name a folder with --data-dir";
+const NO_HOME: &str = "HOME is not set: give a folder with --data-dir";
 
 #[derive(clap::Args, Debug, Default)]
 pub struct Args {
-    /// Folder for the files of services [default: messenger in the XDG state folder]
+    /// Folder for data files [default: messenger in the XDG state folder]
     #[arg(long, env = "MESSENGER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
 }
@@ -21,7 +21,7 @@ impl Args {
     /// Source: <https://specifications.freedesktop.org/basedir-spec/latest/>
     ///
     /// # Errors
-    /// Neither given nor any home.
+    /// Not given, and HOME is not set.
     pub fn folder(&self) -> Result<PathBuf, Error> {
         if let Some(folder) = &self.data_dir {
             return Ok(folder.clone());

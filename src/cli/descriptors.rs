@@ -1,9 +1,8 @@
-//! The process's limit of open files, which bounds connections before any limit
-//! of ours does.
+//! The process's limit of open files, which may be below our limits of connections.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// What a process needs besides connections: listeners, epoll, its lanes.
+/// Files that a process needs besides connections: listeners, epoll, lanes.
 const RESERVE: u64 = 128;
 
 /// Raises the soft limit to the hard one; to be called at the start.
@@ -17,7 +16,7 @@ pub fn raise_limit() {
     let _ = setrlimit(Resource::Nofile, raised);
 }
 
-/// Says so when the limit allows fewer connections than were asked for.
+/// Warns when the limit allows fewer connections than were configured.
 pub fn check_limit(wanted: usize) {
     let limit = getrlimit(Resource::Nofile).current;
     let allowed = limit.map(|limit| limit.saturating_sub(RESERVE));

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Parses "250ms", "5s", "2m" or a plain number of seconds.
 ///
 /// # Errors
-/// A sentence that shows the form.
+/// What is wrong, for people.
 pub fn parse(text: &str) -> Result<Duration, String> {
     let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
         Some(at) => text.split_at(at),
@@ -15,13 +15,17 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         "ms" => 1e-3,
         "s" => 1.0,
         "m" => 60.0,
-        _ => return Err(format!("{unit:?} is no unit; write 250ms, 5s or 2m")),
+        _ => {
+            return Err(format!(
+                "unknown unit {unit:?}: write it like 250ms, 5s or 2m"
+            ));
+        }
     };
     let number: f64 = number
         .parse()
         .map_err(|_| "write it like 250ms, 5s or 2m".to_owned())?;
     Duration::try_from_secs_f64(number * seconds_per_unit)
-        .map_err(|_| "has to be a positive duration that a computer lives to see".to_owned())
+        .map_err(|_| "duration out of range".to_owned())
 }
 
 #[cfg(test)]

@@ -4,20 +4,20 @@ use std::time::Duration;
 
 use super::{Error, duration, target};
 
-/// Exit with 0 if a server or a bridge is well, else with 1 and a reason
+/// Exit with 0 if a server or a bridge is healthy, else with 1 and a reason
 ///
-/// It asks what --server or --http names; without them the server on localhost,
-/// at the port that MESSENGER_SERVER_PORT gives to the server itself. The
-/// addresses that clients connect to, MESSENGER_SERVER_ADDR for one, do not count:
-/// a container's check is about what runs in it.
+/// It checks what --server or --http names; without them the server on localhost,
+/// at the port that MESSENGER_SERVER_PORT gives to the server itself. Addresses for
+/// clients, such as MESSENGER_SERVER_ADDR, are ignored: a container's health check
+/// is about what runs in it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The server to ask; no variable moves it
+    /// The gRPC server to check; has no environment variable
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "http")]
     server: Option<String>,
-    /// Ask a bridge, a console or a log over HTTP instead; without a value the one
-    /// on localhost; no variable moves it
+    /// Check a bridge, a console or a message log over HTTP instead; without a value
+    /// the one on localhost; has no environment variable
     #[arg(long, value_name = "HOST:PORT[/PATH]")]
     http: Option<Option<String>>,
     /// Port of the server on localhost
@@ -31,10 +31,10 @@ pub struct Args {
         value_name = "PORT"
     )]
     http_port: u16,
-    /// The gRPC service to ask about; the whole server if empty
+    /// The gRPC service to check; the whole server if empty
     #[arg(long, env = "MESSENGER_HEALTH_SERVICE", default_value = "")]
     service: String,
-    /// How long an answer may take
+    /// Maximum wait for the answer
     #[arg(long, env = "MESSENGER_HEALTH_TIMEOUT", default_value = "3s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
 }
@@ -65,7 +65,7 @@ impl Args {
         };
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(self.timeout))
-            // The check is of the program, not of the way through a proxy.
+            // Check the program itself, not through a proxy.
             .proxy(None)
             .build()
             .new_agent();
@@ -85,7 +85,7 @@ impl Args {
 
 fn localhost(port: u16, flag: &str) -> Result<String, Error> {
     if port == 0 {
-        return Err(format!("{flag}: 0 is any free port, so nobody knows which to ask").into());
+        return Err(format!("{flag}: 0 is any free port: give the real one").into());
     }
     Ok(format!("localhost:{port}"))
 }

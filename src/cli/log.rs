@@ -1,4 +1,4 @@
-//! The log: which lines, in which form. It goes to standard error.
+//! The log: minimum level and format. It goes to standard error.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Mutex;
@@ -12,7 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Log")]
 pub struct Args {
-    /// The least important lines that are still logged
+    /// Minimum log level
     #[arg(
         long,
         global = true,
@@ -21,7 +21,7 @@ pub struct Args {
         value_name = "LEVEL"
     )]
     log_level: Level,
-    /// Text for people or one JSON object a line
+    /// Format: text for people, or one JSON object a line
     #[arg(
         long,
         global = true,
@@ -64,8 +64,8 @@ impl Args {
             .with_writer(|| Line)
             .with_thread_names(true)
             .with_target(false);
-        // The C core writes to standard error by itself, several lines for a busy
-        // port. Who wants to see that sets its own variable.
+        // The C core writes to standard error by itself, several lines for a port
+        // that is taken; GRPC_VERBOSITY turns it on.
         if std::env::var_os("GRPC_VERBOSITY").is_none() {
             log::set_max_level(log::LevelFilter::Error);
             grpcio::redirect_log();
@@ -77,16 +77,15 @@ impl Args {
     }
 }
 
-/// Longer lines are cut: so much is taken whole by a pipe that takes anything.
+/// Longer lines are cut: a pipe takes so much at once, or nothing.
 /// Source: pipe(7), PIPE_BUF on Linux.
 const LINE_BYTES: usize = 4096;
 
-/// Lines that nobody took since one was written last.
+/// Lines that were dropped since the last one was written.
 static DROPPED: Mutex<u64> = Mutex::new(0);
 
-/// A line for standard error, on which no thread ever waits: whoever starts us
-/// with a pipe and does not read it gets no more lines once that is full, and
-/// no standstill.
+/// A writer to standard error that never blocks: while it is a pipe that is full,
+/// lines are dropped and counted.
 struct Line;
 
 impl Write for Line {
@@ -117,7 +116,7 @@ fn takes_a_line(stderr: &io::StderrLock<'_>) -> bool {
     ready.is_ok() && polled[0].revents().contains(PollFlags::OUT)
 }
 
-/// At most [`LINE_BYTES`] of it, and a line still.
+/// At most [`LINE_BYTES`] of it, still ending like a line.
 fn cut(line: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     if line.len() <= LINE_BYTES {
         return line.into();

@@ -1,5 +1,5 @@
 //! The command line: text in, typed configuration out, and one file for each
-//! command. What a command does is in `service` and `bench`.
+//! command. What a command does is in the services, `console` and `compare`.
 
 mod bench;
 mod call;
@@ -28,8 +28,8 @@ use clap::{Parser, Subcommand};
 
 /// Small messaging services on one ordered fan-out.
 ///
-/// Every flag has an environment variable, but for what `healthcheck` is told to
-/// ask; the flag wins. Results go to standard output, the log goes to standard
+/// Every flag has an environment variable, except for the addresses of
+/// `healthcheck`; the flag wins. Results go to standard output, the log to standard
 /// error.
 #[derive(Parser, Debug)]
 #[command(name = "messenger", version, propagate_version = true, after_help = EXAMPLES)]
@@ -42,16 +42,16 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  messenger demo                         server and bridge in one process, to try things
+  messenger demo                         all services in one process, to try things
   messenger server --port 51075          chat, to-do list and stock ticker
-  messenger client --http-port 8080      the bridge: HTTP in front of a chat server
+  messenger client --http-port 8080      the bridge: an HTTP gateway to a chat server
   messenger web                          the console: all services in a browser
   messenger tail                         print the chat as it happens
-  messenger send anna 'Hello, world'     say something
+  messenger send anna 'Hello, world'     send a message
   messenger todo                         the to-do list, with a menu
   messenger ticker AAPL GOOGL            stock quotes as they change
   messenger history serve                the message log over HTTP
-  messenger jobs send fact:1000 user42   tasks for the queue, see messenger jobs";
+  messenger jobs send fact:1000 user42   send tasks to the queue";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -71,7 +71,7 @@ enum Command {
     Compare(compare::Args),
 }
 
-/// Whatever ends a command with an exit code other than 0; one line for people.
+/// Why a command failed, as one line for people; the exit code is not 0.
 pub type Error = Box<dyn std::error::Error>;
 
 impl Cli {

@@ -1,4 +1,4 @@
-//! `messenger send`: one message from a terminal.
+//! `messenger send`: one chat message from a terminal.
 
 use std::time::Duration;
 
@@ -6,17 +6,17 @@ use super::{Error, duration, target};
 use crate::chat::client::ChatClient;
 use crate::chat::json;
 
-/// Send one message, and print the time that it was given
+/// Send a chat message, and print the time that the server gave it
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Who says it
+    /// The author of the message
     author: String,
-    /// What is said
+    /// The text of the message
     text: String,
     #[command(flatten)]
     target: target::Args,
-    /// Deadline
+    /// Deadline of the call
     #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
     /// A JSON object instead of the plain time

@@ -7,7 +7,7 @@ use crate::fanout::broadcast;
 use crate::grpc::server;
 use crate::{chat, todo};
 
-/// Run the gRPC server: chat, to-do list and stock ticker
+/// Run the gRPC server: chat, to-do list, stock ticker and message service
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -25,7 +25,7 @@ pub struct Args {
         value_delimiter = ','
     )]
     also_port: Vec<u16>,
-    /// Completion-queue threads, the counterpart of ThreadPoolExecutor's workers
+    /// Completion-queue threads, the counterpart of max_workers in Python
     #[arg(long, env = "MESSENGER_GRPC_THREADS", default_value_t = 2, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=64))]
     grpc_threads: u16,
@@ -38,9 +38,9 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   messenger server
-  messenger server --port 0                    any free port, printed
+  messenger server --port 0                    any free port, which is printed
   messenger server --also-port 50051           for clients that expect that one
-  messenger server --services chat             nothing but the chat
+  messenger server --services chat             only the chat
   messenger server --data-dir ~/messenger      tasks survive a restart
   MESSENGER_SERVER_PORT=6000 messenger server";
 
@@ -79,7 +79,7 @@ struct Limits {
         value_name = "N"
     )]
     max_tasks: usize,
-    /// Largest gRPC message that is received
+    /// Largest gRPC message that is accepted
     #[arg(
         long,
         env = "MESSENGER_MAX_RECEIVE_BYTES",
@@ -87,7 +87,7 @@ struct Limits {
         value_name = "BYTES"
     )]
     max_receive_bytes: usize,
-    /// Largest total of a call's metadata
+    /// Largest metadata of a call, all entries together
     #[arg(
         long,
         env = "MESSENGER_MAX_METADATA_BYTES",
@@ -95,10 +95,10 @@ struct Limits {
         value_name = "BYTES"
     )]
     max_metadata_bytes: usize,
-    /// Most memory for the transport's buffers
+    /// Most memory for gRPC's buffers, all connections together
     #[arg(long, env = "MESSENGER_MAX_BUFFER_BYTES", default_value_t = 1 << 30, value_name = "BYTES")]
     max_buffer_bytes: usize,
-    /// Most streams at a time
+    /// Most open streams; more get RESOURCE_EXHAUSTED
     #[arg(
         long,
         env = "MESSENGER_MAX_STREAMS",
@@ -106,7 +106,7 @@ struct Limits {
         value_name = "N"
     )]
     max_streams: usize,
-    /// Messages that may wait for one reader before it is cut
+    /// Backlog of one reader in messages; over it the reader is cut as a slow consumer
     #[arg(
         long,
         env = "MESSENGER_BACKLOG_MESSAGES",
@@ -114,13 +114,13 @@ struct Limits {
         value_name = "N"
     )]
     backlog_messages: usize,
-    /// Bytes that may wait for one reader before it is cut
+    /// Backlog of one reader in bytes; over it the reader is cut as a slow consumer
     #[arg(long, env = "MESSENGER_BACKLOG_BYTES", default_value_t = 8 << 20, value_name = "BYTES")]
     backlog_bytes: usize,
-    /// Silence after which a peer is pinged
+    /// Keepalive interval: a silent client is pinged after this time
     #[arg(long, env = "MESSENGER_KEEPALIVE", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     keepalive: Duration,
-    /// Time to answer that ping, after which the peer is taken for gone
+    /// Keepalive timeout: without an answer to the ping, the connection is closed
     #[arg(long, env = "MESSENGER_KEEPALIVE_TIMEOUT", default_value = "3s", value_name = "TIME", value_parser = duration::parse)]
     keepalive_timeout: Duration,
 }

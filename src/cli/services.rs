@@ -1,4 +1,4 @@
-//! Which services a server hosts, and how each is set up; for `server` and `demo`.
+//! The services that `server` and `demo` host, and their settings.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,13 +23,13 @@ pub struct Args {
         value_delimiter = ','
     )]
     services: Vec<Service>,
-    /// Folder for what is to survive a restart; in memory without it
+    /// Folder for data that survives a restart; without it, data is in memory only
     #[arg(long, env = "MESSENGER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Time between two steps of the stock market, 10ms to 60m
+    /// Interval of price changes, 10ms to 60m
     #[arg(long, env = "MESSENGER_TICKER_INTERVAL", default_value = "2s", value_name = "TIME", value_parser = interval)]
     ticker_interval: Duration,
-    /// Updates that a request for a symbol brings; 0 is until the client leaves
+    /// Updates for each requested symbol; 0 is unlimited
     #[arg(
         long,
         env = "MESSENGER_TICKER_UPDATES",
@@ -37,7 +37,7 @@ pub struct Args {
         value_name = "N"
     )]
     ticker_updates: u32,
-    /// Makes prices repeatable: the same seed, the same price at each step
+    /// Seed of the prices, to make them repeatable; random without it
     #[arg(long, env = "MESSENGER_TICKER_SEED", value_name = "N")]
     ticker_seed: Option<u64>,
 }
@@ -50,12 +50,12 @@ enum Service {
     Message,
 }
 
-/// What the services take.
+/// Limits of the services.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     pub chat: chat::message::Limits,
     pub todo: todo::list::Limits,
-    /// What may wait for one reader or watcher before it is cut.
+    /// Backlog of one reader or watcher, over which it is cut as a slow consumer.
     pub backlog: broadcast::Capacity,
 }
 
@@ -68,7 +68,7 @@ impl Args {
     /// Starts the services, and the server that hosts them.
     pub fn host(&self, transport: &server::Config, limits: Limits) -> Result<Handle, Error> {
         let handle = host::start(transport, self.start(limits)?)?;
-        // Only now, so that a server that cannot start says nothing but why.
+        // Only now, so that a server that cannot start logs only why.
         if self.services.contains(&Service::Todo) {
             match &self.data_dir {
                 Some(folder) => tracing::info!(folder = %folder.display(), "tasks are kept"),
@@ -123,6 +123,6 @@ fn interval(text: &str) -> Result<Duration, String> {
     if (least..=most).contains(&interval) {
         Ok(interval)
     } else {
-        Err("it has to be between 10ms and 60m".into())
+        Err("has to be between 10ms and 60m".into())
     }
 }

@@ -1,4 +1,4 @@
-//! `messenger tail`: the stream on a terminal.
+//! `messenger tail`: the chat on a terminal.
 
 use std::io;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::chat::message::Message;
 use crate::error::Code;
 use crate::grpc::client::Proof;
 
-/// Print the chat as it happens
+/// Print chat messages as they come
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -20,7 +20,7 @@ pub struct Args {
     /// One JSON object a line
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
-    /// End after so many messages
+    /// Exit after so many messages
     #[arg(long, env = "MESSENGER_COUNT", value_name = "N")]
     count: Option<u64>,
 }
@@ -29,7 +29,7 @@ const EXAMPLES: &str = "\
 Examples:
   messenger tail
   messenger tail --json | jq .text
-  messenger tail --count 1                end after the first message";
+  messenger tail --count 1                exit after the first message";
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 const SETTLE: Duration = Duration::from_millis(200);
@@ -43,10 +43,7 @@ impl Args {
         signals::on_stop(stop, "tail-stop", move || abort.abort())?;
         match proof {
             Proof::Acknowledged => eprintln!("subscribed to {}", self.target.server),
-            Proof::Settled => eprintln!(
-                "subscribed to {}, as far as can be known",
-                self.target.server
-            ),
+            Proof::Settled => eprintln!("subscribed to {} (unconfirmed)", self.target.server),
         }
         let mut out = io::stdout().lock();
         let mut left = self.count.unwrap_or(u64::MAX);

@@ -1,10 +1,10 @@
-//! Which server a client command talks to.
+//! The server that a client command connects to.
 
 use crate::grpc::client::{Connection, Keepalive, environment};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The server
+    /// The gRPC server
     #[arg(
         long,
         global = true,

@@ -1,18 +1,18 @@
-//! What commands that print and ask have in common.
+//! Terminal input and output that commands share.
 
 use std::io::{self, BufRead as _, Write};
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 
-/// The text without control characters: what people write must not be able to
-/// move the terminal's cursor.
+/// The text with control characters escaped: users' text must not be able to move
+/// the terminal's cursor.
 pub fn plain(text: &str) -> String {
     let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(plain).collect()
 }
 
-/// Prints a line at once; `false` when the reader of a pipe has seen enough.
+/// Prints and flushes a line; `false` when the reader of the pipe has closed it.
 ///
 /// # Errors
 /// What the system says otherwise.

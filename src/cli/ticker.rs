@@ -19,17 +19,17 @@ use crate::ticker::wire::Update;
 
 /// Print stock quotes as they change
 ///
-/// More symbols can be typed while it runs, and the end of the input says that
-/// no more will come: then it ends when the server has told everything.
+/// More symbols can be typed while it runs. At the end of the input it exits once
+/// the server has sent all updates.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to ask for first: 1 to 32 characters each, without blanks
+    /// The first symbols to request: 1 to 32 characters each, without spaces
     #[arg(value_name = "SYMBOL")]
     symbols: Vec<String>,
     #[command(flatten)]
     target: target::Args,
-    /// Ask again and again, instead of ending with the server's updates
+    /// Request again after each update, instead of exiting with the last one
     #[arg(long, env = "MESSENGER_FOLLOW")]
     follow: bool,
     /// One JSON object a line
@@ -43,7 +43,7 @@ Examples:
   messenger ticker --follow AAPL          until Ctrl-C
   messenger ticker --json AAPL </dev/null | jq .price";
 
-/// How long a request may take until the transport has it.
+/// Maximum wait until the transport has taken a request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Updates that may wait to be printed.

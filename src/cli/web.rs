@@ -6,19 +6,19 @@ use std::sync::Arc;
 use super::{Error, descriptors, jobs, signals, target};
 use crate::console;
 
-/// Run the web console: chat, to-do list, ticker and message log in a browser
+/// Run the web console: all services in a browser
 ///
-/// It has no login: whoever reaches its port may read and write. So it listens
-/// on the loopback interface unless --host says otherwise.
+/// There is no login: anybody who can connect to its port may read and write. So it
+/// listens on the loopback interface only, unless --host is given.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
     target: target::Args,
-    /// A replica of the history service; without one there is no tab for it
+    /// A replica of the message log; without it there is no tab History
     #[arg(long, env = "MESSENGER_HISTORY_ADDR", value_name = "HOST:PORT")]
     history: Option<String>,
-    /// The tab Jobs, with the queue and the results that the other flags name
+    /// Show the tab Jobs, for the queue and results of the flags below
     #[arg(long, env = "MESSENGER_WEB_JOBS")]
     jobs: bool,
     /// Address to listen on; there is no login
@@ -44,7 +44,7 @@ Examples:
   messenger web --server chat.example:51075 --http-port 8091
   messenger web --history localhost:8070         with the tab History
   messenger web --jobs                           with the tab Jobs, also at /jobs
-  messenger web --host 0.0.0.0                   for everybody who reaches this machine";
+  messenger web --host 0.0.0.0                   for everybody who can connect to this machine";
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits")]

@@ -25,10 +25,10 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     readers: Vec<u32>,
-    /// How long each run measures
+    /// Duration of each run
     #[arg(long, env = "MESSENGER_BENCH_TIME", default_value = "2s", value_name = "TIME", value_parser = duration::parse)]
     time: Duration,
-    /// Messages per second; as many as are answered if it is not given
+    /// Messages per second; as fast as possible if not given
     #[arg(long, env = "MESSENGER_BENCH_RATE", value_name = "N", value_parser = rate)]
     rate: Option<f64>,
     /// Length of the text, 16 to 16000
@@ -40,7 +40,7 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(16..=16_000)
     )]
     text_bytes: u16,
-    /// Calls under way, without --rate
+    /// Calls in flight, without --rate
     #[arg(
         long,
         env = "MESSENGER_BENCH_IN_FLIGHT",
@@ -49,7 +49,7 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..=1000)
     )]
     in_flight: u16,
-    /// Messages that the slowest reader may be behind, without --rate
+    /// Messages that the slowest reader may lag behind, without --rate
     #[arg(
         long,
         env = "MESSENGER_BENCH_AHEAD",
@@ -66,10 +66,10 @@ pub struct Args {
         value_name = "N"
     )]
     runs: usize,
-    /// Measure the server that listens there instead of starting one
+    /// Measure this running server instead of starting one
     #[arg(long, env = "MESSENGER_BENCH_SERVER", value_name = "HOST:PORT")]
     server: Option<String>,
-    /// One JSON array instead of the table
+    /// Print one JSON array instead of the table
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
     /// Arguments for the server that is started

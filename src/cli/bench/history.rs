@@ -9,11 +9,11 @@ use crate::cli::history::load;
 use crate::compare::load::history::{Config, Peer, Stage};
 use crate::history::load::run::Outcome;
 
-/// Measure the log's replicas beside a FastAPI and asyncpg version, on one PostgreSQL
+/// Compare the message log's speed with a FastAPI and asyncpg version, on one PostgreSQL
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// PostgreSQL to make databases in; a private one is started if not given
+    /// PostgreSQL server to create databases on; a private one is started if not given
     #[arg(
         long,
         env = "MESSENGER_BENCH_DATABASE_URL",
@@ -21,7 +21,7 @@ pub struct Args {
         hide_env_values = true
     )]
     database_url: Option<String>,
-    /// Python that has the packages of tests/reference/requirements.txt
+    /// Python interpreter that has the packages of tests/reference/requirements.txt
     #[arg(
         long,
         env = "MESSENGER_BENCH_PYTHON",
@@ -29,13 +29,13 @@ pub struct Args {
         value_name = "FILE"
     )]
     python: PathBuf,
-    /// Replicas of each
+    /// Replicas of each version
     #[arg(long, env = "MESSENGER_BENCH_REPLICAS", default_value_t = 2, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=16))]
     replicas: u16,
     #[command(flatten)]
     size: load::Size,
-    /// Runs of each, in turn
+    /// Runs of each version, in turn
     #[arg(
         long,
         env = "MESSENGER_BENCH_RUNS",
@@ -44,7 +44,7 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     runs: u16,
-    /// One JSON object instead of the table
+    /// Print one JSON object instead of the table
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
 }

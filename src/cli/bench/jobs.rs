@@ -12,17 +12,17 @@ use crate::compare::load::jobs::{Config, Row, run};
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The broker; without it, only the embedded queue is measured
+    /// RabbitMQ's address; without it, only the embedded queue is measured
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
     amqp_url: Option<String>,
     /// An interpreter with pika and the stubs, for the Python consumer
     #[arg(long, env = "MESSENGER_TEST_PYTHON", value_name = "FILE")]
     python: Option<PathBuf>,
-    /// Tasks of each measurement, a tenth of them where there is one at a time
+    /// Tasks of each measurement; a tenth of them where tasks are sent one by one
     #[arg(long, env = "MESSENGER_BENCH_TASKS", default_value_t = 20_000, value_name = "N",
           value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     tasks: u32,
-    /// One JSON array instead of the table
+    /// Print one JSON array instead of the table
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
 }

@@ -1,14 +1,14 @@
 //! `messenger bench`: one file for each measurement.
 
+mod baseline_server;
 mod fanout;
-mod floor_server;
 mod history;
 mod jobs;
 mod publish;
 
 use super::Error;
 
-/// Measure what things cost on this machine
+/// Measure speed and cost on this machine
 #[derive(clap::Args, Debug)]
 pub struct Args {
     #[command(subcommand)]
@@ -18,7 +18,8 @@ pub struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     Fanout(fanout::Args),
-    FloorServer(floor_server::Args),
+    #[command(name = "floor-server")]
+    BaselineServer(baseline_server::Args),
     History(history::Args),
     Jobs(jobs::Args),
     Publish(publish::Args),
@@ -28,7 +29,7 @@ impl Args {
     pub fn run(&self) -> Result<(), Error> {
         match &self.what {
             What::Fanout(args) => args.run(),
-            What::FloorServer(args) => args.run(),
+            What::BaselineServer(args) => args.run(),
             What::History(args) => args.run(),
             What::Jobs(args) => args.run(),
             What::Publish(args) => args.run(),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::cli::Error;
 use crate::compare::load::publish;
 
-/// Measure how long a message holds the fan-out's lock
+/// Measure how long publishing a message holds the fan-out's lock
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -36,7 +36,7 @@ pub struct Args {
         value_name = "BYTES"
     )]
     text_bytes: usize,
-    /// One JSON array instead of the table
+    /// Print one JSON array instead of the table
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
 }

@@ -14,13 +14,13 @@ use crate::jobs::wire::job_json;
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// One JSON array instead of the table
+    /// Print one JSON array instead of the table
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
     /// Only jobs in this state
     #[arg(long, env = "MESSENGER_JOBS_STATE", value_name = "STATE")]
     state: Option<State>,
-    /// At most so many
+    /// Most jobs to list
     #[arg(
         long,
         env = "MESSENGER_JOBS_LIMIT",

@@ -1,5 +1,5 @@
-//! `messenger jobs`: one file for each command, and what they share: which
-//! queue, and where the results are.
+//! `messenger jobs`: one file for each command, and the flags for queue and results
+//! that they share.
 
 mod dead;
 mod list;
@@ -44,19 +44,19 @@ impl Args {
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Queue and results")]
 pub struct Places {
-    /// The queue: RabbitMQ if there is an AMQP_URL, else embedded in the data folder
+    /// The queue [default: rabbitmq if AMQP_URL is set, else embedded in the data folder]
     #[arg(long, env = "MESSENGER_QUEUE", value_name = "KIND")]
     queue: Option<Kind>,
     // Not a comment of the documentation, where brackets would be a link.
-    #[arg(help = "The broker [default: amqp://user:password@localhost:5672]")]
+    #[arg(help = "RabbitMQ's address [default: amqp://user:password@localhost:5672]")]
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
     amqp_url: Option<String>,
-    /// Name of the queue in RabbitMQ; dead tasks go to NAME.dead
+    /// Name of the queue in RabbitMQ; its dead-letter queue is NAME.dead
     #[arg(long, env = "MESSENGER_QUEUE_NAME", default_value = queue::NAME, value_name = "NAME")]
     queue_name: String,
     #[command(flatten)]
     data_dir: data_dir::Args,
-    /// PostgreSQL for the results, postgres://...; else a file in the data folder
+    /// PostgreSQL for the results, as postgres://...; a file in the data folder if not given
     #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
     store: Option<String>,
 }
@@ -98,13 +98,13 @@ impl Places {
     }
 }
 
-/// Text of others for a terminal: nothing in it moves the cursor.
+/// Users' text for a terminal, with control characters escaped.
 fn plain(text: &str) -> String {
     let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
     text.chars().map(shown).collect()
 }
 
-/// What has come of a job, in a word or many.
+/// The outcome of a job in words.
 fn outcome(job: &Job) -> String {
     match (&job.result, &job.error) {
         (Some(result), _) => plain(result),

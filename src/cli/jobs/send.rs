@@ -9,18 +9,19 @@ use crate::cli::{Error, duration};
 use crate::jobs::queue::Queue;
 use crate::jobs::{desk, task};
 
-/// Send tasks, and say so once the queue has them for good
+/// Send tasks to the queue, and print them once the queue has confirmed them
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// fact:N, freq:TEXT, a user to put into a group, or a text with blanks to
-    /// process; a comma starts a new task, and \, is a comma
+    /// fact:N for a factorial, freq:TEXT for the most frequent letter, USER for a
+    /// user's A/B group, or a text with spaces for upper case; a comma starts a new
+    /// task, and \, is a comma
     #[arg(default_value = "New Task!")]
     task: Vec<OsString>,
-    /// One argument is one task, with all its commas
+    /// Do not split arguments at commas: each is one task
     #[arg(long, env = "MESSENGER_JOBS_NO_SPLIT")]
     no_split: bool,
-    /// How long to try when the broker is not there
+    /// Maximum wait for the queue's confirmation
     #[arg(long, env = "MESSENGER_JOBS_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
     #[command(flatten)]

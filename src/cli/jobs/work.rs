@@ -10,11 +10,11 @@ use crate::cli::{Error, duration, signals};
 use crate::jobs::job::Job;
 use crate::jobs::workers;
 
-/// Work on tasks: ask the message server, store the result, then acknowledge
+/// Run workers: they take tasks from the queue and store the results
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// The message server
+    /// The gRPC server with the message service, which computes the answers
     #[arg(
         long,
         env = "GRPC_TARGET",
@@ -22,22 +22,22 @@ pub struct Args {
         value_name = "HOST:PORT"
     )]
     target: String,
-    /// Threads that work on tasks
+    /// Worker threads
     #[arg(long, env = "MESSENGER_JOBS_WORKERS", default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
-    /// Tasks that each of them may have without having acknowledged them
+    /// Most unacknowledged tasks of each worker thread
     #[arg(long, env = "MESSENGER_JOBS_PREFETCH", default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
     prefetch: u16,
-    /// Failures after which a task goes to the dead-letter queue
+    /// Attempts after which a failing task goes to the dead-letter queue
     #[arg(long, env = "MESSENGER_JOBS_ATTEMPTS", default_value_t = 5, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     attempts: u32,
-    /// Deadline of one call
+    /// Deadline of each call to the server
     #[arg(long, env = "MESSENGER_CALL_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     call_timeout: Duration,
-    /// How this worker is called in the results [default: the process's number and host]
+    /// Name of this process in the results [default: process id and host]
     #[arg(long, env = "MESSENGER_JOBS_NAME", value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
@@ -68,7 +68,7 @@ impl Args {
         tracing::info!(target = self.target, "working");
         select! {
             recv(stop) -> _ => {}
-            recv(handle.ended()) -> _ => return Err("no worker is left, see the log".into()),
+            recv(handle.ended()) -> _ => return Err("all workers have ended, see the log".into()),
         }
         tracing::info!("shutting down");
         handle.shut_down();

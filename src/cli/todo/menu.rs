@@ -1,5 +1,5 @@
-//! The menu: asks on the terminal, and shows what other people change while it
-//! waits. Two threads bring in lines and changes; this one alone prints.
+//! The menu: prompts on the terminal, and shows changes by other people while it
+//! waits. Two threads read lines and changes; only the main thread prints.
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -30,7 +30,7 @@ enum News {
     Back,
 }
 
-/// What the next line is taken for.
+/// What the next line means.
 #[derive(Clone, Copy)]
 enum Prompt {
     Choice,
@@ -41,7 +41,7 @@ enum Prompt {
 struct Menu<'a> {
     client: &'a TodoClient,
     prompt: Prompt,
-    /// This menu's own changes, which are not told again.
+    /// This menu's own changes, which are not printed again.
     own: HashSet<(i32, Action)>,
 }
 
@@ -150,7 +150,7 @@ impl Menu<'_> {
     }
 }
 
-/// Watches for ever, on the thread "todo-watch".
+/// Watches until the menu ends, on the thread "todo-watch".
 fn watch(client: &TodoClient) -> Result<Receiver<News>, Error> {
     let (sender, news) = bounded(1024);
     let client = client.clone();
@@ -187,8 +187,7 @@ fn keep_watching(
         if !std::mem::replace(&mut away, true) {
             news.send(News::Lost(error))?;
         }
-        // Nothing can be waited for: a server that is away tells nobody when
-        // it is back.
+        // Nothing notifies us when the server is back.
         thread::sleep(retry.next_wait());
     }
 }

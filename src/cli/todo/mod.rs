@@ -14,7 +14,7 @@ use crate::todo::client::TodoClient;
 use crate::todo::list::{Change, Task, TaskList};
 use crate::todo::wire;
 
-/// The to-do list; with a menu if no command is given
+/// Use the to-do list; with a menu if no command is given
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -37,19 +37,19 @@ Examples:
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Add a task, and print it with its number
+    /// Add a task, and print it with its id
     #[command(after_help = "Examples:\n  messenger todo add 'Water the plants'")]
     Add {
-        /// What is to be done
+        /// Title of the task
         title: String,
-        /// A JSON object
+        /// Print a JSON object
         #[arg(long, env = "MESSENGER_JSON")]
         json: bool,
     },
     /// Print all tasks
     #[command(after_help = "Examples:\n  messenger todo list\n  messenger todo list --json")]
     List {
-        /// A JSON array
+        /// Print a JSON array
         #[arg(long, env = "MESSENGER_JSON")]
         json: bool,
     },
@@ -68,13 +68,13 @@ enum Command {
         /// One JSON object a line
         #[arg(long, env = "MESSENGER_JSON")]
         json: bool,
-        /// End after so many changes
+        /// Exit after so many changes
         #[arg(long, env = "MESSENGER_COUNT", value_name = "N")]
         count: Option<u64>,
     },
 }
 
-/// What a server that does not acknowledge gets to register a subscription.
+/// Time for a server that cannot acknowledge a subscription to register it.
 const SETTLE: Duration = Duration::from_millis(200);
 
 impl Args {

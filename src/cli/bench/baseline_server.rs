@@ -1,9 +1,9 @@
-//! `messenger bench floor-server`
+//! `messenger bench floor-server`: the baseline.
 
 use crate::cli::{Error, signals};
 use crate::compare::load::floor;
 
-/// A chat server without stream threads and without limits, to measure against
+/// Run the baseline: a chat server without stream threads and without limits
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
@@ -27,10 +27,10 @@ impl Args {
         let stop = signals::stop()?;
         let server = floor::start(self.port)?;
         for port in server.ports() {
-            println!("floor server listening on 127.0.0.1:{port}");
+            println!("baseline server listening on 127.0.0.1:{port}");
         }
         stop.recv()?;
-        // Its streams have no ordered end.
+        // It has no graceful shutdown.
         server.shut_down();
         Ok(())
     }
