@@ -1,5 +1,4 @@
-//! Mutex, channel and atomics, and the one way to lock.
-//! With the cargo feature `shuttle` they are shuttle's, which explores thread
+//! Mutex, channel and atomics, and the one way to lock. With the cargo feature `shuttle` they are shuttle's, which explores thread
 //! interleavings; everywhere else they are std's and crossbeam's.
 
 #[cfg(not(feature = "shuttle"))]

@@ -112,7 +112,7 @@ mod tests {
         let at = |s| start + Duration::from_secs(s);
         assert_eq!(throttle.admit(0, at(0)), Admission::Write);
         assert_eq!(throttle.admit(0, at(0)), Admission::Count(Some(at(1))));
-        // The teller is late; it was told already, and counts both seconds.
+        // The counts are taken late, and are of both seconds.
         assert_eq!(throttle.admit(0, at(5)), Admission::Write);
         assert_eq!(throttle.admit(0, at(5)), Admission::Count(None));
         assert_eq!(throttle.take_withheld(), Some([2]));

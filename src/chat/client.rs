@@ -34,7 +34,7 @@ impl ChatClient {
     /// Sends a message and returns the time that the server gave it.
     ///
     /// # Errors
-    /// What the server or the transport said; DEADLINE_EXCEEDED after `timeout`,
+    /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`,
     /// when the message may have been accepted or not.
     pub fn send(&self, author: &str, text: &str, timeout: Duration) -> Result<Timestamp, Error> {
         let request = wire::SendMessageRequest {

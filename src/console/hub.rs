@@ -281,8 +281,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Returns the symbol's newest quote, if there is one that nobody has to
-    /// ask for.
+    /// Returns the symbol's newest quote, if there is one already.
     fn add(&mut self, text: &str, state: &mut State) -> Result<Option<Event>, Error> {
         let symbol = Symbol::parse(text)?;
         if self.symbols.contains(&symbol) {

@@ -50,8 +50,8 @@ pub enum Error {
     },
 }
 
-/// With its causes: the PostgreSQL client's errors leave out what the database
-/// said.
+/// With its causes: the PostgreSQL client's errors leave out the database's
+/// message.
 fn all(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let mut lines: Vec<String> = causes.map(ToString::to_string).collect();

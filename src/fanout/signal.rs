@@ -21,8 +21,8 @@ impl Signal {
         fence(Ordering::SeqCst);
     }
 
-    /// Whether somebody has to be woken, for a sender that has sent; tells one
-    /// sender only, who then owes a [`Signal::wake`].
+    /// To be called after sending: whether the waiter has to be woken. True for one
+    /// sender only, which then has to call [`Signal::wake`].
     pub fn take_waiter(&self) -> bool {
         fence(Ordering::SeqCst);
         self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::SeqCst)

@@ -32,7 +32,7 @@ const CUT_CHECK: Duration = Duration::from_millis(100);
 
 /// What a bidirectional stream does: the service's side.
 pub trait Conversation<Q>: Send + Sync + 'static {
-    /// A request, or `None` when the client has said that no more will come.
+    /// A request, or `None` when the client has half-closed the stream.
     /// Runs on a completion-queue thread and must not block; whatever follows
     /// from it is for [`Conversation::turn`], so it rings the bell.
     fn request(&self, request: Option<Q>);
@@ -237,7 +237,7 @@ fn wait(sink: &mut DuplexSink<Encoded>, bell: &Bell) -> bool {
 }
 
 /// Keeps the requests until the status is out: dropping them cancels the call,
-/// and the client would be told of that instead.
+/// and the client would see CANCELLED instead.
 fn refuse<Q: Send + 'static>(
     ctx: &RpcContext<'_>,
     requests: RequestStream<Q>,

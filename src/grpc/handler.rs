@@ -20,7 +20,7 @@ pub fn unary<A>(
 ) {
     let call = Call::begin(ctx);
     let answer = guard(ctx, answer).unwrap_or_else(|| Err(panicked()));
-    // A client that has gone needs no answer, so the result has no reader.
+    // The client may have gone.
     ctx.spawn(send(call, sink, answer).map(drop));
 }
 
@@ -34,8 +34,7 @@ fn send<A>(call: Option<Call>, sink: UnarySink<A>, answer: Result<A, Error>) -> 
     }
 }
 
-/// The answer to a unary call that somebody else gives, from any thread. One
-/// that is dropped answers INTERNAL.
+/// Answers a unary call later, from any thread. Dropping it answers INTERNAL.
 pub struct Reply<A>(oneshot::Sender<Result<A, Error>>);
 
 impl<A> Reply<A> {
@@ -45,7 +44,7 @@ impl<A> Reply<A> {
     }
 }
 
-/// Leaves the answer to whoever gets the [`Reply`]; `convert` runs on the
+/// Leaves the answer to the owner of the [`Reply`]; `convert` runs on the
 /// completion-queue thread.
 pub fn later<A, W>(
     ctx: &RpcContext<'_>,
@@ -75,7 +74,7 @@ pub fn guard<R>(ctx: &RpcContext<'_>, work: impl FnOnce() -> R) -> Option<R> {
     result.ok()
 }
 
-/// What the client is told of a panic.
+/// The client's error after a panic.
 fn panicked() -> Error {
     Error::new(Code::Internal, "internal error")
 }

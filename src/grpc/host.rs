@@ -1,6 +1,6 @@
 //! One gRPC server for several services: what they share, and graceful shutdown.
 //!
-//! It knows no service; whoever starts it brings those that it is to host.
+//! It must not know any service: its caller passes those to host.
 
 use grpcio::{Service, ServiceBuilder};
 use protobuf::well_known_types::empty::Empty;

@@ -11,7 +11,7 @@ use super::database::Stored;
 /// Shared by the one who asks and the one who answers.
 pub struct Oneshot<A> {
     /// Set when the operation begins, or when the caller times out before that:
-    /// whoever comes second knows it.
+    /// the second of them sees it.
     claimed: AtomicBool,
     sender: Sender<A>,
     receiver: Receiver<A>,

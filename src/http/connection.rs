@@ -186,7 +186,7 @@ impl Connections {
         connection
     }
 
-    /// To be held by whoever serves `number`.
+    /// To be held by the thread that serves `number`.
     pub(super) fn listed(&self, number: u64) -> Listed<'_> {
         Listed {
             connections: self,

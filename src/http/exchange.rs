@@ -34,12 +34,12 @@ const PROBE_TIME: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 4 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
 
-/// One private connection. It moves to whoever uses it.
+/// One private connection, owned by the thread that uses it.
 struct Lane {
     index: usize,
     /// `None` once it broke. Its next user opens it again.
     stream: Option<Arc<UnixStream>>,
-    /// An answer that nobody waits for any more, as far as it was read.
+    /// An answer that came too late, as far as it was read.
     late: Option<Late>,
 }
 

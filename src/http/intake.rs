@@ -21,7 +21,7 @@ const BODY_READ_BYTES: usize = 64 * 1024;
 
 /// Why there is no request.
 pub(super) enum Failure {
-    /// To be told to the client, and the end of the connection.
+    /// An error for the client, after which the connection is closed.
     Refused(Refusal),
     /// The client has gone.
     Gone,

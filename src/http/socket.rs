@@ -1,5 +1,5 @@
 //! A client's socket: reads and writes with a time limit, the question whether
-//! an answer arrived, and an end that lets the client read what it was told.
+//! an answer arrived, and a close that lets the client read the last answer.
 //!
 //! Owns everything that is peculiar to TCP. It must not know HTTP. A
 //! connection's thread runs it.
@@ -29,7 +29,7 @@ const KEEP_ALIVE_STEP: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ReadError {
     TimedOut,
-    /// Reset, or broken in any other way. There is nobody to tell.
+    /// Reset, or broken in any other way: the client cannot be answered.
     Gone,
 }
 

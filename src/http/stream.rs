@@ -2,7 +2,7 @@
 //!
 //! Owns [`Source`], the framing of its chunks, and the count of open streams. It
 //! must not know lanes, nor what the chunks mean. The thread of the client's
-//! connection runs it, so a stream keeps nobody but its own client waiting.
+//! connection runs it, so a stream blocks only its own client.
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -35,7 +35,7 @@ type Call = Box<dyn FnOnce(bool) + Send>;
 /// A handle of the thread pool for calls that take long.
 #[derive(Clone)]
 struct Pool {
-    /// `None` tells one thread to end.
+    /// `None` ends one thread.
     calls: Sender<Option<Call>>,
     closed: Arc<AtomicBool>,
 }

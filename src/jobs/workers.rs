@@ -1,5 +1,4 @@
-//! Starts and stops the threads of [`worker`](super::worker) and
-//! [`ledger`](super::ledger).
+//! Starts and stops the threads of `worker` and `ledger`.
 
 use std::sync::Arc;
 use std::thread;

@@ -69,9 +69,9 @@ pub struct Handle {
 pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Handle>> {
     // The port is reserved first, so that a taken one is known at once.
     let front = Front::bind_named(&config.host, config.http_port)?;
-    // A connection each, so that a message that comes in does not hold up the
-    // answer that somebody waits for; one completion queue for both, since two
-    // that poll in one process wake each other.
+    // A connection each, so that incoming messages cause no head-of-line blocking
+    // for answers; one completion queue for both, since two that poll in one
+    // process wake each other.
     let environment = environment();
     let connect = || ChatClient::new(environment.clone(), &config.server, config.keepalive);
     let reading = Arc::new(connect());

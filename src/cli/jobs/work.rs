@@ -76,7 +76,7 @@ impl Args {
     }
 }
 
-/// A line for each job; whoever reads them may have gone.
+/// A line for each job; errors are ignored, since the reader may have gone.
 fn print(jobs: &[&Job]) {
     let mut lines = String::new();
     for job in jobs {

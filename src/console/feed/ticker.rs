@@ -130,8 +130,7 @@ impl Asker {
         }
     }
 
-    /// Without a stream there is nobody to ask; the next one begins with all
-    /// symbols. A stream that takes no request is over, and its reader knows why.
+    /// Without a stream nothing is sent; the next one begins with all symbols. A stream that takes no request is over, and its reader knows why.
     fn ask(&self, symbol: &Symbol) {
         let mut requests = lock(&self.requests);
         if let Some(Err(error)) = requests.as_mut().map(|r| r.ask(symbol.as_str())) {

@@ -86,7 +86,7 @@ impl Connection {
     /// Makes a call and waits for its answer.
     ///
     /// # Errors
-    /// What the server or the transport said; DEADLINE_EXCEEDED after `timeout`,
+    /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`,
     /// when the call may have had its effect or not.
     pub fn call<Q, A: Unpin>(
         &self,
@@ -112,7 +112,7 @@ impl Connection {
     /// `settle` to act on it.
     ///
     /// # Errors
-    /// What the server or the transport said; DEADLINE_EXCEEDED after `timeout`.
+    /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`.
     pub fn subscribe<Q, A: Message>(
         &self,
         method: &Method<Q, A>,
@@ -157,8 +157,8 @@ impl Connection {
     /// Opens a bidirectional stream.
     ///
     /// # Errors
-    /// What the transport said at once; a server that cannot be reached is the
-    /// end of the stream.
+    /// An immediate error of the transport; a server that cannot be reached ends
+    /// the stream.
     pub fn duplex<Q, A: Message>(
         &self,
         method: &Method<Q, A>,
@@ -172,7 +172,7 @@ impl Connection {
     /// Asks the standard health service about `service` ("" is the whole server).
     ///
     /// # Errors
-    /// UNAVAILABLE when it does not serve, or what the transport said.
+    /// UNAVAILABLE when it does not serve, or the transport's error.
     pub fn check_health(&self, service: &str, timeout: Duration) -> Result<(), Error> {
         let request = wire::HealthCheckRequest {
             service: service.into(),

@@ -89,8 +89,8 @@ impl<A> Stream<A> {
             match blocking::wait(self.receiver.next(), timeout) {
                 None => return Ok(Received::Nothing),
                 Some(Some(Ok(message))) => return Ok(Received::Message(message)),
-                // grpcio tells of the end as soon as it knows, before messages
-                // that came earlier; those follow when it is asked again.
+                // grpcio reports the end as soon as it knows, before messages
+                // that came earlier; those follow when polled again.
                 Some(Some(Err(error @ RpcFailure(_)))) => self.failed = Some(from_grpcio(&error)),
                 Some(Some(Err(error))) => return Err(from_grpcio(&error)),
                 Some(None) if self.abort.is_aborted() => {

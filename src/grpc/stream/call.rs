@@ -1,6 +1,6 @@
 //! One server-streaming call: what is being written to it, and how it ends.
 //!
-//! Whoever drives it may be on any thread, one at a time; see `writer`.
+//! It is driven by one thread at a time; see `writer`.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(super) struct Call {
     last_time: Option<Timestamp>,
     /// Messages that the C core has taken, of the batches before this one.
     written: u64,
-    /// How it was told to end, if it was.
+    /// The end that was requested, if any.
     end: Option<End>,
     stream_log: Option<Arc<StreamLog>>,
 }

@@ -229,7 +229,7 @@ struct Forwarder {
 enum Stop {
     /// Nothing is left; the bell rings for the next message.
     Drained,
-    /// Somebody has to wait until the peer has taken something.
+    /// The peer lags: the stream's thread has to block for it.
     Blocked,
 }
 
@@ -268,12 +268,12 @@ impl Stream {
 }
 
 impl Forward for Stream {
-    /// Wakes the stream's thread when somebody has to wait for the peer, or to
-    /// end the stream.
+    /// Wakes the stream's thread when it has to block for the peer, or to end the
+    /// stream.
     fn forward(&self) {
         let stop = match self.forwarder.try_lock() {
             Ok(mut forwarder) => forwarder.forward(&self.handover, RING_BATCHES, false),
-            // The thread is at it, and may not look again.
+            // The thread is forwarding, and may not check again.
             Err(_) => Ok(Stop::Blocked),
         };
         if stop != Ok(Stop::Drained) {
@@ -318,7 +318,7 @@ impl Forwarder {
     }
 }
 
-/// Cancels calls whose status nobody has read for [`STATUS_WAIT`]. All wait
+/// Cancels calls whose peer has not read the status for [`STATUS_WAIT`]. All wait
 /// equally long, so the channel is in order of deadlines.
 fn reap(ended: &Receiver<Ended>) {
     while let Ok((since, handover)) = ended.recv() {

@@ -49,7 +49,7 @@ pub struct RunQueue {
 struct State {
     /// Each stream once, or twice if it was rung for while it was run.
     ready: VecDeque<Arc<dyn Forward>>,
-    /// It will run, or does: nobody needs to wake it.
+    /// It is running or scheduled, so it need not be woken.
     scheduled: bool,
     waker: Option<Waker>,
     /// When its last run ended.
@@ -83,7 +83,7 @@ impl RunQueues {
         });
         let queues = Self(queues.collect());
         for queue in queues.0.iter() {
-            // Its first run tells the thread which one is its own.
+            // Its first run stores it as its thread's own.
             queue.schedule(queue.lock());
         }
         Ok(queues)

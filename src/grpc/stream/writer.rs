@@ -29,7 +29,7 @@ const CUT_CHECK: Duration = Duration::from_millis(100);
 pub struct Handover {
     slot: Mutex<Slot>,
     taken: Condvar,
-    /// Locked only by whoever has set [`Slot::driven`], so never contended.
+    /// Locked only by the thread that has set [`Slot::driven`], so never contended.
     call: Mutex<Call>,
 }
 
@@ -38,7 +38,7 @@ struct Slot {
     /// What to write next, and what to do then.
     batch: Batch,
     command: Option<Command>,
-    /// Somebody drives the call; whoever else comes leaves `again` behind.
+    /// A thread drives the call; another one that comes meanwhile sets `again`.
     driven: bool,
     again: bool,
     /// Of the writer, from its first poll on.
@@ -73,7 +73,7 @@ impl Handover {
         }
     }
 
-    /// The call, for whoever cannot serve it after all.
+    /// Takes the call back when it cannot be served after all.
     pub fn take_back(&self) -> Option<ServerStreamingSink<Encoded>> {
         let mut call = lock(&self.call);
         call.take_sink()
@@ -84,8 +84,8 @@ impl Handover {
     /// This backpressure is what lets the backlog of a slow reader grow.
     ///
     /// # Errors
-    /// Why the batch is not to be handed over: the writer has gone, or `cut`
-    /// says so.
+    /// Why the batch cannot be handed over: the writer has gone, or `cut` returned
+    /// an end.
     pub fn offer(&self, batch: Batch, cut: impl Fn() -> Option<End>) -> Result<Batch, End> {
         let mut slot = self.lock();
         while !slot.batch.is_empty() && !slot.writer_gone {
@@ -111,7 +111,7 @@ impl Handover {
     /// messages here. Returns an empty vector.
     ///
     /// # Errors
-    /// The batch, if it has to be offered by somebody who may wait.
+    /// The batch, if it has to be offered by the stream's thread, which may block.
     pub fn try_offer(&self, mut batch: Batch, most: usize) -> Result<Batch, Batch> {
         let mut slot = self.lock();
         if slot.writer_gone || slot.batch.len() + batch.len() > most {
@@ -120,7 +120,7 @@ impl Handover {
         if slot.batch.is_empty() {
             std::mem::swap(&mut slot.batch, &mut batch);
         } else {
-            // Whoever writes comes for it.
+            // The thread that writes takes it from here.
             slot.batch.append(&mut batch);
             return Ok(batch);
         }
@@ -164,8 +164,8 @@ impl Handover {
         }
     }
 
-    /// Lets the call go on as far as it can without waiting; `cx` is the
-    /// writer's. If somebody else is at it, that one sees to it.
+    /// Drives the call as far as it can without waiting; `cx` is the
+    /// writer's. If another thread drives it, that one goes on.
     fn drive(&self, cx: &mut Context<'_>, driver: Driver) -> Poll<()> {
         let mut slot = self.lock();
         slot.again |= slot.driven;
@@ -220,10 +220,10 @@ impl Handover {
     }
 }
 
-/// Who lets a call go on.
+/// Who drives a call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Driver {
-    /// Whoever has brought a batch.
+    /// A thread that has brought a batch.
     Caller,
     /// The writer, which something has woken: an operation that completed, a
     /// command, or the end of the call.

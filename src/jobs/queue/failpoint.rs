@@ -1,6 +1,6 @@
-//! Failpoints, where tests crash the process on purpose: `MESSENGER_FAILPOINT=before-ack` aborts it there.
-//! Always compiled, so that what is tested is what runs; a failpoint that is not
-//! named costs one read of a static.
+//! Failpoints, where tests crash the process: `MESSENGER_FAILPOINT=before-ack` aborts
+//! it there. Always compiled, so that what is tested is what runs; a failpoint that
+//! is not named costs one read of a static.
 
 use std::sync::OnceLock;
 

@@ -1,5 +1,5 @@
-//! The table `jobs` in PostgreSQL. The next call reconnects
-//! when the connection was lost.
+//! The table `jobs` in PostgreSQL. When the connection was lost, the next call
+//! reconnects.
 
 use std::collections::HashMap;
 use std::time::Duration;

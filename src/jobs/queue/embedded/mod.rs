@@ -217,7 +217,7 @@ impl Owner {
         if let Some(consuming) = &mut self.consuming {
             consuming.unsettled = consuming.unsettled.saturating_sub(settled) + deliveries.len();
             for delivery in deliveries {
-                // There is room for the prefetch, or nobody takes them.
+                // There is room for the prefetch, unless the workers have ended.
                 let _ = consuming.deliveries.try_send(delivery);
             }
         }

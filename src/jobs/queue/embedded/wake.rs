@@ -50,7 +50,7 @@ impl Wake {
         let _ = self.file.write_at(b"!", 0);
     }
 
-    /// Receives when somebody has nudged.
+    /// Receives when any process has nudged.
     pub fn nudges(&self) -> &Receiver<()> {
         &self.nudges
     }
