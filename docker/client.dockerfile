@@ -16,8 +16,8 @@ RUN mkdir -p src tests \
     && cargo build --release --locked
 
 # COPY keeps the files' times, which may lie before the empty program's.
-# The program carries the README's differences and the programs to compare with.
-COPY README.md ./
+# The program carries the table of differences and the programs to compare with.
+COPY docs/differences.md docs/
 COPY tests/reference tests/reference/
 COPY tests/peers tests/peers/
 COPY src src/

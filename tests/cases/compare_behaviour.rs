@@ -274,7 +274,7 @@ fn the_python_programs_differ_where_the_readme_says_so_and_nowhere_else() {
 
 /// The first cells of the README's table of differences.
 fn differences() -> BTreeSet<String> {
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let readme = fs::read_to_string(root().join("docs/differences.md")).unwrap();
     let section = readme
         .split("## Differences from the Python programs")
         .nth(1);

@@ -2,7 +2,7 @@
 
 use super::shown::{escape, slug};
 
-const README: &str = include_str!("../../../README.md");
+const README: &str = include_str!("../../../docs/differences.md");
 const HEADING: &str = "## Differences from the Python programs";
 
 /// A row of the table: its cells as they are in the README, the first is the key.
