@@ -4,6 +4,7 @@ mod bridge;
 mod bridge_faults;
 mod compare;
 mod compare_behaviour;
+mod differences;
 mod docker;
 mod front;
 mod health;

@@ -1,3 +1,6 @@
+"""The consumer that is usually written for this task: blocking pika, one task at a
+time, a gRPC channel for each, and the result on standard output."""
+
 import os
 
 import grpc

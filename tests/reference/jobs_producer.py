@@ -1,3 +1,6 @@
+"""The producer that is usually written for this task: blocking pika, persistent
+messages, no confirms."""
+
 import os
 import sys
 

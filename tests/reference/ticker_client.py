@@ -1,3 +1,6 @@
+"""The ticker's client that is usually written for this task: a generator that
+subscribes to a symbol every few seconds. The variable is for the tests."""
+
 import os
 import sys
 import time

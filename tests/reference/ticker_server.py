@@ -1,3 +1,6 @@
+"""The ticker's server that is usually written for this task: a random walk of five
+steps for each symbol, one symbol after the other. The variable is for the tests."""
+
 import os
 import random
 import time
