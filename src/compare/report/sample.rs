@@ -75,7 +75,7 @@ fn servers() -> BehaviourTable {
             ),
             check(
                 (
-                    "readers-40",
+                    "forty-readers",
                     "Forty readers at once, then a message.",
                     "forty readers get it, and SendMessage answers",
                 ),
@@ -97,7 +97,7 @@ fn servers() -> BehaviourTable {
                 ],
             ),
             check(
-                ("text-large", "A text of 300 KiB.", "INVALID_ARGUMENT"),
+                ("text-too-long", "A text of 300 KiB.", "INVALID_ARGUMENT"),
                 Some("author, text"),
                 vec![
                     Pass,
