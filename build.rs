@@ -1,5 +1,5 @@
 //! Turns `proto/*.proto` into Rust messages with the pure-Rust compiler, so that
-//! a build needs no protoc. Method descriptions are written by hand in `src/wire`.
+//! a build needs no protoc. Method descriptions are written by hand in `src/grpc/method.rs` and the `wire` files.
 
 fn main() {
     protobuf_codegen::Codegen::new()

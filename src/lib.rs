@@ -1,26 +1,38 @@
 //! Small messaging services built on one idea: *an ordered fan-out guarded by a
-//! mutex, one OS thread per stream, no async in our own code*.
+//! mutex, one OS thread per stream, synchronous*.
 //!
 //! # The map
 //!
-//! Arrows run one way: `domain <- wire <- grpc | http | store | queue <- service <- cli`.
+//! A room for each service, with the same files in each: the rules, named after
+//! what they are about (pure, no port), `wire` (to and from protobuf and JSON),
+//! `server`, `client`, and, where something is stored, the store with its
+//! migrations.
+//!
+//! Arrows run one way:
+//! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
+//! and whoever likes may use `error`, `status`, `backoff`, `latency` and `number`.
+//! Services do not know each other; `console` and `compare` know a service's
+//! `client` and `wire` alone.
 //!
 //! | module | what it holds | read first |
 //! |---|---|---|
-//! | [`domain`] | the rules, without a port | `broadcast`, the heart |
-//! | [`wire`] | generated messages, conversions, JSON, status tables | `method` |
-//! | [`grpc`] | the C core: server, streams, health, client | `stream`, then `writer` |
-//! | [`http`] | the front, and the tiny_http loops behind it | `front` |
-//! | [`store`] | what outlives a process: SQLite files, PostgreSQL | `sqlite`, `history` |
-//! | [`queue`] | tasks on their way: RabbitMQ, or embedded in a SQLite file | `mod` |
-//! | [`service`] | chat, to-do list, ticker, bridge, console, history, jobs | `chat` |
-//! | [`bench`] | measurements | `fanout` |
-//! | [`compare`] | side by side with other implementations | `behaviour`, `speed` |
+//! | [`fanout`] | the ordered fan-out: clock, broadcast, backlog | `broadcast`, the heart |
+//! | [`chat`] | messages, the server, and the bridge from HTTP to it | `message`, `server` |
+//! | [`todo`] | the to-do list and its file | `list`, `server` |
+//! | [`ticker`] | the market and streams in both directions | `market`, `server` |
+//! | [`jobs`] | tasks answered at once, or by workers behind a queue | `job`, `worker` |
+//! | [`history`] | the message log over HTTP, and load for it | `entry`, `server` |
+//! | [`console`] | all of them in a browser | `hub` |
+//! | [`grpc`] | the C core: server, streams, health, connections of clients | `stream` |
+//! | [`http`] | the front, and the tiny_http lanes behind it | `front` |
+//! | [`db`] | opening, migrating and locking SQLite and PostgreSQL | `sqlite` |
+//! | [`compare`] | the laboratory: behaviour and speed beside other programs | `behaviour`, `speed` |
 //! | [`cli`] | text to typed configuration, a file for each command | |
 //!
 //! # Invariants, as absences
 //!
-//! - No socket, no thread, no generated type and no serde type in `domain`.
+//! - No socket, no thread, no generated type and no serde type in `fanout` and in
+//!   the services' rules.
 //! - No blocking call inside the broadcast's critical section: no send that can
 //!   wait, no I/O, no callback but the one that encodes.
 //! - No blocking call in a gRPC handler: it runs on a completion-queue thread.
@@ -31,25 +43,42 @@
 //!   stores it: no sequence, no counter in a process.
 //! - No SendMessage that may have reached the server is sent again.
 //!
-//! The cargo feature `shuttle` leaves only `domain`, on shuttle's primitives.
+//! The cargo feature `shuttle` leaves only what order and concurrency hang on (the
+//! fan-out and the bridge's postbox), on shuttle's primitives.
 
-pub mod domain;
+pub mod chat;
+pub mod error;
+pub mod fanout;
 
 #[cfg(not(feature = "shuttle"))]
-pub mod bench;
+pub mod backoff;
 #[cfg(not(feature = "shuttle"))]
 pub mod cli;
 #[cfg(not(feature = "shuttle"))]
 pub mod compare;
 #[cfg(not(feature = "shuttle"))]
+pub mod console;
+#[cfg(not(feature = "shuttle"))]
+pub mod db;
+#[cfg(not(feature = "shuttle"))]
+pub mod generated;
+#[cfg(not(feature = "shuttle"))]
 pub mod grpc;
+#[cfg(not(feature = "shuttle"))]
+pub mod history;
 #[cfg(not(feature = "shuttle"))]
 pub mod http;
 #[cfg(not(feature = "shuttle"))]
-pub mod queue;
+pub mod jobs;
 #[cfg(not(feature = "shuttle"))]
-pub mod service;
+pub mod json;
 #[cfg(not(feature = "shuttle"))]
-pub mod store;
+pub mod latency;
 #[cfg(not(feature = "shuttle"))]
-pub mod wire;
+pub mod number;
+#[cfg(not(feature = "shuttle"))]
+pub mod status;
+#[cfg(not(feature = "shuttle"))]
+pub mod ticker;
+#[cfg(not(feature = "shuttle"))]
+pub mod todo;

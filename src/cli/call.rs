@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Error, duration, target};
-use crate::domain::task::Task;
-use crate::grpc::client::MessageClient;
+use crate::jobs::client::MessageClient;
+use crate::jobs::task::Task;
 
 /// Call the message service, and print its answer
 #[derive(clap::Args, Debug)]

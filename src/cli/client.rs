@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::{Error, descriptors, duration, signals, target};
-use crate::domain::postbox;
+use crate::chat::bridge;
+use crate::chat::bridge::postbox;
 use crate::grpc::client::Keepalive;
 use crate::http;
-use crate::service::bridge;
 
 /// Run the bridge: HTTP in front of a chat server
 #[derive(clap::Args, Debug)]

@@ -8,13 +8,14 @@ use crossbeam_channel::Receiver;
 
 use super::jobs::Console;
 use super::{Error, services, signals};
-use crate::domain::history as rules;
+use crate::chat::bridge;
+use crate::console;
 use crate::grpc::server;
+use crate::history;
 use crate::http::Limits;
-use crate::queue;
-use crate::service::{bridge, history, jobs, web};
-use crate::store::history::Database;
-use crate::store::jobs as store;
+use crate::jobs::queue;
+use crate::jobs::results as store;
+use crate::jobs::workers;
 
 /// Run server, bridge, message log and web console in one process, to try things
 #[derive(clap::Args, Debug)]
@@ -114,11 +115,11 @@ impl Args {
     }
 
     /// One worker on the embedded queue.
-    fn start_workers(&self, folder: &Path, port: u16) -> Result<Option<jobs::Handle>, Error> {
+    fn start_workers(&self, folder: &Path, port: u16) -> Result<Option<workers::Handle>, Error> {
         let Some((queue, store)) = self.places(folder) else {
             return Ok(None);
         };
-        let config = jobs::Config {
+        let config = workers::Config {
             queue,
             store,
             target: format!("{}:{port}", self.host),
@@ -128,11 +129,11 @@ impl Args {
             attempts: 5,
             call_timeout: Duration::from_secs(10),
         };
-        Ok(Some(jobs::start(&config, |_| {})?))
+        Ok(Some(workers::start(&config, |_| {})?))
     }
 
     fn run_log(&self, folder: &Path, ports: &[u16], stop: &Receiver<()>) -> Result<(), Error> {
-        let Some(log) = history::start(&self.log_config(folder), stop)? else {
+        let Some(log) = history::server::start(&self.log_config(folder), stop)? else {
             return Ok(());
         };
         let result = self.run_console(folder, ports, &log, stop);
@@ -140,14 +141,14 @@ impl Args {
         result
     }
 
-    fn log_config(&self, folder: &Path) -> history::Config {
-        history::Config {
-            database: Database::sqlite(folder),
+    fn log_config(&self, folder: &Path) -> history::server::Config {
+        history::server::Config {
+            database: history::database::Database::sqlite(folder),
             host: self.host.clone(),
             http_port: self.history_port,
             lanes: LOG_LANES,
             patience: Duration::from_secs(5),
-            limits: rules::Limits::default(),
+            limits: history::entry::Limits::default(),
             http: Limits::default(),
         }
     }
@@ -156,18 +157,18 @@ impl Args {
         &self,
         folder: &Path,
         ports: &[u16],
-        log: &history::Handle,
+        log: &history::server::Handle,
         stop: &Receiver<()>,
     ) -> Result<(), Error> {
         let places = self.places(folder);
         let desk = places.map(|(queue, store)| Console::open(&queue, &store));
-        let console = web::start(&web::Config {
+        let console = console::start(&console::Config {
             jobs: desk.transpose()?.map(|desk| Arc::new(desk) as _),
             server: format!("{}:{}", self.host, ports[0]),
             history: Some(log.local_addr().to_string()),
             host: self.host.clone(),
             http_port: self.web_port,
-            ..web::Config::default()
+            ..console::Config::default()
         })?;
         let result = self.run_bridge(folder, ports, log, &console, stop);
         console.shut_down();
@@ -178,8 +179,8 @@ impl Args {
         &self,
         folder: &Path,
         ports: &[u16],
-        log: &history::Handle,
-        console: &web::Handle,
+        log: &history::server::Handle,
+        console: &console::Handle,
         stop: &Receiver<()>,
     ) -> Result<(), Error> {
         let config = bridge::Config {

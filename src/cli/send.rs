@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Error, duration, target};
-use crate::grpc::client::ChatClient;
-use crate::wire::json;
+use crate::chat::client::ChatClient;
+use crate::chat::json;
 
 /// Send one message, and print the time that it was given
 #[derive(clap::Args, Debug)]

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::{Error, descriptors, duration, services, signals};
-use crate::domain::{broadcast, chat, todo};
+use crate::fanout::broadcast;
 use crate::grpc::server;
+use crate::{chat, todo};
 
 /// Run the gRPC server: chat, to-do list and stock ticker
 #[derive(clap::Args, Debug)]
@@ -145,14 +146,14 @@ impl Args {
     fn limits(&self) -> services::Limits {
         let limits = &self.limits;
         services::Limits {
-            chat: chat::Limits {
+            chat: chat::message::Limits {
                 author_bytes: limits.max_author_bytes,
                 text_bytes: limits.max_text_bytes,
             },
-            todo: todo::Limits {
+            todo: todo::list::Limits {
                 title_bytes: limits.max_title_bytes,
                 tasks: limits.max_tasks,
-                ..todo::Limits::default()
+                ..todo::list::Limits::default()
             },
             backlog: broadcast::Capacity {
                 messages: limits.backlog_messages,

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{Error, duration};
-use crate::domain::{broadcast, chat as chat_rules, todo as todo_rules};
+use crate::fanout::broadcast;
 use crate::grpc::host::{self, Handle, Hosted};
 use crate::grpc::server;
-use crate::service::{chat, message, ticker, todo};
+use crate::{chat, jobs, ticker, todo};
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Services")]
@@ -53,8 +53,8 @@ enum Service {
 /// What the services take.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
-    pub chat: chat_rules::Limits,
-    pub todo: todo_rules::Limits,
+    pub chat: chat::message::Limits,
+    pub todo: todo::list::Limits,
     /// What may wait for one reader or watcher before it is cut.
     pub backlog: broadcast::Capacity,
 }
@@ -83,13 +83,13 @@ impl Args {
         services.sort_unstable_by_key(|service| *service as u8);
         services.dedup();
         let hosted = services.into_iter().map(|service| match service {
-            Service::Chat => Ok(Box::new(chat::Chat::new(chat::Config {
+            Service::Chat => Ok(Box::new(chat::server::Chat::new(chat::server::Config {
                 limits: limits.chat,
                 backlog: limits.backlog,
             })) as Box<dyn Hosted>),
             Service::Todo => self.todo(limits),
-            Service::Ticker => Ok(Box::new(ticker::Ticker::start(self.ticker())?) as _),
-            Service::Message => Ok(Box::new(message::Messages::start()?) as _),
+            Service::Ticker => Ok(Box::new(ticker::server::Ticker::start(self.ticker())?) as _),
+            Service::Message => Ok(Box::new(jobs::server::Messages::start()?) as _),
         });
         hosted.collect()
     }
@@ -100,19 +100,19 @@ impl Args {
     }
 
     fn todo(&self, limits: Limits) -> Result<Box<dyn Hosted>, Error> {
-        Ok(Box::new(todo::Todo::start(todo::Config {
+        Ok(Box::new(todo::server::Todo::start(todo::server::Config {
             limits: limits.todo,
             backlog: limits.backlog,
             data_dir: self.data_dir.clone(),
         })?))
     }
 
-    fn ticker(&self) -> ticker::Config {
-        ticker::Config {
+    fn ticker(&self) -> ticker::server::Config {
+        ticker::server::Config {
             interval: self.ticker_interval,
             updates: (self.ticker_updates > 0).then_some(self.ticker_updates.into()),
             seed: self.ticker_seed.unwrap_or_else(|| fastrand::u64(..)),
-            ..ticker::Config::default()
+            ..ticker::server::Config::default()
         }
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::terminal::{plain, print_line};
 use super::{Error, signals, target};
-use crate::domain::chat::Message;
-use crate::domain::error::Code;
-use crate::grpc::client::{ChatClient, Proof};
-use crate::wire::json;
+use crate::chat::client::ChatClient;
+use crate::chat::json;
+use crate::chat::message::Message;
+use crate::error::Code;
+use crate::grpc::client::Proof;
 
 /// Print the chat as it happens
 #[derive(clap::Args, Debug)]

@@ -10,11 +10,12 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::terminal::{self, plain, print_line};
 use super::{Error, signals, target};
-use crate::domain::error::{Code, Error as Refusal};
-use crate::domain::number::thousands;
-use crate::domain::ticker::Symbol;
-use crate::grpc::client::{TickerClient, TickerRequests, TickerStream};
-use crate::wire::ticker::{self as wire, Update};
+use crate::error::{Code, Error as Refusal};
+use crate::number::thousands;
+use crate::ticker::client::{TickerClient, TickerRequests, TickerStream};
+use crate::ticker::market::Symbol;
+use crate::ticker::wire;
+use crate::ticker::wire::Update;
 
 /// Print stock quotes as they change
 ///

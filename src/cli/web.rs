@@ -4,7 +4,7 @@ use super::client::HttpLimits;
 use std::sync::Arc;
 
 use super::{Error, descriptors, jobs, signals, target};
-use crate::service::web;
+use crate::console;
 
 /// Run the web console: chat, to-do list, ticker and message log in a browser
 ///
@@ -59,7 +59,7 @@ impl Args {
         let places = self.jobs.then_some(&self.places);
         let desk = places.map(|places| jobs::Console::open(&places.queue()?, &places.store()?));
         let desk = desk.transpose()?.map(|desk| Arc::new(desk) as _);
-        let config = web::Config {
+        let config = console::Config {
             jobs: desk,
             server: self.target.server.clone(),
             // Compose files set variables to nothing when they mean none.
@@ -67,10 +67,10 @@ impl Args {
             host: self.host.clone(),
             http_port: self.http_port,
             http: self.limits.http.limits(),
-            ..web::Config::default()
+            ..console::Config::default()
         };
         descriptors::check_limit(config.http.connections);
-        let handle = web::start(&config)?;
+        let handle = console::start(&config)?;
         println!("messenger web listening on http://{}", handle.local_addr());
         stop.recv()?;
         tracing::info!("shutting down");

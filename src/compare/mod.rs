@@ -6,6 +6,7 @@
 
 pub mod behaviour;
 pub mod differences;
+pub mod load;
 pub mod machine;
 pub mod peer;
 pub mod prepare;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use crate::bench::process::{Program, Ready, free_port};
-use crate::bench::unary;
+use super::load::process::{Program, Ready, free_port};
+use super::load::unary;
 
 /// Between two messages while a bridge starts.
 const BETWEEN: Duration = Duration::from_millis(100);

@@ -19,10 +19,10 @@ use futures_util::{FutureExt as _, Sink as _, SinkExt as _, StreamExt as _};
 use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
 
 use super::blocking;
+use super::method::Encoded;
 use super::stream::{STACK_BYTES, STATUS_WAIT, Streams};
-use crate::domain::error::{Code, Error};
-use crate::wire::method::Encoded;
-use crate::wire::status;
+use crate::error::{Code, Error};
+use crate::status;
 
 /// How often a thread that waits for a peer to read looks whether the
 /// conversation is over.

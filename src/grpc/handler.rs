@@ -7,8 +7,8 @@ use futures_channel::oneshot;
 use futures_util::FutureExt as _;
 use grpcio::{RpcContext, RpcStatus, RpcStatusCode, UnarySink};
 
-use crate::domain::error::Error;
-use crate::wire::status;
+use crate::error::Error;
+use crate::status;
 
 /// Answers a unary call with what `answer` returns; it runs on a completion-queue
 /// thread and must not block. A panic becomes INTERNAL.

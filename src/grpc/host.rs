@@ -9,7 +9,7 @@ use super::handler;
 use super::health::Health;
 use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
-use crate::wire::subscription;
+use super::subscription;
 
 /// A service that can be hosted.
 pub trait Hosted: Send {

@@ -7,13 +7,12 @@
 //! over to the C core (`writer`).
 
 pub mod blocking;
-mod call;
 pub mod client;
 pub mod duplex;
 pub mod handler;
 pub mod health;
 pub mod host;
-mod run_queue;
+pub mod method;
 pub mod server;
 pub mod stream;
-mod writer;
+pub mod subscription;

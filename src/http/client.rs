@@ -1,199 +1,98 @@
-//! A client's socket: reads and writes with a time limit, the question whether
-//! an answer arrived, and an end that lets the client read what it was told.
-//!
-//! Owns everything that is peculiar to TCP. It must not know HTTP. A
-//! connection's thread runs it.
+//! A blocking HTTP client that costs little, for load: one connection, one request
+//! after the other.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
-use std::time::{Duration, Instant};
+use std::io::{self, Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+/// How long an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-use super::limits::Limits;
-
-/// How long [`Client::delivered`] waits for the client's kernel.
-const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(1);
-/// How long it sleeps between two looks.
-const ACKNOWLEDGE_STEP: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 10_000_000,
-};
-
-/// How a client that vanished without a word is noticed: after this silence, so
-/// many questions, so far apart.
-const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
-const KEEP_ALIVE_PROBES: u32 = 3;
-const KEEP_ALIVE_STEP: Duration = Duration::from_secs(5);
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadError {
-    TimedOut,
-    /// Reset, or broken in any other way. There is nobody to tell.
-    Gone,
+/// A blocking HTTP client that costs little.
+pub struct Client {
+    address: String,
+    connection: Option<TcpStream>,
+    answer: Vec<u8>,
 }
 
-pub(super) struct Client<'a> {
-    stream: &'a TcpStream,
-    write_time: Duration,
-    /// As set on the socket, so that it is set only when it changes.
-    read_timeout: Option<Duration>,
-}
+/// Where an answer's body begins, where it ends, and whether the connection may
+/// be used again.
+type Extent = (usize, usize, bool);
 
-impl<'a> Client<'a> {
-    pub(super) fn new(stream: &'a TcpStream, limits: &Limits) -> io::Result<Client<'a>> {
-        stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(limits.write_time))?;
-        Ok(Client {
-            stream,
-            write_time: limits.write_time,
-            read_timeout: None,
-        })
+impl Client {
+    pub fn new(address: &str) -> Self {
+        Self {
+            address: address.to_owned(),
+            connection: None,
+            answer: Vec::new(),
+        }
     }
 
-    /// Appends at most `most` bytes to `buffer` with one read. 0: the client has
-    /// closed its side.
-    pub(super) fn read(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        most: usize,
-        timeout: Duration,
-    ) -> Result<usize, ReadError> {
-        // A timeout of 0 would mean none.
-        let timeout = timeout.max(Duration::from_millis(1));
-        if self.read_timeout != Some(timeout) {
-            self.stream
-                .set_read_timeout(Some(timeout))
-                .map_err(|_| ReadError::Gone)?;
-            self.read_timeout = Some(timeout);
-        }
-        let have = buffer.len();
-        buffer.resize(have + most, 0);
-        let result = loop {
-            match self.stream.read(&mut buffer[have..]) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other,
+    /// The body of the answer. After an error the next request has a connection
+    /// of its own.
+    pub fn post(&mut self, path: &str, body: &str) -> io::Result<Vec<u8>> {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.connect()?,
+        };
+        connection.write_all(request.as_bytes())?;
+        self.answer.clear();
+        let mut chunk = [0; 64 * 1024];
+        let (start, end, again) = loop {
+            let length = connection.read(&mut chunk)?;
+            if length == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+            self.answer.extend_from_slice(&chunk[..length]);
+            match extent(&self.answer)? {
+                Some(extent) if self.answer.len() >= extent.1 => break extent,
+                _ => {}
             }
         };
-        buffer.truncate(have + result.as_ref().map_or(0, |read| *read));
-        result.map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => ReadError::TimedOut,
-            _ => ReadError::Gone,
-        })
-    }
-
-    /// Writes both parts, with one system call if the kernel has room for them.
-    /// After an error the stream is torn: nothing more may be written.
-    pub(super) fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
-        let mut parts = [IoSlice::new(head), IoSlice::new(body)];
-        let mut rest = &mut parts[..];
-        let mut left = head.len() + body.len();
-        let deadline = Instant::now() + self.write_time;
-        while left > 0 {
-            match self.stream.write_vectored(rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    left -= written;
-                    IoSlice::advance_slices(&mut rest, written);
-                    // The kernel returns early only after the write timeout, or
-                    // for a signal: then one more wait is granted.
-                    if left > 0 && Instant::now() >= deadline {
-                        return Err(ErrorKind::TimedOut.into());
-                    }
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        if again {
+            self.connection = Some(connection);
         }
-        Ok(())
+        Ok(self.answer[start..end].to_vec())
     }
 
-    /// Whether the client has closed its side or the connection is broken.
-    pub(super) fn has_left(&self) -> bool {
-        !matches!(self.state(), Ok(now) if now.is_empty())
-    }
-
-    /// Has the kernel ask a client that stays silent whether it is still there.
-    pub(super) fn keep_alive(&self) {
-        use rustix::net::sockopt;
-        // Without it a stream that sends nothing would wait for ever for a
-        // client whose machine is gone. That is all that a failure costs.
-        let _ = sockopt::set_tcp_keepidle(self.stream, KEEP_ALIVE_IDLE);
-        let _ = sockopt::set_tcp_keepintvl(self.stream, KEEP_ALIVE_STEP);
-        let _ = sockopt::set_tcp_keepcnt(self.stream, KEEP_ALIVE_PROBES);
-        let _ = sockopt::set_socket_keepalive(self.stream, true);
-    }
-
-    fn state(&self) -> rustix::io::Result<PollFlags> {
-        let mut fds = [PollFd::new(self.stream, PollFlags::RDHUP)];
-        poll(&mut fds, Some(&Timespec::default())).map(|_| fds[0].revents())
-    }
-
-    /// Whether the answer that was just written reached the client, as far as
-    /// that can be known. Waits for a second at most.
-    ///
-    /// A write "succeeds" as soon as the kernel has the bytes. If the client had
-    /// closed its socket by then, a reset comes back later, and nobody hears of
-    /// it. A client that has closed has sent a FIN, but so has one that only
-    /// said that it will send no more (`nc -N`) and still reads. So when there
-    /// was a FIN, the client's kernel decides: it acknowledges the bytes if
-    /// somebody can read them, and resets the connection if nobody can.
-    /// A client that closes after this moment, unread answer and all, cannot be
-    /// told from one that has read it. Nor can one that resets within these
-    /// microseconds although it has read: that one counts as lost.
-    pub(super) fn delivered(&self) -> bool {
-        if !self.has_left() {
-            return true;
-        }
-        let broken = PollFlags::ERR | PollFlags::HUP | PollFlags::NVAL;
-        let deadline = Instant::now() + ACKNOWLEDGE_TIME;
-        loop {
-            // In this order: a reset also empties the queue.
-            let unacknowledged = unacknowledged(self.stream);
-            match self.state() {
-                Ok(now) if now.intersects(broken) => return false,
-                Ok(_) if matches!(unacknowledged, Ok(0)) => return true,
-                Ok(_) if Instant::now() < deadline => {}
-                // Undecided. A message twice is better than a message lost.
-                _ => return false,
-            }
-            let mut nothing = [PollFd::new(self.stream, PollFlags::empty())];
-            let _ = poll(&mut nothing, Some(&ACKNOWLEDGE_STEP));
-        }
-    }
-
-    /// Ends the connection so that the client gets to read the last answer: a
-    /// plain close would reset it while the client still sends, and a reset
-    /// throws away what the client has not read yet.
-    pub(super) fn close_softly(mut self, limits: &Limits) {
-        if self.stream.shutdown(Shutdown::Write).is_err() {
-            return;
-        }
-        let deadline = Instant::now() + limits.drain_time;
-        let (mut buffer, mut drained) = (Vec::new(), 0);
-        while drained < limits.drain_bytes {
-            let left = deadline.saturating_duration_since(Instant::now());
-            buffer.clear();
-            match self.read(&mut buffer, 16 * 1024, left) {
-                Ok(1..) if !left.is_zero() => drained += buffer.len(),
-                _ => return,
-            }
-        }
-    }
-
-    /// Ends the connection so that the client cannot take a torn answer for a
-    /// whole one, or read later what was counted as undelivered.
-    pub(super) fn reset(self) {
-        let _ = rustix::net::sockopt::set_socket_linger(self.stream, Some(Duration::ZERO));
+    fn connect(&self) -> io::Result<TcpStream> {
+        let connection = TcpStream::connect(&self.address)?;
+        connection.set_nodelay(true)?;
+        connection.set_read_timeout(Some(TIMEOUT))?;
+        Ok(connection)
     }
 }
 
-/// Bytes in the send queue that the other side has not acknowledged.
-fn unacknowledged(stream: &TcpStream) -> io::Result<i32> {
-    // SIOCOUTQ of tcp(7). It has this value on x86, ARM and RISC-V.
-    const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
-    // SAFETY: SIOCOUTQ on a TCP socket writes one int and reads nothing.
-    let count =
-        unsafe { rustix::ioctl::ioctl(stream, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) };
-    Ok(count?)
+/// `None` while the head is not whole.
+fn extent(answer: &[u8]) -> io::Result<Option<Extent>> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let parsed = response.parse(answer).map_err(io::Error::other)?;
+    let httparse::Status::Complete(start) = parsed else {
+        return Ok(None);
+    };
+    if response.code != Some(200) {
+        let code = response.code.unwrap_or_default();
+        return Err(io::Error::other(format!("answered with {code}")));
+    }
+    let value = |name: &str| {
+        let header = response
+            .headers
+            .iter()
+            .find(|h| h.name.eq_ignore_ascii_case(name))?;
+        std::str::from_utf8(header.value).ok()
+    };
+    let length = value("Content-Length").and_then(|length| length.parse::<usize>().ok());
+    let length = length.ok_or_else(|| io::Error::other("an answer without Content-Length"))?;
+    let closes = value("Connection").is_some_and(|v| v.eq_ignore_ascii_case("close"));
+    Ok(Some((
+        start,
+        start + length,
+        response.version == Some(1) && !closes,
+    )))
 }

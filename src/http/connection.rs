@@ -11,12 +11,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::answer::{Style, encode_head};
-use super::client::Client;
 use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
 use super::limits::Limits;
 use super::receipt::Attached;
+use super::socket::Client;
 use super::stream::Streams;
 
 /// An open connection, as its thread and a shutdown see it.

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::chunked::Decoder;
-use super::client::{Client, ReadError};
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
 use super::message::Refusal;
+use super::socket::{Client, ReadError};
 
 /// Memory that a connection keeps between two requests, per buffer.
 pub(super) const KEPT_BYTES: usize = 32 * 1024;

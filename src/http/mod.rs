@@ -31,7 +31,7 @@
 mod accept;
 mod answer;
 mod chunked;
-mod client;
+pub mod client;
 mod connection;
 mod exchange;
 mod front;
@@ -41,6 +41,7 @@ mod lane;
 mod limits;
 mod message;
 mod receipt;
+mod socket;
 mod stream;
 
 pub use front::{Front, Serving};

@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::client::Client;
 use super::message::Refusal;
+use super::socket::Client;
 
 /// How long a source is waited for before the next look at the client, and at
 /// whether the front is to stop.

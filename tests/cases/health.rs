@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use grpcio::{CallOption, Client, Method, RpcStatusCode};
-use messenger::wire::health::{CHECK, HealthCheckRequest, HealthCheckResponse, Status};
-use messenger::wire::method;
+use messenger::grpc::health::wire::{CHECK, HealthCheckRequest, HealthCheckResponse, Status};
+use messenger::grpc::method;
 
 use crate::support::process::Signal;
 use crate::support::programs::{Bridge, Server, free_port, messenger};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use messenger::domain::error::{Code, Error};
+use messenger::error::{Code, Error};
 
 use crate::support::http::seen;
 use crate::support::programs::{Program, Server};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use messenger::bench::wire::{Event, Wire};
-use messenger::domain::clock::Timestamp;
+use messenger::compare::load::wire::{Event, Wire};
+use messenger::fanout::clock::Timestamp;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::support::programs::Server;

@@ -1,8 +1,9 @@
 //! The jobs' synchronous half, called from a terminal and from a program.
 
-use messenger::domain::error::Code;
-use messenger::domain::task::Task;
-use messenger::grpc::client::{Connection, Keepalive, MessageClient};
+use messenger::error::Code;
+use messenger::grpc::client::{Connection, Keepalive};
+use messenger::jobs::client::MessageClient;
+use messenger::jobs::task::Task;
 
 use crate::support::SOON;
 use crate::support::programs::{Server, messenger};

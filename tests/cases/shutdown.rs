@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
-use messenger::domain::error::{Code, Error};
-use messenger::wire::{chat, status};
+use messenger::chat::wire;
+use messenger::error::{Code, Error};
+use messenger::status;
 
 use crate::support::process::Signal;
 use crate::support::programs::{Server, tail};
@@ -101,7 +102,7 @@ fn the_last_message_goes_out_before_the_status_whatever_the_client_makes_of_it()
         let time = send(&client(&server.address()), "a", "b");
         server.signal(Signal::TERM);
         for stream in &mut streams {
-            let message = chat::message(stream.wait().expect("the message"));
+            let message = wire::message(stream.wait().expect("the message"));
             assert_eq!(message.send_time.nanos(), time);
             assert_eq!(status::from_grpc(&stream.wait().unwrap_err()), told());
         }

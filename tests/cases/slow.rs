@@ -3,9 +3,10 @@
 
 use std::time::{Duration, Instant};
 
-use messenger::domain::error::{Code, Error};
-use messenger::grpc::client::{ChatClient, ChatStream};
-use messenger::wire::{chat, status};
+use messenger::chat::client::{ChatClient, ChatStream};
+use messenger::chat::wire;
+use messenger::error::{Code, Error};
+use messenger::status;
 
 use crate::support::http::{Seen, seen};
 use crate::support::process::Signal;
@@ -117,7 +118,7 @@ fn the_status_of_a_cut_reader_names_the_last_message_that_goes_out() {
     for count in 0.. {
         match stream.wait() {
             Ok(message) => {
-                let message = chat::message(message);
+                let message = wire::message(message);
                 assert_eq!(message.send_time.nanos(), sent[count].nanos);
             }
             Err(end) => {

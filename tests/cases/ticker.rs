@@ -6,9 +6,9 @@ mod streams;
 
 use std::thread;
 
-use messenger::domain::error::{Code, Error};
-use messenger::grpc::client::{TickerClient, TickerRequests};
-use messenger::wire::ticker::Update;
+use messenger::error::{Code, Error};
+use messenger::ticker::client::{TickerClient, TickerRequests};
+use messenger::ticker::wire::Update;
 
 use crate::support::SOON;
 use crate::support::feed::Feed;

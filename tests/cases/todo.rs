@@ -5,10 +5,11 @@ mod ends;
 mod order;
 
 use grpcio::CallOption;
-use messenger::domain::error::{Code, Error};
-use messenger::domain::todo::{Action, Change, Task};
-use messenger::grpc::client::{Proof, TodoClient};
-use messenger::wire::todo as wire;
+use messenger::error::{Code, Error};
+use messenger::grpc::client::Proof;
+use messenger::todo::client::TodoClient;
+use messenger::todo::list::{Action, Change, Task};
+use messenger::todo::wire;
 
 use crate::support::feed::Feed;
 use crate::support::programs::{Python, Server};

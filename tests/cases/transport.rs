@@ -7,8 +7,8 @@ use grpcio::{
     CallOption, Client, GrpcSlice, Marshaller, MessageReader, MetadataBuilder, Method, MethodType,
     RpcStatusCode,
 };
-use messenger::wire::chat;
-use messenger::wire::generated::messenger::ChatMessage;
+use messenger::chat::wire;
+use messenger::generated::messenger::ChatMessage;
 
 use crate::support::SOON;
 use crate::support::http::seen;
@@ -83,13 +83,13 @@ impl Witness {
 
     /// Sends on the same connection, and sees that alone.
     fn sees_the_next_message(&mut self, client: &Client) {
-        let request = chat::Request {
+        let request = wire::Request {
             text: "next".into(),
             ..Default::default()
         };
         let options = CallOption::default().timeout(SOON);
         let answer = client
-            .unary_call(&chat::SEND_MESSAGE, &request, options)
+            .unary_call(&wire::SEND_MESSAGE, &request, options)
             .unwrap();
         let message = self.next();
         assert_eq!(message.text, "next");
@@ -166,9 +166,9 @@ fn oversized_metadata_fails_that_call_alone() {
             .timeout(SOON)
             .headers(metadata.build())
     };
-    let request = chat::Request::default();
+    let request = wire::Request::default();
     connection
-        .unary_call(&chat::SEND_MESSAGE, &request, options())
+        .unary_call(&wire::SEND_MESSAGE, &request, options())
         .unwrap();
     witness.next();
     let code = failure(&connection, SEND, b"", &[("x-big", &"x".repeat(20 * 1024))]);

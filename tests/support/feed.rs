@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 use futures_util::stream::AbortHandle;
-use messenger::domain::error::Error;
+use messenger::error::Error;
 
 use super::SOON;
 

@@ -1,6 +1,6 @@
 //! Logs in SQLite and PostgreSQL: replicas, messages, and the table itself.
 
-use messenger::bench::history::load::{self, Answered, Config, Outcome};
+use messenger::history::load::run::{self, Answered, Config, Outcome};
 use serde_json::{Value, json};
 
 use super::http::{Answer, post};
@@ -145,7 +145,7 @@ pub fn load(replicas: &[Program], requests: usize, progress: &(dyn Fn(u64) + Syn
         workers: 50,
         requests,
     };
-    load::run(&config, progress).expect("a load")
+    run::run(&config, progress).expect("a load")
 }
 
 pub fn errors(outcome: &Outcome) -> u64 {

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use messenger::domain::task::{self, Task};
-use messenger::queue::{self, Broker};
-use messenger::service::jobs::Desk;
-use messenger::store::jobs as store;
+use messenger::jobs::queue::{self, Broker};
+use messenger::jobs::results as store;
+use messenger::jobs::task::{self, Task};
+use messenger::jobs::workers::Desk;
 use serde_json::Value;
 use tempfile::TempDir;
 

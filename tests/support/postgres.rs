@@ -5,8 +5,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use messenger::bench::history::peers::with_database;
-use messenger::bench::postgres::{Cluster, create};
+use messenger::compare::load::history::with_database;
+use messenger::compare::load::postgres::{Cluster, create};
 
 /// An empty database.
 pub struct Database {

@@ -10,12 +10,15 @@ use grpcio::{
     CallOption, ChannelBuilder, Client, ClientSStreamReceiver, Environment, MetadataBuilder,
     Method, RpcStatus,
 };
-use messenger::domain::chat::Message;
-use messenger::domain::error::Error;
+use messenger::chat::client::{ChatClient, ChatStream};
+use messenger::chat::message::Message;
+use messenger::chat::wire;
+use messenger::error::Error;
+use messenger::generated::messenger::ChatMessage;
 use messenger::grpc::blocking;
-use messenger::grpc::client::{ChatClient, ChatStream, Connection, Keepalive, Proof};
-use messenger::wire::generated::messenger::ChatMessage;
-use messenger::wire::{chat, status, subscription};
+use messenger::grpc::client::{Connection, Keepalive, Proof};
+use messenger::grpc::subscription;
+use messenger::status;
 use protobuf::well_known_types::empty::Empty;
 
 use super::SOON;
@@ -228,7 +231,7 @@ impl<T: Unpin> Stream<T> {
 /// A live ReadMessages stream, without our client's code.
 pub fn open(client: &Client) -> Stream<ChatMessage> {
     let empty = Empty::new();
-    let mut stream = Stream::open(client, &chat::READ_MESSAGES, &empty, acknowledged());
+    let mut stream = Stream::open(client, &wire::READ_MESSAGES, &empty, acknowledged());
     let first = stream.wait().expect("a message");
     assert_eq!(first, ChatMessage::default(), "the acknowledgement");
     stream
@@ -236,7 +239,7 @@ pub fn open(client: &Client) -> Stream<ChatMessage> {
 
 fn follow(client: &Client, events: Sender<Event>) {
     let empty = Empty::new();
-    let mut stream = Stream::open(client, &chat::READ_MESSAGES, &empty, acknowledged());
+    let mut stream = Stream::open(client, &wire::READ_MESSAGES, &empty, acknowledged());
     client.spawn(async move {
         loop {
             let event = match stream.next().await {

@@ -6,10 +6,10 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::bench::fanout::{Config, Load, run};
-use crate::bench::figures::Figures;
-use crate::bench::process::Program;
 use crate::cli::{Error, duration};
+use crate::compare::load::fanout::{Config, Load, run};
+use crate::compare::load::figures::Figures;
+use crate::compare::load::process::Program;
 
 /// Measure the fan-out: deliveries per second and server CPU per delivery
 #[derive(clap::Args, Debug)]

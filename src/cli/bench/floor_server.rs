@@ -1,7 +1,7 @@
 //! `messenger bench floor-server`
 
-use crate::bench::floor;
 use crate::cli::{Error, signals};
+use crate::compare::load::floor;
 
 /// A chat server without stream threads and without limits, to measure against
 #[derive(clap::Args, Debug)]

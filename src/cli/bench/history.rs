@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use crate::bench::history::load::Outcome;
-use crate::bench::history::peers::{Config, Peer, Stage};
 use crate::cli::Error;
 use crate::cli::history::load;
+use crate::compare::load::history::{Config, Peer, Stage};
+use crate::history::load::run::Outcome;
 
 /// Measure the log's replicas beside a FastAPI and asyncpg version, on one PostgreSQL
 #[derive(clap::Args, Debug)]

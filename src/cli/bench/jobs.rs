@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use crate::bench::jobs::{Config, Row, run};
 use crate::cli::Error;
+use crate::compare::load::jobs::{Config, Row, run};
 
 /// Measure tasks per second: our workers, the Python consumer, the broker alone
 #[derive(clap::Args, Debug)]

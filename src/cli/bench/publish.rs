@@ -3,8 +3,8 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde_json::{Value, json};
 
-use crate::bench::publish;
 use crate::cli::Error;
+use crate::compare::load::publish;
 
 /// Measure how long a message holds the fan-out's lock
 #[derive(clap::Args, Debug)]

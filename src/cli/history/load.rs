@@ -7,8 +7,8 @@ use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::bench::history::{load, plot};
 use crate::cli::Error;
+use crate::history::load::{plot, run};
 
 /// Put load on the replicas of one log, and check every answer
 #[derive(clap::Args, Debug)]
@@ -72,13 +72,13 @@ fn address(url: &str) -> Result<String, String> {
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let config = load::Config {
+        let config = run::Config {
             replicas: self.urls.clone(),
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,
         };
         let bar = progress_bar(&self.size)?;
-        let outcome = load::run(&config, &|done| bar.set_position(done));
+        let outcome = run::run(&config, &|done| bar.set_position(done));
         bar.finish_and_clear();
         let outcome = outcome?;
         if let Some(file) = &self.plot {
@@ -106,7 +106,7 @@ pub fn progress_bar(size: &Size) -> Result<ProgressBar, Error> {
 
 /// # Errors
 /// When the checks failed, or nothing was answered.
-pub fn verdict(outcome: &load::Outcome) -> Result<(), Error> {
+pub fn verdict(outcome: &run::Outcome) -> Result<(), Error> {
     for violation in &outcome.violations.kept {
         eprintln!("violation: {violation}");
     }
@@ -121,8 +121,8 @@ pub fn verdict(outcome: &load::Outcome) -> Result<(), Error> {
     }
 }
 
-pub fn object(outcome: &load::Outcome) -> Value {
-    let replica = |replica: &load::Replica| {
+pub fn object(outcome: &run::Outcome) -> Value {
+    let replica = |replica: &run::Replica| {
         json!({
             "address": replica.address,
             "requests": replica.requests,
@@ -147,7 +147,7 @@ pub fn object(outcome: &load::Outcome) -> Value {
 }
 
 /// A row for each run; the names are left out if there is one.
-pub fn times(outcomes: &[(&str, &load::Outcome)]) -> Table {
+pub fn times(outcomes: &[(&str, &run::Outcome)]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header([
         "",
@@ -179,7 +179,7 @@ pub fn times(outcomes: &[(&str, &load::Outcome)]) -> Table {
     table
 }
 
-fn replicas(outcome: &load::Outcome) -> Table {
+fn replicas(outcome: &run::Outcome) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(["replica", "requests", "errors", "last error"]);

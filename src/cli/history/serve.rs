@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crate::cli::client::HttpLimits;
 use crate::cli::{Error, data_dir, descriptors, duration, signals};
-use crate::domain::history as rules;
-use crate::service::history;
-use crate::store::history::Database;
+use crate::history::database::Database;
+use crate::history::entry as rules;
+use crate::history::server;
 
 /// Run the message log: HTTP in front of SQLite or PostgreSQL
 #[derive(clap::Args, Debug)]
@@ -79,14 +79,14 @@ fn patience(text: &str) -> Result<Duration, String> {
 }
 
 impl Args {
-    fn config(&self) -> Result<history::Config, Error> {
+    fn config(&self) -> Result<server::Config, Error> {
         // Compose files set variables to nothing when they mean none.
         let url = self.database_url.as_ref().filter(|url| !url.is_empty());
         let database = match url {
             Some(url) => Database::postgres(url, self.database_timeout)?,
             None => Database::sqlite(&self.data_dir.folder()?),
         };
-        Ok(history::Config {
+        Ok(server::Config {
             database,
             host: self.host.clone(),
             http_port: self.http_port,
@@ -104,7 +104,7 @@ impl Args {
         let stop = signals::stop()?;
         let config = self.config()?;
         descriptors::check_limit(config.http.connections);
-        let Some(handle) = history::start(&config, &stop)? else {
+        let Some(handle) = server::start(&config, &stop)? else {
             return Ok(());
         };
         tracing::info!(database = %config.database, "the log is open");

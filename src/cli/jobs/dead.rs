@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Places, plain};
 use crate::cli::{Error, duration};
-use crate::queue::Which;
+use crate::jobs::queue::Which;
 use serde_json::json;
 
 /// The dead-letter queue: tasks that have failed too often

@@ -7,8 +7,8 @@ use comfy_table::{Table, presets};
 
 use super::{Places, outcome, plain};
 use crate::cli::Error;
-use crate::domain::job::{self, Filter, Job};
-use crate::wire::jobs::job_json;
+use crate::jobs::job::{self, Filter, Job};
+use crate::jobs::wire::job_json;
 
 /// List jobs and their results, newest first
 #[derive(clap::Args, Debug)]

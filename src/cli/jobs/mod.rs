@@ -11,12 +11,12 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{Error, data_dir};
-use crate::domain::error as domain;
-use crate::domain::job::{Filter, Job};
-use crate::queue::{self, Broker};
-use crate::service::jobs::Desk;
-use crate::service::web;
-use crate::store::jobs as store;
+use crate::console;
+use crate::error as domain;
+use crate::jobs::job::{Filter, Job};
+use crate::jobs::queue::{self, Broker};
+use crate::jobs::results as store;
+use crate::jobs::workers::Desk;
 
 /// Send tasks to a queue, work on them, and list the results
 #[derive(clap::Args, Debug)]
@@ -116,7 +116,7 @@ impl std::fmt::Debug for Console {
     }
 }
 
-impl web::Jobs for Console {
+impl console::Jobs for Console {
     fn send(&self, tasks: Vec<Vec<u8>>, within: Duration) -> Result<Vec<String>, domain::Error> {
         self.0.send(tasks, within)
     }

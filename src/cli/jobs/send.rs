@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Places, plain};
 use crate::cli::{Error, duration};
-use crate::queue::{Outgoing, Queue};
+use crate::jobs::queue::{Outgoing, Queue};
 
 /// Send tasks, and say so once the queue has them for good
 #[derive(clap::Args, Debug)]

@@ -7,8 +7,8 @@ use crossbeam_channel::select;
 
 use super::{Places, outcome, plain};
 use crate::cli::{Error, duration, signals};
-use crate::domain::job::Job;
-use crate::service::jobs;
+use crate::jobs::job::Job;
+use crate::jobs::workers;
 
 /// Work on tasks: ask the message server, store the result, then acknowledge
 #[derive(clap::Args, Debug)]
@@ -54,7 +54,7 @@ Examples:
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let config = jobs::Config {
+        let config = workers::Config {
             queue: self.places.queue()?,
             store: self.places.store()?,
             target: self.target.clone(),
@@ -64,7 +64,7 @@ impl Args {
             attempts: self.attempts,
             call_timeout: self.call_timeout,
         };
-        let handle = jobs::start(&config, print)?;
+        let handle = workers::start(&config, print)?;
         tracing::info!(target = self.target, "working");
         select! {
             recv(stop) -> _ => {}

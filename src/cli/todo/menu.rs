@@ -9,11 +9,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::{SETTLE, line, print_list, told};
+use crate::backoff::Backoff;
 use crate::cli::{Error, signals, terminal};
-use crate::domain::backoff::Backoff;
-use crate::domain::error::Error as Refusal;
-use crate::domain::todo::{Action, Change};
-use crate::grpc::client::TodoClient;
+use crate::error::Error as Refusal;
+use crate::todo::client::TodoClient;
+use crate::todo::list::{Action, Change};
 
 const MENU: &str = "  1  add a task
   2  list tasks

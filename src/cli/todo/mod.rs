@@ -9,10 +9,10 @@ use clap::Subcommand;
 
 use super::terminal::{plain, print_line};
 use super::{Error, duration, signals, target};
-use crate::domain::error::Code;
-use crate::domain::todo::{Change, Task, TaskList};
-use crate::grpc::client::TodoClient;
-use crate::wire::todo as wire;
+use crate::error::Code;
+use crate::todo::client::TodoClient;
+use crate::todo::list::{Change, Task, TaskList};
+use crate::todo::wire;
 
 /// The to-do list; with a menu if no command is given
 #[derive(clap::Args, Debug)]

@@ -9,9 +9,9 @@ use super::chat::{Chat, MARKER, Reader, unique};
 use super::check::{Trouble, said};
 use super::http::{self, Connection, Reply};
 use super::subject::{Slot, Subject};
-use crate::bench::process::Program;
+use crate::chat::client::Message;
+use crate::compare::load::process::Program;
 use crate::compare::peer::Peer;
-use crate::domain::chat::Message;
 
 /// How long a bridge gets to come to a known state before a check.
 const SETTLE: Duration = Duration::from_secs(10);

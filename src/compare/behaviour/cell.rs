@@ -67,8 +67,8 @@ mod tests {
     use std::process::Command;
 
     use super::*;
-    use crate::bench::process::{Program, Ready};
     use crate::compare::behaviour::subject::Slot;
+    use crate::compare::load::process::{Program, Ready};
     use crate::compare::peer::{Peer, Toolbox};
 
     /// A server that is this shell script: it has to write a line first.

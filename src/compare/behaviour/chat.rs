@@ -13,11 +13,13 @@ use grpcio::{
 use protobuf::well_known_types::empty::Empty;
 
 use super::check::{Trouble, said};
-use crate::domain::chat::Message;
-use crate::domain::error::Error;
+use crate::chat::client::Message;
+use crate::chat::wire;
+use crate::error::Error;
+use crate::generated::messenger::ChatMessage;
 use crate::grpc::blocking;
-use crate::wire::generated::messenger::ChatMessage;
-use crate::wire::{chat, status, subscription};
+use crate::grpc::subscription;
+use crate::status;
 
 /// The author of messages that only show how far a reader is.
 pub const MARKER: &str = "marker";
@@ -83,16 +85,16 @@ impl Chat {
     /// # Errors
     /// What the server or the transport said.
     pub fn send(&self, author: &str, text: &str) -> Result<Message, Error> {
-        let request = chat::Request {
+        let request = wire::Request {
             author: author.into(),
             text: text.into(),
             ..Default::default()
         };
-        let response = self.call(&chat::SEND_MESSAGE, &request)?;
+        let response = self.call(&wire::SEND_MESSAGE, &request)?;
         Ok(Message {
             author: author.into(),
             text: text.into(),
-            send_time: chat::response_time(&response),
+            send_time: wire::response_time(&response),
         })
     }
 
@@ -133,7 +135,7 @@ impl Chat {
         let options = CallOption::default();
         let stream = self
             .client
-            .server_streaming(&chat::READ_MESSAGES, &Empty::new(), options)
+            .server_streaming(&wire::READ_MESSAGES, &Empty::new(), options)
             .map_err(|error| from_grpcio(&error))?;
         Ok(Reader {
             stream,
@@ -220,7 +222,7 @@ impl Reader {
                 Some(Ok(wire)) => {
                     // An acknowledgement is for those who asked for it.
                     if !subscription::is_acknowledgement(&wire) {
-                        return Some(Next::Message(chat::message(wire)));
+                        return Some(Next::Message(wire::message(wire)));
                     }
                 }
                 // grpcio tells of the end before the last messages, which follow

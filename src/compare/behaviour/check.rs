@@ -3,8 +3,8 @@
 use std::io;
 
 use super::case::Case;
-use crate::domain::error::{Code, Error};
-use crate::wire::status;
+use crate::error::{Code, Error};
+use crate::status;
 
 /// What was observed, in short words that are the same in every run: no ports,
 /// no times, no counts that depend on luck.

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::check::{Trouble, said};
-use crate::domain::chat::Message;
-use crate::domain::clock::Timestamp;
+use crate::chat::client::Message;
+use crate::fanout::clock::Timestamp;
 
 pub const SEND: &str = "/sendMessage";
 pub const FLUSH: &str = "/getAndFlushMessages";

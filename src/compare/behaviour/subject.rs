@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::check::{Trouble, said};
-use crate::bench::process::Program;
+use crate::compare::load::process::Program;
 use crate::compare::peer::{Peer, Toolbox};
 
 /// How long a process that broke a connection gets to be seen as ended.

@@ -1,7 +1,7 @@
 //! How figures are written, the same in the terminal and on the page.
 
 use super::{Metric, Samples};
-use crate::domain::number::thousands;
+use crate::number::thousands;
 
 /// Three significant digits, thousands apart by commas; `-` for what is none.
 pub fn number(value: f64) -> String {

@@ -4,10 +4,10 @@ use std::io;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use crate::bench::fanout::{self, Load};
-use crate::bench::figures::Figures;
-use crate::bench::process::Program;
-use crate::bench::{http, unary};
+use crate::compare::load::fanout::{self, Load};
+use crate::compare::load::figures::Figures;
+use crate::compare::load::process::Program;
+use crate::compare::load::{http, unary};
 use crate::compare::peer::{Peer, Toolbox};
 use crate::compare::report::Metric;
 

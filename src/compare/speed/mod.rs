@@ -6,10 +6,10 @@ mod measurement;
 use std::io;
 use std::time::Duration;
 
-pub use self::measurement::{DEFAULT, Kind};
-use self::measurement::{Reading, Settings};
 use super::peer::{Peer, Toolbox};
 use super::report::{Measurement, PeerResult, Samples, Speed, median};
+pub use measurement::{DEFAULT, Kind};
+use measurement::{Reading, Settings};
 
 /// What to measure, and of whom.
 pub struct Plan {

@@ -10,8 +10,9 @@ use protobuf::Message;
 use protobuf::well_known_types::empty::Empty;
 
 use super::stream::{Requests, Stream, from_grpcio};
-use crate::domain::error::{Code, Error};
-use crate::wire::{health, subscription};
+use crate::error::{Code, Error};
+use crate::grpc::health::wire;
+use crate::grpc::subscription;
 
 /// Larger messages than any server of ours sends; a Python server has no limit
 /// of its own below gRPC's 4 MiB.
@@ -172,13 +173,13 @@ impl Connection {
     /// # Errors
     /// UNAVAILABLE when it does not serve, or what the transport said.
     pub fn check_health(&self, service: &str, timeout: Duration) -> Result<(), Error> {
-        let request = health::HealthCheckRequest {
+        let request = wire::HealthCheckRequest {
             service: service.into(),
             ..Default::default()
         };
-        let response = self.call(&health::CHECK, &request, timeout)?;
+        let response = self.call(&wire::CHECK, &request, timeout)?;
         match response.status.enum_value() {
-            Ok(health::Status::SERVING) => Ok(()),
+            Ok(wire::Status::SERVING) => Ok(()),
             Ok(other) => Err(Error::unavailable(format!("the server says {other:?}"))),
             Err(number) => Err(Error::unavailable(format!("unknown status {number}"))),
         }

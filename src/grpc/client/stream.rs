@@ -8,9 +8,9 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use grpcio::Error::RpcFailure;
 use grpcio::{Client, ClientDuplexSender, WriteFlags};
 
-use crate::domain::error::{Code, Error};
+use crate::error::{Code, Error};
 use crate::grpc::blocking;
-use crate::wire::status;
+use crate::status;
 
 type Receiver<A> = Pin<Box<dyn futures_util::Stream<Item = grpcio::Result<A>> + Send>>;
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use messenger::bench::postgres::Cluster;
+use messenger::compare::load::postgres::Cluster;
 
 use crate::support::heavy;
 use crate::support::history::{Store, assert_sound, errors, load, say};

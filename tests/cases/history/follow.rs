@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::thread;
 
-use messenger::bench::postgres::Cluster;
+use messenger::compare::load::postgres::Cluster;
 use serde_json::{Value, json};
 
 use crate::support::events::{Event, Events};

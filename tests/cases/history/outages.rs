@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use messenger::bench::postgres::Cluster;
+use messenger::compare::load::postgres::Cluster;
 
 use crate::support::history::{Store, assert_clean, assert_sound, errors, load, say, shown};
 use crate::support::http::request;

@@ -28,11 +28,11 @@ fn twenty_replicas_start_at_once_on_an_empty_postgres() {
 }
 
 mod sqlite {
-    refinery::embed_migrations!("src/store/migrations/history/sqlite");
+    refinery::embed_migrations!("src/history/database/migrations/sqlite");
 }
 
 mod postgres_schema {
-    refinery::embed_migrations!("src/store/migrations/history/postgres");
+    refinery::embed_migrations!("src/history/database/migrations/postgres");
 }
 
 const TABLE: &str = "messenger_history_schema";

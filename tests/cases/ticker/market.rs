@@ -7,9 +7,10 @@ use std::time::SystemTime;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use grpcio::{CallOption, WriteFlags};
-use messenger::domain::ticker::{Market, Quote, Symbol};
 use messenger::grpc::blocking;
-use messenger::wire::ticker::{self as wire, StockUpdate};
+use messenger::ticker::market::{Market, Quote, Symbol};
+use messenger::ticker::wire;
+use messenger::ticker::wire::StockUpdate;
 
 use super::{client, open};
 use crate::support::programs::Server;

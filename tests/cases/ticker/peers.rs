@@ -1,6 +1,6 @@
 //! The plain Python programs on either side.
 
-use messenger::domain::ticker::Hundredths;
+use messenger::ticker::market::Hundredths;
 
 use super::{client, of, open, wait_for_streams};
 use crate::support::process::Signal;

@@ -8,10 +8,11 @@ use grpcio::{
     CallOption, Client, ClientDuplexReceiver, ClientDuplexSender, GrpcSlice, Marshaller, Method,
     MethodType, WriteFlags,
 };
-use messenger::domain::error::{Code, Error};
+use messenger::error::{Code, Error};
 use messenger::grpc::blocking;
-use messenger::wire::status;
-use messenger::wire::ticker::{self as wire, StockUpdate, TickerRequest, Update};
+use messenger::status;
+use messenger::ticker::wire;
+use messenger::ticker::wire::{StockUpdate, TickerRequest, Update};
 
 use super::market::{key, steps};
 use super::{client, half_close, open, wait_for_streams};

@@ -5,8 +5,8 @@ use std::fs;
 use std::sync::Mutex;
 use std::thread;
 
-use messenger::domain::error::{Code, Error};
-use messenger::domain::todo::{Action, Task};
+use messenger::error::{Code, Error};
+use messenger::todo::list::{Action, Task};
 
 use super::{change, client, watch};
 use crate::support::process::Signal;
@@ -205,9 +205,9 @@ fn a_list_of_a_hundred_thousand_tasks_is_loaded_and_fits_into_one_answer() {
     let server = start(&folder);
     // This client has gRPC's own limit of 4 MiB.
     let raw = crate::support::rpc::raw(&server.address());
-    let request = messenger::wire::todo::GetTasksRequest::default();
+    let request = messenger::todo::wire::GetTasksRequest::default();
     let options = grpcio::CallOption::default().timeout(SOON);
-    let list = raw.unary_call(&messenger::wire::todo::GET_TASKS, &request, options);
+    let list = raw.unary_call(&messenger::todo::wire::GET_TASKS, &request, options);
     assert_eq!(list.unwrap().tasks.len(), 100_000);
     let error = client(&server.address()).add("one more").unwrap_err();
     assert_eq!(error.code, Code::ResourceExhausted);

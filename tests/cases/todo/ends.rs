@@ -3,10 +3,10 @@
 use std::thread;
 
 use grpcio::{CallOption, RpcStatusCode};
-use messenger::domain::error::{Code, Error};
-use messenger::domain::todo::Action;
-use messenger::grpc::client::TickerClient;
-use messenger::wire::todo as wire;
+use messenger::error::{Code, Error};
+use messenger::ticker::client::TickerClient;
+use messenger::todo::list::Action;
+use messenger::todo::wire;
 
 use super::{change, client, watch};
 use crate::support::process::Signal;

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use messenger::domain::todo::{Action, Change, TaskList};
-use messenger::grpc::client::TodoClient;
+use messenger::todo::client::TodoClient;
+use messenger::todo::list::{Action, Change, TaskList};
 
 use super::{client, watch};
 use crate::support::feed::Feed;

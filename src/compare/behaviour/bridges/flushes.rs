@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::chat::client::Message;
 use crate::compare::behaviour::case::{Case, all_of, concurrently, words};
 use crate::compare::behaviour::chat::MARKER;
 use crate::compare::behaviour::check::{Check, Seen, Trouble, said};
 use crate::compare::behaviour::http::{self, FLUSH, Reply, bare, post, send_body};
-use crate::domain::chat::Message;
 
 const MESSAGE: &str = "the message, once";
 

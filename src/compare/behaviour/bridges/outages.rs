@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bench::process::free_port;
 use crate::compare::behaviour::case::{Case, words};
 use crate::compare::behaviour::check::{Check, Seen, Trouble};
 use crate::compare::behaviour::http::{FLUSH, post, send_body};
+use crate::compare::load::process::free_port;
 
 const UNAVAILABLE: &str = "503 with a JSON error";
 

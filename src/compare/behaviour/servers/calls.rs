@@ -3,13 +3,14 @@
 
 use protobuf::Message as _;
 
+use crate::chat::wire;
 use crate::compare::behaviour::case::Case;
 use crate::compare::behaviour::chat::Chat;
 use crate::compare::behaviour::check::{Check, Seen};
-use crate::domain::error::{Code, Error};
-use crate::wire::{chat, status};
+use crate::error::{Code, Error};
+use crate::status;
 
-const SEND: &str = chat::SEND_MESSAGE.name;
+const SEND: &str = wire::SEND_MESSAGE.name;
 const TOO_LARGE: &str = "RESOURCE_EXHAUSTED, and goes on";
 
 pub const CHECKS: &[Check] = &[
@@ -83,7 +84,7 @@ fn afterwards(case: &Case, call: impl FnOnce(&Chat) -> Result<(), Error>) -> See
 }
 
 fn send_bytes(chat: &Chat, size: usize) -> Result<(), Error> {
-    let request = chat::Request {
+    let request = wire::Request {
         text: "x".repeat(size),
         ..Default::default()
     };

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use crate::chat::client::Message;
 use crate::compare::behaviour::case::{Case, all_of, words};
 use crate::compare::behaviour::check::{Check, Seen, Trouble};
-use crate::domain::chat::Message;
-use crate::domain::clock::Timestamp;
+use crate::fanout::clock::Timestamp;
 
 pub const CHECKS: &[Check] = &[
     Check::new(

@@ -7,8 +7,8 @@ use crate::compare::behaviour::case::Case;
 use crate::compare::behaviour::chat::Next;
 use crate::compare::behaviour::check::{Check, Seen, Trouble};
 use crate::compare::peer::Peer;
-use crate::wire::health::{self, HealthCheckRequest, Status};
-use crate::wire::status;
+use crate::grpc::health::wire::{self, HealthCheckRequest, Status};
+use crate::status;
 
 pub const CHECKS: &[Check] = &[
     Check::new(
@@ -43,9 +43,9 @@ fn health_service(case: &Case) -> Seen {
             service: service.into(),
             ..Default::default()
         };
-        chat.call(&health::CHECK, &request)
+        chat.call(&wire::CHECK, &request)
     };
-    let known = ask(crate::wire::chat::SERVICE)?.status.enum_value();
+    let known = ask(crate::chat::wire::SERVICE)?.status.enum_value();
     let known = match known {
         Ok(Status::SERVING) => "SERVING",
         _ => "not SERVING",

@@ -4,13 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::bench::wire::frames;
+use crate::chat::client::Message;
 use crate::compare::behaviour::case::{Case, all_of, words};
 use crate::compare::behaviour::chat::{MARKER, Next, Reader};
 use crate::compare::behaviour::check::{Check, Seen, Trouble, said};
-use crate::domain::chat::Message;
-use crate::domain::error::Error;
-use crate::wire::status;
+use crate::compare::load::wire::frames;
+use crate::error::Error;
+use crate::status;
 
 use super::calls::NOTHING;
 
@@ -114,7 +114,7 @@ fn stalled_reader_is_cut(case: &Case) -> Seen {
 fn vanished_reader(case: &Case) -> Seen {
     let address = case.server()?.address();
     let mut socket = TcpStream::connect(address)?;
-    let path = crate::wire::chat::READ_MESSAGES.name;
+    let path = crate::chat::wire::READ_MESSAGES.name;
     let mut subscribe = frames::hello();
     frames::frame(&mut subscribe, frames::SETTINGS, frames::ACK, 0, b"");
     frames::request(

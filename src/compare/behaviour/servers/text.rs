@@ -2,7 +2,7 @@
 
 use crate::compare::behaviour::case::{Case, words};
 use crate::compare::behaviour::check::{Check, Seen};
-use crate::wire::status;
+use crate::status;
 
 const ARRIVES: &str = "arrives as it was sent";
 const REFUSED: &str = "INVALID_ARGUMENT, naming the limit";

@@ -1,5 +1,5 @@
-use super::super::sample::{self, HOSTILE};
 use super::*;
+use crate::compare::report::sample::{self, HOSTILE};
 use crate::compare::report::{Metric, Outcome, PeerResult};
 
 /// Checks that tags are closed in order, and gives the content of all `name="..."`.

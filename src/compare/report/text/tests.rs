@@ -1,6 +1,6 @@
-use super::super::sample;
 use super::*;
 use crate::compare::report::PeerResult;
+use crate::compare::report::sample;
 
 fn plain(width: Option<usize>) -> String {
     let style = Style {

@@ -1,0 +1,91 @@
+//! What the bridge answers over HTTP. Everything here runs on "http-loop", one
+//! request after the other: to step through a request, break on [`Api::handle`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::postbox::Postbox;
+use crate::chat::client::ChatClient;
+use crate::chat::json;
+use crate::error::Error;
+use crate::fanout::clock::Timestamp;
+use crate::http::{Request, Response};
+use crate::status;
+
+use super::stream_reader::Link;
+
+const PAGE: &str = "\
+messenger: a bridge from HTTP to the gRPC chat (mes_grpc.MessengerServer).
+
+POST /sendMessage           {\"author\": \"...\", \"text\": \"...\"}  ->  {\"sendTime\": \"...\"}
+POST /getAndFlushMessages   all messages since the last call, as a JSON array
+";
+
+pub struct Api {
+    pub client: ChatClient,
+    pub postbox: Arc<Postbox>,
+    pub link: Arc<Link>,
+    pub send_timeout: Duration,
+    /// The time of the last message that this bridge has sent since a flush.
+    pub last_sent: Timestamp,
+}
+
+/// How long a flush waits for a message that this bridge itself has sent and
+/// that is still on its way back.
+const OWN_MESSAGE_WAIT: Duration = Duration::from_millis(500);
+
+impl Api {
+    pub fn handle(&mut self, request: &Request) -> Response {
+        match (request.path.as_str(), request.method.as_str()) {
+            ("/sendMessage", "POST") => self.send(request),
+            ("/getAndFlushMessages", "POST") => self.flush(),
+            ("/", "GET" | "HEAD") => Response::text(200, PAGE),
+            ("/sendMessage" | "/getAndFlushMessages", _) => Response::wrong_method("POST"),
+            ("/", _) => Response::wrong_method("GET, HEAD"),
+            (path, _) => Response::error(404, "NOT_FOUND", format!("there is no {path}")),
+        }
+    }
+
+    fn send(&mut self, request: &Request) -> Response {
+        let sent = json::parse_send_request(&request.body)
+            .and_then(|(author, text)| self.client.send(&author, &text, self.send_timeout));
+        match sent {
+            Ok(time) => {
+                self.last_sent = time;
+                Response::json(200, json::send_response(time))
+            }
+            Err(error) => refusal(&error),
+        }
+    }
+
+    fn flush(&mut self) -> Response {
+        // Who sends and then asks finds what was sent: read your own writes.
+        let own = std::mem::take(&mut self.last_sent);
+        self.link.wait_for(own, OWN_MESSAGE_WAIT);
+        let flushed = self.postbox.flush();
+        let mut response = Response::json(200, json::messages(&flushed.messages));
+        if flushed.dropped > 0 {
+            response = response.with_header("X-Messenger-Dropped", flushed.dropped.to_string());
+        }
+        if !self.link.is_subscribed() {
+            response = response.with_header("X-Messenger-Subscribed", "false");
+        }
+        let postbox = self.postbox.clone();
+        response.on_undelivered(move || {
+            let messages = flushed.messages.len();
+            postbox.put_back(flushed);
+            tracing::warn!(
+                messages,
+                "nobody took the answer to a flush; the messages are back"
+            );
+        })
+    }
+}
+
+fn refusal(error: &Error) -> Response {
+    Response::error(
+        status::http(error.code),
+        status::name(error.code),
+        &error.message,
+    )
+}

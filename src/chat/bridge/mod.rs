@@ -1,0 +1,122 @@
+//! The bridge: the chat over plain HTTP, for programs that only ask.
+//!
+//! Two threads and a postbox: "http-loop" answers one request after the other,
+//! "stream-reader" brings in messages and reconnects. They share nothing else.
+
+mod api;
+pub mod postbox;
+mod stream_reader;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, bounded, select};
+
+use super::client::ChatClient;
+use crate::fanout::clock::Timestamp;
+use crate::grpc::client::{Keepalive, named_environment};
+use crate::http::{Front, Limits, Serving};
+use postbox::{Capacity, Postbox};
+
+use api::Api;
+use stream_reader::{Link, StreamReader};
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The chat server, host:port.
+    pub server: String,
+    pub host: String,
+    /// 0 is any free port.
+    pub http_port: u16,
+    /// How long the HTTP port stays closed for want of a subscription.
+    pub connect_wait: Duration,
+    /// What a server that does not acknowledge gets to register a subscription.
+    pub settle: Duration,
+    /// The deadline of SendMessage.
+    pub send_timeout: Duration,
+    pub keepalive: Keepalive,
+    pub postbox: Capacity,
+    pub http: Limits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            server: "localhost:51075".into(),
+            host: "0.0.0.0".into(),
+            http_port: 8080,
+            connect_wait: Duration::from_secs(5),
+            settle: Duration::from_millis(200),
+            send_timeout: Duration::from_secs(5),
+            keepalive: Keepalive::default(),
+            postbox: Capacity::default(),
+            http: Limits::default(),
+        }
+    }
+}
+
+/// A bridge that serves.
+pub struct Handle {
+    http: Serving,
+    reader: StreamReader,
+}
+
+/// Connects, waits until the subscription is live or `connect_wait` is over, and
+/// only then opens the HTTP port. `None` when `stop` came first.
+///
+/// # Errors
+/// A port that is taken, or no thread to be had.
+pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Handle>> {
+    // The port is reserved first, so that a taken one is known at once.
+    let front = Front::bind_named(&config.host, config.http_port)?;
+    // A connection and a completion queue each: a message that comes in must not
+    // hold up the answer that somebody waits for.
+    let connect = |name: &str| {
+        let environment = named_environment(name);
+        ChatClient::new(environment, &config.server, config.keepalive)
+    };
+    let reading = Arc::new(connect("grpc-read"));
+    let postbox = Arc::new(Postbox::new(config.postbox));
+    let link = Arc::new(Link::default());
+    let (live_sender, live) = bounded(1);
+    let reader = StreamReader::start(config, &reading, &postbox, &link, live_sender)?;
+    select! {
+        recv(live) -> _ => {}
+        recv(stop) -> _ => {
+            reader.shut_down();
+            return Ok(None);
+        }
+        default(config.connect_wait) => tracing::warn!(
+            server = config.server,
+            "no subscription yet; the HTTP port opens without one: sends fail, and \
+             messages are missed until the first subscription is live"
+        ),
+    }
+    let mut api = Api {
+        client: connect("grpc-send"),
+        postbox,
+        link,
+        send_timeout: config.send_timeout,
+        last_sent: Timestamp::default(),
+    };
+    let http = front.serve(
+        config.http.clone(),
+        vec![move |request| api.handle(&request)],
+        "http-loop",
+    )?;
+    Ok(Some(Handle { http, reader }))
+}
+
+impl Handle {
+    /// The address of the HTTP port.
+    pub fn local_addr(&self) -> std::net::SocketAddr {
+        self.http.local_addr()
+    }
+
+    /// Requests in flight are answered, then both threads end; takes less than
+    /// five seconds.
+    pub fn shut_down(self) {
+        self.http.shutdown();
+        self.reader.shut_down();
+    }
+}

@@ -1,0 +1,135 @@
+//! Tests of the postbox: fixed cases, random histories against a plain model,
+//! and under the feature `shuttle` random interleavings of threads.
+
+use super::*;
+use crate::fanout::clock::Timestamp;
+
+fn message(number: usize) -> Message {
+    Message {
+        author: String::new(),
+        text: "x".repeat(number % 3),
+        send_time: Timestamp::from_nanos(number as i64),
+    }
+}
+
+fn numbers(flushed: &Flushed) -> Vec<usize> {
+    let number = |m: &Message| m.send_time.nanos() as usize;
+    flushed.messages.iter().map(number).collect()
+}
+
+#[cfg(not(feature = "shuttle"))]
+mod cases {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn put_back_messages_come_before_newer_ones() {
+        let postbox = Postbox::new(Capacity::default());
+        for number in 0..3 {
+            postbox.deliver(message(number));
+        }
+        let flushed = postbox.flush();
+        postbox.deliver(message(3));
+        postbox.put_back(flushed);
+        assert_eq!(numbers(&postbox.flush()), [0, 1, 2, 3]);
+        assert_eq!(postbox.flush(), Flushed::default());
+    }
+
+    #[test]
+    fn the_count_of_the_dropped_comes_back_with_what_was_put_back() {
+        let postbox = Postbox::new(Capacity {
+            messages: 2,
+            bytes: 100,
+        });
+        let dropped: Vec<u64> = (0..3).map(|n| postbox.deliver(message(n))).collect();
+        assert_eq!(dropped, [0, 0, 1]);
+        let flushed = postbox.flush();
+        assert_eq!((numbers(&flushed), flushed.dropped), (vec![1, 2], 1));
+        postbox.deliver(message(3));
+        assert_eq!(postbox.put_back(flushed), 1);
+        let flushed = postbox.flush();
+        assert_eq!((numbers(&flushed), flushed.dropped), (vec![2, 3], 2));
+    }
+
+    #[test]
+    fn bytes_are_bounded_too() {
+        let postbox = Postbox::new(Capacity {
+            messages: 100,
+            bytes: 3,
+        });
+        postbox.deliver(message(1));
+        postbox.deliver(message(2));
+        assert_eq!(postbox.deliver(message(5)), 2);
+        assert_eq!(numbers(&postbox.flush()), [5]);
+    }
+
+    proptest! {
+        /// Each message is fetched once or counted as dropped, in order.
+        #[test]
+        fn nothing_is_doubled_reordered_or_lost_without_being_counted(
+            steps in prop::collection::vec(0u8..6, 1..300), capacity in 1usize..20
+        ) {
+            let postbox = Postbox::new(Capacity { messages: capacity, bytes: usize::MAX });
+            let (mut sent, mut fetched, mut dropped) = (0, Vec::new(), 0);
+            for step in steps {
+                match step {
+                    0 => {
+                        let flushed = postbox.flush();
+                        dropped += flushed.dropped;
+                        fetched.extend(numbers(&flushed));
+                    }
+                    1 => { let flushed = postbox.flush(); postbox.put_back(flushed); }
+                    _ => { postbox.deliver(message(sent)); sent += 1; }
+                }
+            }
+            let flushed = postbox.flush();
+            dropped += flushed.dropped;
+            fetched.extend(numbers(&flushed));
+            prop_assert!(fetched.is_sorted_by(|a, b| a < b));
+            prop_assert_eq!(fetched.len() as u64 + dropped, sent as u64);
+            prop_assert!(sent == 0 || fetched.last() == Some(&(sent - 1)));
+        }
+    }
+}
+
+#[cfg(feature = "shuttle")]
+mod shuttle {
+    use super::*;
+    use ::shuttle::{check_random, thread};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_reader_and_two_flushers_share_each_message_once() {
+        check_random(
+            || {
+                let postbox = Arc::new(Postbox::new(Capacity::default()));
+                let reader = {
+                    let postbox = postbox.clone();
+                    thread::spawn(move || {
+                        for number in 0..4 {
+                            postbox.deliver(message(number));
+                        }
+                    })
+                };
+                let undelivered = {
+                    let postbox = postbox.clone();
+                    thread::spawn(move || {
+                        let flushed = postbox.flush();
+                        assert!(numbers(&flushed).is_sorted());
+                        postbox.put_back(flushed);
+                    })
+                };
+                let first = numbers(&postbox.flush());
+                assert!(first.is_sorted());
+                reader.join().unwrap();
+                undelivered.join().unwrap();
+                let second = numbers(&postbox.flush());
+                assert!(second.is_sorted());
+                let mut all = [first, second].concat();
+                all.sort_unstable();
+                assert_eq!(all, [0, 1, 2, 3]);
+            },
+            3000,
+        );
+    }
+}

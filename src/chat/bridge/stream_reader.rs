@@ -1,0 +1,229 @@
+//! The thread "stream-reader": subscribes, brings messages to the postbox, and
+//! comes back when the stream is lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use futures_util::stream::AbortHandle;
+
+use super::Config;
+use super::postbox::Postbox;
+use crate::backoff::Backoff;
+use crate::chat::client::{ChatClient, ChatStream};
+use crate::fanout::clock::Timestamp;
+use crate::grpc::client::Proof;
+
+/// The first and the longest wait between two tries. A server that was restarted
+/// has its bridges back within two seconds.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// How long one try to subscribe may take.
+const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the end waits for the thread, which may be in such a try.
+const JOIN_WAIT: Duration = Duration::from_secs(2);
+
+/// What the HTTP loop may know of the stream.
+#[derive(Default)]
+pub struct Link {
+    subscribed: AtomicBool,
+    stream: Mutex<Option<AbortHandle>>,
+    /// The time of the last message that was brought to the postbox.
+    delivered: Mutex<Timestamp>,
+    progress: Condvar,
+}
+
+impl Link {
+    /// Whether a subscription is live now.
+    pub fn is_subscribed(&self) -> bool {
+        self.subscribed.load(Ordering::Acquire)
+    }
+
+    /// Blocks until the message of this time is in the postbox, at most so long,
+    /// and not at all while no subscription is live.
+    pub fn wait_for(&self, time: Timestamp, timeout: Duration) {
+        let delivered = self
+            .delivered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let missing = |delivered: &mut Timestamp| *delivered < time && self.is_subscribed();
+        // On the timeout the flush takes what there is.
+        drop(
+            self.progress
+                .wait_timeout_while(delivered, timeout, missing),
+        );
+    }
+
+    fn delivered(&self, time: Timestamp) {
+        let mut delivered = self
+            .delivered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *delivered = time.max(*delivered);
+        drop(delivered);
+        self.progress.notify_all();
+    }
+
+    fn set(&self, stream: Option<AbortHandle>) {
+        let live = stream.is_some();
+        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+        self.subscribed.store(live, Ordering::Release);
+        self.delivered(Timestamp::default());
+    }
+
+    fn abort(&self) {
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stream) = &*stream {
+            stream.abort();
+        }
+    }
+}
+
+/// The thread as an owned value.
+pub struct StreamReader {
+    link: Arc<Link>,
+    /// Disconnected to stop the thread.
+    running: Sender<()>,
+    /// Disconnected by the thread at its end.
+    over: Receiver<()>,
+}
+
+impl StreamReader {
+    /// Starts the thread; it sends on `live` when the first subscription is live.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn start(
+        config: &Config,
+        client: &Arc<ChatClient>,
+        postbox: &Arc<Postbox>,
+        link: &Arc<Link>,
+        live: Sender<()>,
+    ) -> std::io::Result<Self> {
+        let (running, stop) = bounded(0);
+        let (over_sender, over) = bounded(0);
+        let work = Work {
+            client: client.clone(),
+            postbox: postbox.clone(),
+            link: link.clone(),
+            settle: config.settle,
+            stop,
+            live,
+            lost: None,
+            _over: over_sender,
+        };
+        thread::Builder::new()
+            .name("stream-reader".into())
+            .spawn(move || work.run())?;
+        let link = link.clone();
+        Ok(Self {
+            link,
+            running,
+            over,
+        })
+    }
+
+    /// Ends the thread; it is not waited for longer than [`JOIN_WAIT`].
+    pub fn shut_down(self) {
+        drop(self.running);
+        self.link.abort();
+        if self.over.recv_timeout(JOIN_WAIT) == Err(RecvTimeoutError::Timeout) {
+            tracing::warn!("the stream reader is still trying to connect; it is left behind");
+        }
+    }
+}
+
+struct Work {
+    client: Arc<ChatClient>,
+    postbox: Arc<Postbox>,
+    link: Arc<Link>,
+    settle: Duration,
+    stop: Receiver<()>,
+    live: Sender<()>,
+    /// When the previous subscription was lost.
+    lost: Option<Timestamp>,
+    _over: Sender<()>,
+}
+
+impl Work {
+    fn run(mut self) {
+        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+        let mut last_error = None;
+        loop {
+            match self.client.subscribe(SUBSCRIBE_TIMEOUT, self.settle) {
+                Ok((stream, proof)) => {
+                    backoff.reset();
+                    last_error = None;
+                    self.read(stream, proof);
+                }
+                // The same error again and again is told once.
+                Err(error) if last_error.as_ref() == Some(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot subscribe; trying again");
+                    last_error = Some(error);
+                }
+            }
+            let wait = backoff.wait(fastrand::f64());
+            if self.stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+        }
+    }
+
+    /// Delivers until the stream ends.
+    fn read(&mut self, mut stream: ChatStream, proof: Proof) {
+        self.link.set(Some(stream.abort_handle()));
+        self.announce(proof);
+        // A stop that came before the stream could be aborted.
+        let stopped = || self.stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected);
+        let mut last_message = None;
+        let error = loop {
+            if stopped() {
+                return;
+            }
+            match stream.recv() {
+                Ok(message) => {
+                    last_message = Some(message.send_time);
+                    self.deliver(message);
+                }
+                Err(error) => break error,
+            }
+        };
+        self.link.set(None);
+        if stopped() {
+            return;
+        }
+        self.lost = Some(Timestamp::now());
+        let last_message = last_message.map(Timestamp::rfc3339);
+        tracing::warn!(%error, last_message, "the subscription is lost; connecting again");
+    }
+
+    fn announce(&self, proof: Proof) {
+        match self.lost {
+            None => tracing::info!(?proof, "the subscription is live"),
+            Some(lost) => tracing::warn!(
+                ?proof,
+                from = lost.rfc3339(),
+                until = Timestamp::now().rfc3339(),
+                "the subscription is live again; messages sent in this window may have been missed"
+            ),
+        }
+        // Only the first one is waited for.
+        let _ = self.live.try_send(());
+    }
+
+    fn deliver(&self, message: crate::chat::message::Message) {
+        let time = message.send_time;
+        let dropped = self.postbox.deliver(message);
+        self.link.delivered(time);
+        if dropped > 0 {
+            tracing::warn!(
+                dropped,
+                "the postbox is full; the oldest messages were dropped"
+            );
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The client of the chat.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::AbortHandle;
+use grpcio::Environment;
+use protobuf::well_known_types::empty::Empty;
+
+use super::wire;
+use crate::error::Error;
+use crate::fanout::clock::Timestamp;
+use crate::generated::messenger::ChatMessage;
+use crate::grpc::client::{Connection, Keepalive, Proof, Stream};
+
+pub use super::message::Message;
+
+/// A client of a chat server. May be shared between threads.
+#[derive(Clone)]
+pub struct ChatClient {
+    connection: Connection,
+}
+
+impl ChatClient {
+    /// See [`Connection::new`].
+    pub fn new(environment: Arc<Environment>, server: &str, keepalive: Keepalive) -> Self {
+        Self::over(Connection::new(environment, server, keepalive))
+    }
+
+    pub fn over(connection: Connection) -> Self {
+        Self { connection }
+    }
+
+    /// Sends a message and returns the time that the server gave it.
+    ///
+    /// # Errors
+    /// What the server or the transport said; DEADLINE_EXCEEDED after `timeout`,
+    /// and then the message may have been accepted or not.
+    pub fn send(&self, author: &str, text: &str, timeout: Duration) -> Result<Timestamp, Error> {
+        let request = wire::Request {
+            author: author.into(),
+            text: text.into(),
+            ..Default::default()
+        };
+        let response = self
+            .connection
+            .call(&wire::SEND_MESSAGE, &request, timeout)?;
+        Ok(wire::response_time(&response))
+    }
+
+    /// Subscribes, and returns when the subscription is live.
+    ///
+    /// # Errors
+    /// As [`Connection::subscribe`].
+    pub fn subscribe(
+        &self,
+        timeout: Duration,
+        settle: Duration,
+    ) -> Result<(ChatStream, Proof), Error> {
+        let (method, request) = (&wire::READ_MESSAGES, &Empty::new());
+        let (stream, proof) = self
+            .connection
+            .subscribe(method, request, timeout, settle)?;
+        Ok((ChatStream { stream }, proof))
+    }
+}
+
+/// A live ReadMessages stream; dropping it cancels the call.
+pub struct ChatStream {
+    stream: Stream<ChatMessage>,
+}
+
+impl ChatStream {
+    /// Blocks until there is a message.
+    ///
+    /// # Errors
+    /// Why the stream ended; CANCELLED after [`AbortHandle::abort`].
+    pub fn recv(&mut self) -> Result<Message, Error> {
+        let ended = || Error::unavailable("the server ended the stream");
+        let message = self.stream.recv()?.ok_or_else(ended)?;
+        Ok(wire::message(message))
+    }
+
+    /// Ends the stream from another thread.
+    pub fn abort_handle(&self) -> AbortHandle {
+        self.stream.abort_handle()
+    }
+}

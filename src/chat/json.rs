@@ -1,0 +1,115 @@
+//! The bridge's JSON, by the rules of ProtoJSON: absent or null is the default,
+//! a wrong type or an unknown field is an error that names the field.
+//! Source: <https://protobuf.dev/programming-guides/json/>
+
+use serde_json::{Value, json};
+
+use super::message::Message;
+use crate::error::Error;
+use crate::fanout::clock::Timestamp;
+use crate::json::{object, take_string, unknown};
+
+/// The body of `POST /sendMessage`: author and text.
+///
+/// # Errors
+/// `InvalidArgument` that says what is wrong and where.
+pub fn parse_send_request(body: &[u8]) -> Result<(String, String), Error> {
+    let mut fields = object(body)?;
+    let author = take_string(&mut fields, "author")?;
+    let text = take_string(&mut fields, "text")?;
+    unknown(&fields, "\"author\" and \"text\"")?;
+    Ok((author, text))
+}
+
+pub fn send_response(time: Timestamp) -> String {
+    json!({ "sendTime": time.rfc3339() }).to_string()
+}
+
+/// One message as an object; `tail --json` prints these, a line each.
+pub fn message(message: &Message) -> String {
+    let mut out = String::with_capacity(message.author.len() + message.text.len() + 80);
+    append_message(&mut out, message);
+    out
+}
+
+/// The answer to a flush: an array in server order.
+pub fn messages(messages: &[Message]) -> String {
+    let size: usize = messages.iter().map(|m| m.author.len() + m.text.len()).sum();
+    let mut out = String::with_capacity(2 + size + 80 * messages.len());
+    out.push('[');
+    for (index, message) in messages.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        append_message(&mut out, message);
+    }
+    out.push(']');
+    out
+}
+
+fn append_message(out: &mut String, message: &Message) {
+    out.push_str("{\"author\":");
+    append_string(out, &message.author);
+    out.push_str(",\"text\":");
+    append_string(out, &message.text);
+    out.push_str(",\"sendTime\":\"");
+    out.push_str(&message.send_time.rfc3339());
+    out.push_str("\"}");
+}
+
+fn append_string(out: &mut String, value: &str) {
+    out.push_str(&Value::from(value).to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn absent_and_null_are_empty() {
+        for body in ["{}", r#"{"author":null}"#, r#" {"text":""} "#] {
+            let parsed = parse_send_request(body.as_bytes());
+            assert_eq!(parsed, Ok((String::new(), String::new())), "{body}");
+        }
+    }
+
+    #[test]
+    fn refusals_name_the_field() {
+        for (body, named) in [
+            (
+                r#"{"author":5}"#,
+                "\"author\" has to be a string, not a number",
+            ),
+            (
+                r#"{"text":["a"]}"#,
+                "\"text\" has to be a string, not an array",
+            ),
+            (r#"{"Text":"a"}"#, "\"Text\": there is no such field"),
+            ("[]", "an object, not an array"),
+            ("", "not JSON"),
+            (r#"{"text":"\ud800"}"#, "not JSON"),
+        ] {
+            let message = parse_send_request(body.as_bytes()).unwrap_err().message;
+            assert!(message.contains(named), "{body}: {message}");
+        }
+        let message = parse_send_request(b"{\"text\":\"\xff\"}")
+            .unwrap_err()
+            .message;
+        assert!(message.contains("UTF-8"), "{message}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_survives(author in ".*", text in ".*", nanos in 0i64..i64::MAX) {
+            let sent = Message { author, text, send_time: Timestamp::from_nanos(nanos) };
+            let array: Value = serde_json::from_str(&messages(&[sent.clone(), sent.clone()])).unwrap();
+            prop_assert_eq!(array.as_array().unwrap().len(), 2);
+            prop_assert_eq!(array[1]["author"].as_str(), Some(&*sent.author));
+            prop_assert_eq!(array[1]["text"].as_str(), Some(&*sent.text));
+            prop_assert_eq!(array[1]["sendTime"].as_str(), Some(&*sent.send_time.rfc3339()));
+            let body = json!({ "author": sent.author, "text": sent.text }).to_string();
+            prop_assert_eq!(parse_send_request(body.as_bytes()), Ok((sent.author, sent.text)));
+        }
+    }
+}

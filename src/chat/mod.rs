@@ -1,0 +1,19 @@
+//! The chat: every subscriber sees every message, in one order, with strictly
+//! rising times, and nothing from before it subscribed. `bridge` puts HTTP in
+//! front of a chat server.
+
+#[cfg(not(feature = "shuttle"))]
+pub mod bridge;
+#[cfg(feature = "shuttle")]
+pub mod bridge {
+    pub mod postbox;
+}
+#[cfg(not(feature = "shuttle"))]
+pub mod client;
+#[cfg(not(feature = "shuttle"))]
+pub mod json;
+pub mod message;
+#[cfg(not(feature = "shuttle"))]
+pub mod server;
+#[cfg(not(feature = "shuttle"))]
+pub mod wire;

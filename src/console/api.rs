@@ -1,0 +1,255 @@
+//! What the console answers over HTTP. Runs on "web-lane-N", which wait for the
+//! server at most as long as one call may take, and never for a page.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::assets;
+use super::hub::Hub;
+use super::jobs::{self, Jobs};
+use super::source::Events;
+use crate::chat::client::ChatClient;
+use crate::chat::json;
+use crate::error::{Code, Error};
+use crate::history;
+use crate::history::client::HistoryClient;
+use crate::http::{Request, Response};
+use crate::jobs::client::State;
+use crate::jobs::wire;
+use crate::status;
+use crate::todo;
+use crate::todo::client::TodoClient;
+
+/// Only what comes from here is loaded or run, nothing is shown in another
+/// site's frame, and no script can make HTML from text.
+const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'; object-src 'none'; \
+    require-trusted-types-for 'script'; trusted-types 'none'";
+
+#[derive(Clone)]
+pub struct Api {
+    pub chat: ChatClient,
+    pub todo: TodoClient,
+    pub history: Option<HistoryClient>,
+    pub jobs: Option<Arc<dyn Jobs>>,
+    pub call_timeout: Duration,
+    pub hub: Arc<Hub>,
+    /// It listens on the loopback interface.
+    pub local_only: bool,
+}
+
+type Call = fn(&Api, &[u8]) -> Result<String, Error>;
+
+/// The calls that pages make.
+const CALLS: &[(&str, Call)] = &[
+    ("/api/chat", Api::send),
+    ("/api/tasks", Api::add_task),
+    ("/api/jobs/send", Api::send_jobs),
+    ("/api/tasks/complete", Api::complete_task),
+];
+
+impl Api {
+    pub fn handle(&self, request: &Request) -> Response {
+        let response = if self.local_only && !is_local(request.header("host")) {
+            let message =
+                "this console is for this machine, under the names localhost and 127.0.0.1";
+            Response::error(421, "PERMISSION_DENIED", message)
+        } else {
+            self.route(request)
+        };
+        response
+            .with_header("Content-Security-Policy", POLICY)
+            .with_header("X-Content-Type-Options", "nosniff")
+            .with_header("Referrer-Policy", "no-referrer")
+            .with_header("Cross-Origin-Resource-Policy", "same-origin")
+    }
+
+    fn route(&self, request: &Request) -> Response {
+        let (path, method) = (request.path.as_str(), request.method.as_str());
+        if let Some((_, call)) = CALLS.iter().find(|(known, _)| *known == path) {
+            return match method {
+                "POST" => self.call(*call, request),
+                _ => Response::wrong_method("POST"),
+            };
+        }
+        match (path, method) {
+            ("/api/history", "POST") => json_only(request)
+                .unwrap_or_else(|| self.history(|client| client.append(&request.body))),
+            ("/api/history", "GET") => match history::wire::parse_page(&request.query) {
+                Ok(page) => self.history(|client| client.page(page)),
+                Err(error) => refusal(&error),
+            },
+            ("/api/jobs", "GET") => self.list_jobs(&request.query),
+            ("/api/jobs", _) => Response::wrong_method("GET"),
+            ("/api/history", _) => Response::wrong_method("GET, POST"),
+            ("/events", "GET") => self.events(request),
+            ("/events", _) => Response::wrong_method("GET"),
+            _ => match (assets::find(request), method) {
+                (Some(asset), "GET" | "HEAD") => asset,
+                (Some(_), _) => Response::wrong_method("GET, HEAD"),
+                (None, _) => Response::error(404, "NOT_FOUND", format!("there is no {path}")),
+            },
+        }
+    }
+
+    fn call(&self, call: Call, request: &Request) -> Response {
+        if let Some(refusal) = json_only(request) {
+            return refusal;
+        }
+        match call(self, &request.body) {
+            Ok(body) => Response::json(200, body).with_header("Cache-Control", "no-store"),
+            Err(error) => refusal(&error),
+        }
+    }
+
+    /// The answer of the history service is passed on, errors too.
+    fn history(
+        &self,
+        call: impl FnOnce(&HistoryClient) -> Result<(u16, String), Error>,
+    ) -> Response {
+        let missing = || Error::new(Code::Unimplemented, "this console has no history service");
+        let answer = self.history.as_ref().ok_or_else(missing).and_then(call);
+        match answer {
+            Ok((status, body)) => {
+                Response::json(status, body).with_header("Cache-Control", "no-store")
+            }
+            Err(error) => refusal(&error),
+        }
+    }
+
+    fn jobs(&self) -> Result<&dyn Jobs, Error> {
+        let missing = || Error::new(Code::Unimplemented, "this console has no jobs");
+        self.jobs.as_deref().ok_or_else(missing)
+    }
+
+    fn send_jobs(&self, body: &[u8]) -> Result<String, Error> {
+        let tasks = wire::parse_tasks(body)?.into_iter().map(String::into_bytes);
+        let ids = self.jobs()?.send(tasks.collect(), self.call_timeout)?;
+        Ok(json!({ "ids": ids }).to_string())
+    }
+
+    /// All of one job by its `id`, or the newest ones in a `state`.
+    fn list_jobs(&self, query: &str) -> Response {
+        let list = || {
+            let all = self.jobs()?;
+            match (parameter(query, "id"), parameter(query, "state")) {
+                (Some(id), _) => jobs::whole(all, id),
+                (None, None) => jobs::newest(all, None),
+                (None, Some(name)) => {
+                    let wrong = || Error::invalid("state: has to be queued, done, failed or dead");
+                    let state = State::named(name).ok_or_else(wrong)?;
+                    jobs::newest(all, Some(state))
+                }
+            }
+        };
+        match list() {
+            Ok(value) => {
+                Response::json(200, value.to_string()).with_header("Cache-Control", "no-store")
+            }
+            Err(error) => refusal(&error),
+        }
+    }
+
+    fn send(&self, body: &[u8]) -> Result<String, Error> {
+        let (author, text) = json::parse_send_request(body)?;
+        let time = self.chat.send(&author, &text, self.call_timeout)?;
+        Ok(json::send_response(time))
+    }
+
+    fn add_task(&self, body: &[u8]) -> Result<String, Error> {
+        let task = self.todo.add(&todo::wire::parse_title(body)?)?;
+        Ok(todo::wire::task_json(&task).to_string())
+    }
+
+    fn complete_task(&self, body: &[u8]) -> Result<String, Error> {
+        self.todo.complete(todo::wire::parse_id(body)?)?;
+        Ok(json!({ "success": true }).to_string())
+    }
+
+    /// The browser's own word for where it stands is newer than the address.
+    fn events(&self, request: &Request) -> Response {
+        let after = request
+            .header("last-event-id")
+            .or_else(|| parameter(&request.query, "after"));
+        let symbols = parameter(&request.query, "symbols").unwrap_or_default();
+        let symbols = symbols.replace("%2C", ",");
+        let symbols = symbols.split(',').filter(|symbol| !symbol.is_empty());
+        match self.hub.open(after, symbols) {
+            Ok(page) => Response::stream("text/event-stream", Events::new(page))
+                .with_header("Cache-Control", "no-store"),
+            Err(_) => refusal(&Error::unavailable("shutting down")),
+        }
+    }
+}
+
+/// Refuses a body that is not said to be JSON: other sites' pages can post text
+/// and forms to here, but not JSON.
+fn json_only(request: &Request) -> Option<Response> {
+    let content_type = request.header("content-type").unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") {
+        return None;
+    }
+    let message = "Content-Type: has to be application/json";
+    Some(Response::error(415, "INVALID_ARGUMENT", message))
+}
+
+/// The value of a parameter in a query, as it is there: ids and symbols need no
+/// encoding.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = query.split('&').filter_map(|field| field.split_once('='));
+    fields.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// Whether the client meant this machine. A name that somebody else has pointed
+/// at 127.0.0.1 would make his page one of ours.
+fn is_local(host: Option<&str>) -> bool {
+    let host = host.unwrap_or_default();
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+fn refusal(error: &Error) -> Response {
+    Response::error(
+        status::http(error.code),
+        status::name(error.code),
+        &error.message,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_local() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8090",
+            "127.0.0.1:1",
+            "127.9.9.9",
+            "[::1]:8090",
+            "[::1]",
+        ] {
+            assert!(is_local(Some(host)), "{host}");
+        }
+        for host in [
+            "",
+            "evil.example",
+            "localhost.evil.example:80",
+            "10.0.0.1",
+            "127.0.0.1.nip.io",
+        ] {
+            assert!(!is_local(Some(host)), "{host}");
+        }
+        assert!(!is_local(None));
+    }
+}

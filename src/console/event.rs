@@ -1,0 +1,165 @@
+//! What a page is told, as server-sent events, encoded once for all pages.
+//! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::chat::client::Message;
+use crate::chat::json;
+use crate::error::{Code, Error};
+use crate::fanout::clock::Timestamp;
+use crate::history;
+use crate::ticker::client::Symbol;
+use crate::ticker::wire::{self as ticker, Update};
+use crate::todo::client::{Change, TaskList};
+use crate::todo::wire as todo;
+
+/// An encoded event; clones share the text.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub text: Arc<str>,
+    /// For the pages that show this symbol only.
+    pub symbol: Option<Symbol>,
+}
+
+/// A service that the console watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    Chat,
+    Todo,
+    Ticker,
+    History,
+    Jobs,
+}
+
+impl Service {
+    pub const ALL: [Service; 5] = [
+        Service::Chat,
+        Service::Todo,
+        Service::Ticker,
+        Service::History,
+        Service::Jobs,
+    ];
+
+    /// As the pages call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Chat => "chat",
+            Service::Todo => "todo",
+            Service::Ticker => "ticker",
+            Service::History => "history",
+            Service::Jobs => "jobs",
+        }
+    }
+}
+
+/// How long the browser waits before it opens a lost stream again.
+pub const RETRY: &str = "retry: 1000\n\n";
+
+/// Says that the connection lives, to the page's script too, which does not see
+/// comments.
+pub fn beat() -> Event {
+    encode(None, "beat", "{}")
+}
+
+/// Where the page stands in the chat.
+pub fn hello(id: &str) -> Event {
+    encode(Some(id), "hello", "{}")
+}
+
+pub fn chat(id: &str, message: &Message) -> Event {
+    encode(Some(id), "chat", &json::message(message))
+}
+
+/// Chat messages may be missing here.
+pub fn gap(id: Option<&str>) -> Event {
+    encode(id, "gap", "{}")
+}
+
+/// The whole list.
+pub fn tasks(list: &TaskList) -> Event {
+    let tasks: Vec<Value> = list.tasks().iter().map(todo::task_json).collect();
+    encode(None, "tasks", &json!({ "tasks": tasks }).to_string())
+}
+
+pub fn task(change: &Change) -> Event {
+    encode(None, "task", &todo::change_json(change).to_string())
+}
+
+pub fn quote(symbol: Symbol, update: &Update) -> Event {
+    let event = encode(None, "quote", &ticker::json(update).to_string());
+    Event {
+        symbol: Some(symbol),
+        ..event
+    }
+}
+
+/// The newest messages of the log, which are JSON, and the senders' counts.
+pub fn history<'a>(
+    messages: impl Iterator<Item = &'a str> + Clone,
+    senders: &[history::client::Sender],
+) -> Event {
+    let messages = history::wire::array(messages);
+    let senders = history::wire::senders(senders);
+    let data = format!(r#"{{"messages":{messages},"senders":{senders}}}"#);
+    encode(None, "history", &data)
+}
+
+/// A new message of the log.
+pub fn entry(json: &str) -> Event {
+    encode(None, "entry", json)
+}
+
+/// The newest jobs, and the queue's depth.
+pub fn jobs(state: &Value) -> Event {
+    encode(None, "jobs", &state.to_string())
+}
+
+/// Whether a service is reached, and since when that is so. One that the server
+/// or the console does not have is missing rather than down.
+pub fn status(service: Service, down: Option<&Error>, since: Timestamp) -> Event {
+    let value = json!({
+        "service": service.name(),
+        "up": down.is_none(),
+        "since": since.rfc3339(),
+        "missing": down.is_some_and(|error| error.code == Code::Unimplemented),
+        "reason": down.map(|error| error.message.as_str()),
+    });
+    encode(None, "status", &value.to_string())
+}
+
+/// A symbol that this page does not get.
+pub fn refused(symbol: &str, error: &Error) -> Event {
+    let value = json!({ "symbol": symbol, "message": error.message });
+    encode(None, "refused", &value.to_string())
+}
+
+/// `data` is JSON, so it has no line end that would end the field.
+fn encode(id: Option<&str>, name: &str, data: &str) -> Event {
+    let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
+    Event {
+        text: format!("{id}event: {name}\ndata: {data}\n\n").into(),
+        symbol: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_of_people_ends_a_field() {
+        let message = Message {
+            author: "a\nid: 7".into(),
+            text: "b\r\n\r\nevent: tasks\ndata: {}\u{2028}".into(),
+            send_time: Timestamp::from_nanos(0),
+        };
+        let event = chat("e-1", &message).text;
+        let lines: Vec<_> = event.split(['\n', '\r']).collect();
+        assert_eq!(lines.len(), 5, "{event}");
+        assert_eq!((lines[0], lines[1]), ("id: e-1", "event: chat"));
+        assert!(lines[2].starts_with("data: {\"author\":"), "{event}");
+        assert_eq!((lines[3], lines[4]), ("", ""));
+    }
+}

@@ -1,0 +1,44 @@
+//! "web-jobs": looks for the jobs and the queue's depth, once for all pages and
+//! only while there are any.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+
+use super::{Feed, Link};
+use crate::console::event::Service;
+use crate::console::hub::Hub;
+use crate::console::jobs::{self, Jobs};
+use crate::error::Error;
+
+/// Neither queue nor store tell when something has changed.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub struct JobsFeed {
+    pub jobs: Arc<dyn Jobs>,
+    pub call_timeout: Duration,
+}
+
+impl Feed for JobsFeed {
+    const SERVICE: Service = Service::Jobs;
+    const THREAD: &'static str = "web-jobs";
+
+    fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
+        let (end, ended) = bounded::<()>(0);
+        link.opened(move || drop(end));
+        let mut first = true;
+        loop {
+            if first || hub.has_pages() {
+                hub.jobs(&jobs::state(&*self.jobs, self.call_timeout)?);
+            }
+            if std::mem::take(&mut first) {
+                link.live(hub, Service::Jobs);
+            }
+            if ended.recv_timeout(LOOK) != Err(RecvTimeoutError::Timeout) {
+                return Err(Error::shutting_down());
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Where the feeds and the pages meet: one lock, under which the state changes
+//! and the change is published. Whoever opens a page under it gets the state and
+//! every later change, each once.
+//!
+//! It must not know gRPC or HTTP. Feeds, lanes and connections call it.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use serde_json::Value;
+
+use super::event::{self, Event, Service};
+use super::log::Log;
+use super::replay::{Bound, Replay};
+use super::wishes::Wishes;
+use crate::chat::client::Message;
+use crate::error::{Code, Error};
+use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription, Wakeups};
+use crate::fanout::clock::Timestamp;
+use crate::history::client;
+use crate::ticker::client::Symbol;
+use crate::ticker::wire::Update;
+use crate::todo::client::{Change, TaskList};
+
+/// What of the chat is kept for pages that come back.
+const REPLAY: Bound = Bound {
+    events: 1_000,
+    bytes: 8 * 1024 * 1024,
+};
+
+pub struct Hub {
+    broadcast: Broadcast<Event>,
+    state: Mutex<State>,
+    /// A service was reached.
+    up: Condvar,
+    backlog: Capacity,
+    /// Symbols to ask the server for.
+    ask: Sender<Symbol>,
+}
+
+struct State {
+    replay: Replay,
+    /// `None` until the list was fetched.
+    tasks: Option<TaskList>,
+    /// `None` until the log was reached.
+    log: Option<Log>,
+    /// Likewise.
+    jobs: Option<Event>,
+    services: [Health; Service::ALL.len()],
+    wishes: Wishes,
+}
+
+struct Health {
+    service: Service,
+    down: Option<Error>,
+    since: Timestamp,
+}
+
+/// A page's stream: what it is told first, and then what is published.
+pub struct Page {
+    pub first: Vec<Arc<str>>,
+    pub subscription: Subscription<Event>,
+    pub membership: Membership<Event>,
+    pub watch: Watch,
+}
+
+impl Hub {
+    /// `backlog` is what may wait for a page. Symbols that have to be asked for
+    /// are sent to `ask`, which is never waited for.
+    pub fn new(backlog: Capacity, symbols: usize, ask: Sender<Symbol>) -> Self {
+        let since = Timestamp::now();
+        let health = |service| Health {
+            service,
+            down: Some(Error::unavailable("not connected yet")),
+            since,
+        };
+        let epoch = format!("{:x}", fastrand::u64(..));
+        Self {
+            broadcast: Broadcast::new(),
+            state: Mutex::new(State {
+                replay: Replay::new(epoch, REPLAY),
+                tasks: None,
+                log: None,
+                jobs: None,
+                services: Service::ALL.map(health),
+                wishes: Wishes::new(symbols),
+            }),
+            up: Condvar::new(),
+            backlog,
+            ask,
+        }
+    }
+
+    /// Opens a page's stream, from the chat event `after` on. A symbol that is
+    /// none, or one too many, is refused on the stream.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn open<'a>(
+        self: &Arc<Self>,
+        after: Option<&str>,
+        symbols: impl Iterator<Item = &'a str>,
+    ) -> Result<Page, Closed> {
+        let mut watch = Watch {
+            hub: self.clone(),
+            symbols: HashSet::new(),
+        };
+        let mut first = vec![event::RETRY.into()];
+        let mut state = self.lock();
+        let (subscription, membership) = self.broadcast.subscribe(self.backlog)?;
+        match after.map(|id| state.replay.after(id)) {
+            None => {}
+            Some(Some(missed)) => first.extend(missed.map(|event| event.text.clone())),
+            Some(None) => first.push(event::gap(None).text),
+        }
+        first.push(event::hello(&state.replay.id()).text);
+        first.extend(state.services.iter().map(|health| health.event().text));
+        for text in symbols {
+            match watch.add(text, &mut state) {
+                Ok(newest) => first.extend(newest.map(|event| event.text)),
+                Err(error) => first.push(event::refused(text, &error).text),
+            }
+        }
+        let (tasks, log, jobs) = (state.tasks.clone(), state.log.clone(), state.jobs.clone());
+        drop(state);
+        // Outside, as in `set_tasks`.
+        first.extend(tasks.map(|list| event::tasks(&list).text));
+        first.extend(log.map(|log| log.event().text));
+        first.extend(jobs.map(|jobs| jobs.text));
+        Ok(Page {
+            first,
+            subscription,
+            membership,
+            watch,
+        })
+    }
+
+    pub fn chat(&self, message: &Message) {
+        self.publish(|state| Some(state.replay.push(|id| event::chat(id, message))));
+    }
+
+    /// Chat messages may have been missed.
+    pub fn gap(&self) {
+        self.publish(|state| Some(state.replay.push(|id| event::gap(Some(id)))));
+    }
+
+    /// The list as it is now.
+    pub fn set_tasks(&self, list: TaskList) {
+        // A long list takes its time, and nobody has to wait for it.
+        let event = event::tasks(&list);
+        self.publish(|state| {
+            state.tasks = Some(list);
+            Some(event)
+        });
+    }
+
+    pub fn task(&self, change: &Change) {
+        self.publish(|state| {
+            state.tasks.get_or_insert_default().apply(change);
+            Some(event::task(change))
+        });
+    }
+
+    /// The log's newest messages, and its senders, as they are now.
+    pub fn set_log(&self, log: Log) {
+        let event = log.event();
+        self.publish(|state| {
+            state.log = Some(log);
+            Some(event)
+        });
+    }
+
+    /// The next message of the log.
+    pub fn entry(&self, message: &client::Message) {
+        self.publish(|state| state.log.as_mut().map(|log| log.push(message)));
+    }
+
+    /// The jobs as they are now; nothing is told if that is no news.
+    pub fn jobs(&self, jobs: &Value) {
+        let event = event::jobs(jobs);
+        self.publish(|state| {
+            let old = state.jobs.replace(event.clone());
+            old.is_none_or(|old| old.text != event.text)
+                .then_some(event)
+        });
+    }
+
+    pub fn has_pages(&self) -> bool {
+        self.broadcast.subscribers() > 0
+    }
+
+    /// Returns whether the update is a new one that a page shows: then there
+    /// will be another one, which has to be asked for.
+    pub fn quote(&self, symbol: Symbol, update: Update) -> bool {
+        let mut new = false;
+        self.publish(|state| {
+            let event = state.wishes.quote(symbol, update, Instant::now());
+            new = event.is_some();
+            event
+        });
+        new
+    }
+
+    /// Symbols to ask for: see [`Wishes::overdue`].
+    pub fn overdue(&self, quiet: Duration) -> Vec<Symbol> {
+        self.lock().wishes.overdue(quiet, Instant::now())
+    }
+
+    /// Has the symbol asked for soon.
+    pub fn ask(&self, symbol: Symbol) {
+        let _ = self.ask.try_send(symbol);
+    }
+
+    /// A service was reached, or is `down` with this error.
+    pub fn status(&self, service: Service, down: Option<Error>) {
+        self.publish(|state| {
+            let health = state.services.iter_mut().find(|h| h.service == service)?;
+            let old = std::mem::replace(&mut health.down, down);
+            if old.is_some() != health.down.is_some() {
+                health.since = Timestamp::now();
+            } else if old == health.down {
+                return None;
+            }
+            Some(health.event())
+        });
+        self.up.notify_all();
+    }
+
+    /// Blocks until all services are reached that there are, or the deadline.
+    pub fn wait_until_up(&self, deadline: Instant) {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let down = |state: &mut State| state.services.iter().any(Health::is_down);
+        drop(self.up.wait_timeout_while(self.lock(), left, down));
+    }
+
+    /// Ends all pages' streams, and opens no more.
+    pub fn close(&self) {
+        self.broadcast.close();
+    }
+
+    fn publish(&self, change: impl FnOnce(&mut State) -> Option<Event>) {
+        let wakeups: Option<Wakeups>;
+        {
+            let mut state = self.lock();
+            let Some(event) = change(&mut state) else {
+                return;
+            };
+            let bytes = event.text.len();
+            let published = self.broadcast.publish(Timestamp::now(), |_| (event, bytes));
+            wakeups = published.ok().map(|(_, wakeups)| wakeups);
+        }
+        drop(wakeups);
+    }
+
+    /// What is under the lock is whole at every moment.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Health {
+    /// Whether it may be reached later.
+    fn is_down(&self) -> bool {
+        let error = self.down.as_ref();
+        error.is_some_and(|error| error.code != Code::Unimplemented)
+    }
+
+    fn event(&self) -> Event {
+        event::status(self.service, self.down.as_ref(), self.since)
+    }
+}
+
+/// The symbols that a page shows; dropping it forgets them.
+pub struct Watch {
+    hub: Arc<Hub>,
+    symbols: HashSet<Symbol>,
+}
+
+impl Watch {
+    /// Returns the symbol's newest quote, if there is one that nobody has to
+    /// ask for.
+    fn add(&mut self, text: &str, state: &mut State) -> Result<Option<Event>, Error> {
+        let symbol = Symbol::parse(text)?;
+        if self.symbols.contains(&symbol) {
+            return Ok(None);
+        }
+        let newest = state.wishes.add(&symbol, Instant::now())?;
+        if newest.is_none() {
+            self.hub.ask(symbol.clone());
+        }
+        self.symbols.insert(symbol);
+        Ok(newest)
+    }
+
+    /// Whether the event is for this page.
+    pub fn wants(&self, event: &Event) -> bool {
+        event
+            .symbol
+            .as_ref()
+            .is_none_or(|symbol| self.symbols.contains(symbol))
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let mut state = self.hub.lock();
+        for symbol in &self.symbols {
+            state.wishes.remove(symbol);
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The jobs as the console sees them. Services do not know each other, so whoever
+//! starts the console says how tasks are sent and jobs are looked up.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::error::{Code, Error};
+use crate::jobs::client::Depth;
+use crate::jobs::client::{Filter, Job, State};
+use crate::jobs::wire::job_json;
+
+/// The newest jobs that a page shows.
+const SHOWN: usize = 100;
+
+/// Among so many of the newest a whole job is looked for.
+const SEARCHED: usize = 1000;
+
+/// Characters of a task, a result or an error in the table.
+const LENGTH: usize = 120;
+
+/// Where tasks are sent and jobs are found. May be called from any thread.
+pub trait Jobs: Debug + Send + Sync {
+    /// Sends tasks, and returns their ids once the queue has all of them.
+    ///
+    /// # Errors
+    /// `Unavailable` when `within` is over.
+    fn send(&self, tasks: Vec<Vec<u8>>, within: Duration) -> Result<Vec<String>, Error>;
+
+    /// # Errors
+    /// `Unavailable` without a queue.
+    fn depth(&self, within: Duration) -> Result<Depth, Error>;
+
+    /// Shows jobs, newest first.
+    ///
+    /// # Errors
+    /// What queue and store say.
+    fn each(&self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error>;
+}
+
+/// The newest jobs in this state, or in any, as JSON; what is long is shortened.
+pub fn newest(jobs: &dyn Jobs, state: Option<State>) -> Result<Value, Error> {
+    let mut shown = Vec::new();
+    let limit = SHOWN;
+    jobs.each(Filter { state, limit }, &mut |job| shown.push(short(job)))?;
+    Ok(shown.into())
+}
+
+/// The newest jobs, how much there is to do, and who does it.
+pub fn state(jobs: &dyn Jobs, within: Duration) -> Result<Value, Error> {
+    let depth = jobs.depth(within)?;
+    Ok(json!({
+        "waiting": depth.waiting,
+        "consumers": depth.consumers,
+        "dead": depth.dead,
+        "jobs": newest(jobs, None)?,
+    }))
+}
+
+/// All of one job.
+pub fn whole(jobs: &dyn Jobs, id: &str) -> Result<Value, Error> {
+    let mut found = None;
+    let (state, limit) = (None, SEARCHED);
+    jobs.each(Filter { state, limit }, &mut |job| {
+        if job.id == id {
+            found = Some(job_json(&job));
+        }
+    })?;
+    let missing = || {
+        Error::new(
+            Code::NotFound,
+            format!("not among the newest {SEARCHED} jobs"),
+        )
+    };
+    found.ok_or_else(missing)
+}
+
+fn short(job: Job) -> Value {
+    let mut value = job_json(&job);
+    let mut shortened = false;
+    for field in ["task", "result", "error"] {
+        let Some(text) = value[field].as_str() else {
+            continue;
+        };
+        let length = text.chars().count();
+        if length > LENGTH {
+            let start: String = text.chars().take(LENGTH).collect();
+            value[field] = format!("{start}… ({length} characters)").into();
+            shortened = true;
+        }
+    }
+    value["shortened"] = shortened.into();
+    value
+}

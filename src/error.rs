@@ -1,0 +1,77 @@
+//! What can go wrong, in the words of the gRPC status codes. Each transport has
+//! its own table from here to its codes (`wire::status`).
+
+use std::fmt;
+
+/// The gRPC status codes that our services use or pass on.
+/// Source: <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    Cancelled,
+    Unknown,
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    OutOfRange,
+    Unimplemented,
+    Internal,
+    Unavailable,
+    DataLoss,
+    Unauthenticated,
+}
+
+/// A refusal with a code for programs and a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub code: Code,
+    pub message: String,
+}
+
+impl Error {
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+        }
+    }
+
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, message)
+    }
+
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(Code::Unavailable, message)
+    }
+
+    /// What everybody is told when a server ends.
+    pub fn shutting_down() -> Self {
+        Self::unavailable("shutting down")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {}", self.code, self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Refuses text that is longer than a limit in bytes.
+///
+/// # Errors
+/// `InvalidArgument` that names the field and the limit.
+pub fn at_most(field: &str, value: &str, limit: usize) -> Result<(), Error> {
+    if value.len() <= limit {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{field}: {} bytes, the limit is {limit}",
+        value.len()
+    )))
+}

@@ -1,0 +1,157 @@
+//! The log's rules: what a message is, when a request is none, and which
+//! messages an answer shows.
+
+use std::ops::Range;
+
+use crate::error::{Error, at_most};
+use crate::fanout::clock::Timestamp;
+
+/// How many messages an answer shows at most, the sender's own last.
+pub const SHOWN: usize = 10;
+
+/// What somebody wants to have in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    pub sender: String,
+    pub text: String,
+}
+
+/// A message that is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub sender: String,
+    pub text: String,
+    /// Never falls from one number to the next.
+    pub sent_at: Timestamp,
+    /// From 1, without gaps.
+    pub number: i64,
+    /// How many this sender had sent, this one included.
+    pub sender_count: i64,
+}
+
+/// One sender, and how many messages of it there are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sender {
+    pub sender: String,
+    pub count: i64,
+}
+
+/// The largest sender and text that the log takes, in bytes of UTF-8.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub sender_bytes: usize,
+    pub text_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sender_bytes: 256,
+            text_bytes: 256 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// # Errors
+    /// `InvalidArgument` that names the field and what is wrong with it.
+    pub fn check(&self, draft: &Draft) -> Result<(), Error> {
+        for (field, value, limit) in [
+            ("sender", &draft.sender, self.sender_bytes),
+            ("text", &draft.text, self.text_bytes),
+        ] {
+            at_most(field, value, limit)?;
+            // PostgreSQL has no text with it, and all databases take the same.
+            if value.contains('\0') {
+                return Err(Error::invalid(format!(
+                    "{field}: the character U+0000 cannot be stored"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which part of the log a page shows; it is always told oldest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page {
+    pub from: From,
+    /// At most so many messages, at least 1.
+    pub limit: i64,
+}
+
+/// Where a page begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    /// At the newest message, back.
+    End,
+    /// At the message before this number, back.
+    Before(i64),
+    /// At the message after this number, onwards.
+    After(i64),
+}
+
+impl Page {
+    /// The most messages of a page.
+    pub const MOST: i64 = 1000;
+    /// Sender and text of a page's messages together, in bytes: a page ends
+    /// before the message that would go beyond it, unless it is the first.
+    pub const BYTES: i64 = 4 << 20;
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Self {
+            from: From::End,
+            limit: 100,
+        }
+    }
+}
+
+/// Which of the messages belong into the answer to `own`, when `messages` are
+/// the [`SHOWN`] - 1 before a batch (fewer if there are fewer) and the batch, and
+/// `own` is an index of them.
+pub fn shown(own: usize) -> Range<usize> {
+    (own + 1).saturating_sub(SHOWN)..own + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_shows_ten_with_its_own_last_and_fewer_at_the_beginning() {
+        assert_eq!(shown(0), 0..1);
+        assert_eq!(shown(9), 0..10);
+        assert_eq!(shown(10), 1..11);
+        assert_eq!(shown(72).len(), SHOWN);
+    }
+
+    #[test]
+    fn a_refusal_names_the_field() {
+        let limits = Limits {
+            sender_bytes: 4,
+            text_bytes: 8,
+        };
+        let check = |sender: &str, text: &str| {
+            let (sender, text) = (sender.into(), text.into());
+            let checked = limits.check(&Draft { sender, text });
+            checked.map_err(|error| error.message)
+        };
+        assert_eq!(check("éé", "12345678"), Ok(()));
+        assert_eq!(check("", ""), Ok(()));
+        let refused = |message: &str| Err(message.to_owned());
+        assert_eq!(
+            check("12345", ""),
+            refused("sender: 5 bytes, the limit is 4")
+        );
+        assert_eq!(
+            check("", "123456789"),
+            refused("text: 9 bytes, the limit is 8")
+        );
+        assert_eq!(
+            check("a", "b\0"),
+            refused("text: the character U+0000 cannot be stored")
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! The message log over HTTP, exact over any number of replicas on one database.
+//!
+//! The lanes ("history-N") take requests and wait. The thread "history-writer"
+//! owns the connection that appends: what has queued up while one transaction
+//! ran goes into the next one. "history-reader" owns another one, so that who
+//! pages through the log does not hold up who adds to it. "history-tail" looks
+//! for what is new, for all who follow the log.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::database::Database;
+use super::entry as rules;
+use crate::backoff::Backoff;
+use crate::db::Error as StoreError;
+use crate::http::{Front, Limits, Serving};
+
+use super::api::Api;
+use super::executor::Executor;
+use super::tail::Tail;
+use super::task::{Append, Read};
+
+/// The first and the longest wait between two tries to reach the database.
+pub(super) const BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_millis(500));
+
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub database: Database,
+    pub host: String,
+    /// 0 is any free port.
+    pub http_port: u16,
+    /// How many requests are handled at a time, and so the largest batch.
+    pub lanes: usize,
+    /// How long a request waits for the database, and the start too.
+    pub patience: Duration,
+    pub limits: rules::Limits,
+    pub http: Limits,
+}
+
+/// A log that serves.
+pub struct Handle {
+    http: Serving,
+    writer: Arc<Executor<Append>>,
+    reader: Arc<Executor<Read>>,
+    tail: Arc<Tail>,
+}
+
+/// Brings the schema up to date, then opens the HTTP port. A database that
+/// cannot be reached is waited for as long as the patience lasts. `None` when
+/// `stop` came first.
+///
+/// # Errors
+/// A port that is taken, a database that refuses or is not there, or no threads
+/// to be had.
+pub fn start(
+    config: &Config,
+    stop: &Receiver<()>,
+) -> Result<Option<Handle>, Box<dyn std::error::Error>> {
+    let front = Front::bind_named(&config.host, config.http_port)?;
+    if !migrate(config, stop)? {
+        return Ok(None);
+    }
+    let (database, patience) = (&config.database, config.patience);
+    let writer = Executor::start("history-writer", database, config.lanes, patience)?;
+    let reader = Executor::start("history-reader", database, config.lanes, patience)?;
+    let (writer, reader) = (Arc::new(writer), Arc::new(reader));
+    let tail = Tail::start(reader.clone())?;
+    let lane = || {
+        let api = Api {
+            writer: writer.clone(),
+            reader: reader.clone(),
+            tail: tail.clone(),
+            limits: config.limits,
+        };
+        move |request| api.handle(&request)
+    };
+    let lanes = (0..config.lanes).map(|_| lane()).collect();
+    let http = Limits {
+        lane_wait: patience,
+        ..config.http.clone()
+    };
+    let http = front.serve(http, lanes, "history")?;
+    Ok(Some(Handle {
+        http,
+        writer,
+        reader,
+        tail,
+    }))
+}
+
+/// Returns whether it was done before the `stop`.
+fn migrate(config: &Config, stop: &Receiver<()>) -> Result<bool, StoreError> {
+    let deadline = Instant::now() + config.patience;
+    let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+    loop {
+        match config.database.migrate() {
+            Ok(()) => return Ok(true),
+            Err(error) if error.may_pass() && Instant::now() < deadline => {
+                tracing::warn!(%error, "no database yet; trying again");
+            }
+            Err(error) => return Err(error),
+        }
+        let wait = backoff.wait(fastrand::f64());
+        if stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+            return Ok(false);
+        }
+    }
+}
+
+impl Handle {
+    /// The address of the HTTP port.
+    pub fn local_addr(&self) -> std::net::SocketAddr {
+        self.http.local_addr()
+    }
+
+    /// Who follows the log sees an end, requests in flight are answered, then
+    /// all threads end; takes less than five seconds.
+    pub fn shut_down(self) {
+        self.tail.close();
+        self.http.shutdown();
+        self.writer.shut_down();
+        self.reader.shut_down();
+    }
+}

@@ -1,0 +1,295 @@
+//! Who follows the log: a stream of server-sent events for each.
+//!
+//! "history-tail" looks into the database for what is new, once for all
+//! followers, and only while there are any: at once after a commit of this
+//! process, and every [`LOOK`] for those of other replicas. What it finds is kept
+//! for a while as the followers get it. One that lags behind that reads on in the
+//! database, so it misses nothing and nothing piles up for it. Each stream runs
+//! on its connection's thread ("http-conn-N").
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::entry::{From, Message, Page};
+use super::executor::Executor;
+use super::task::Read;
+use super::wire;
+use crate::error::Error;
+use crate::http::{Next, Source};
+
+/// How often the database is looked into for what other replicas have added.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The least time between two looks, so that they do not compete with the many
+/// commits that they come from.
+const PACE: Duration = Duration::from_millis(5);
+
+/// Something is said at least so often, so that both sides know that the
+/// connection lives.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// The newest messages that are kept for all followers.
+const KEPT: usize = 1000;
+const KEPT_BYTES: usize = 4 << 20;
+
+/// What goes out in one chunk; the second is passed by at most one message.
+const BATCH: usize = 100;
+const BATCH_BYTES: usize = 256 * 1024;
+
+/// How long a browser waits before it opens a lost stream again.
+const RETRY: &str = "retry: 1000\n\n";
+
+/// Shared by the thread that looks, the followers and the lanes.
+pub struct Tail {
+    reader: Arc<Executor<Read>>,
+    state: Mutex<State>,
+    /// Something has become new: for the thread.
+    wanted: Condvar,
+    /// And for the followers.
+    found: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    followers: usize,
+    /// The newest number that was looked up.
+    newest: i64,
+    /// The messages up to `newest`, encoded, without a hole.
+    kept: VecDeque<Arc<str>>,
+    bytes: usize,
+    /// This process has committed something since the last look.
+    committed: bool,
+    /// How many looks have failed. A follower that has seen one ends.
+    failures: u64,
+    closed: bool,
+}
+
+impl State {
+    fn push(&mut self, messages: &[Message]) {
+        for message in messages {
+            let event = encode(message);
+            self.newest = message.number;
+            self.bytes += event.len();
+            self.kept.push_back(event);
+        }
+        while self.kept.len() > KEPT || self.bytes > KEPT_BYTES {
+            let oldest = self.kept.pop_front();
+            self.bytes -= oldest.map_or(0, |event| event.len());
+        }
+    }
+
+    /// The events after `number`. `None` if some of them are not kept.
+    fn after(&self, number: i64) -> Option<impl Iterator<Item = &Arc<str>>> {
+        let missing = usize::try_from(self.newest - number).unwrap_or(0);
+        let skipped = self.kept.len().checked_sub(missing)?;
+        Some(self.kept.iter().skip(skipped))
+    }
+}
+
+fn encode(message: &Message) -> Arc<str> {
+    wire::event(message.number, &wire::message(message)).into()
+}
+
+impl Tail {
+    /// Starts the thread, which ends after [`Tail::close`].
+    ///
+    /// # Errors
+    /// No thread to be had.
+    pub fn start(reader: Arc<Executor<Read>>) -> std::io::Result<Arc<Self>> {
+        let tail = Arc::new(Self {
+            reader,
+            state: Mutex::default(),
+            wanted: Condvar::new(),
+            found: Condvar::new(),
+        });
+        let work = tail.clone();
+        thread::Builder::new()
+            .name("history-tail".into())
+            .spawn(move || work.run())?;
+        Ok(tail)
+    }
+
+    /// A stream of what comes after this number, or from now on.
+    ///
+    /// # Errors
+    /// Without its database, so that nobody follows what cannot be seen.
+    pub fn follow(self: &Arc<Self>, after: Option<i64>) -> Result<Follower, Error> {
+        let (from, limit) = (From::End, 1);
+        let last = self.reader.page(Page { from, limit })?;
+        let last = last.last().map_or(0, |message| message.number);
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::shutting_down());
+        }
+        if state.followers == 0 {
+            // Nobody has looked since the last one left.
+            let failures = state.failures;
+            *state = State {
+                newest: last,
+                failures,
+                ..State::default()
+            };
+        }
+        state.followers += 1;
+        let failures = state.failures;
+        drop(state);
+        self.wanted.notify_one();
+        Ok(Follower {
+            tail: self.clone(),
+            after: after.unwrap_or(last),
+            failures,
+            first: true,
+            last_said: Instant::now(),
+        })
+    }
+
+    /// This process has added something.
+    pub fn look(&self) {
+        let mut state = self.lock();
+        if state.followers > 0 && !state.committed {
+            state.committed = true;
+            drop(state);
+            self.wanted.notify_one();
+        }
+    }
+
+    /// Ends all streams, and opens no more.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.wanted.notify_one();
+        self.found.notify_all();
+    }
+
+    fn run(&self) {
+        let mut last_look = Instant::now();
+        let mut state = self.lock();
+        while !state.closed {
+            let wait = if state.committed { PACE } else { LOOK };
+            let left = wait.saturating_sub(last_look.elapsed());
+            if state.followers == 0 {
+                let woken = self.wanted.wait(state);
+                state = woken.unwrap_or_else(PoisonError::into_inner);
+            } else if !left.is_zero() {
+                let woken = self.wanted.wait_timeout(state, left);
+                state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            } else {
+                let (from, limit) = (From::After(state.newest), Page::MOST);
+                // What is committed from here on is for the next look.
+                state.committed = false;
+                drop(state);
+                let found = self.reader.page(Page { from, limit });
+                last_look = Instant::now();
+                state = self.lock();
+                match found {
+                    // The followers may have gone and others come meanwhile.
+                    Ok(_) if from != From::After(state.newest) => {}
+                    Ok(messages) if messages.is_empty() => {}
+                    Ok(messages) => {
+                        // There may be more, but not before the next look.
+                        state.committed = true;
+                        state.push(&messages);
+                        self.found.notify_all();
+                    }
+                    Err(error) => {
+                        tracing::debug!(%error, "cannot look for what is new; the streams end");
+                        state.failures += 1;
+                        self.found.notify_all();
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is under the lock is whole at every moment.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One client's stream; dropping it leaves.
+pub struct Follower {
+    tail: Arc<Tail>,
+    /// The last number that was sent.
+    after: i64,
+    /// Those that were there when it came.
+    failures: u64,
+    first: bool,
+    last_said: Instant,
+}
+
+impl Follower {
+    fn say(&mut self, text: String) -> Next {
+        self.last_said = Instant::now();
+        Next::Chunk(text.into_bytes())
+    }
+
+    /// What fits into one chunk; empty if there is none.
+    fn take<'a>(&mut self, events: impl Iterator<Item = &'a Arc<str>>) -> String {
+        let mut text = String::new();
+        for event in events.take(BATCH) {
+            if !text.is_empty() && text.len() + event.len() > BATCH_BYTES {
+                break;
+            }
+            text += event;
+            // The numbers have no hole.
+            self.after += 1;
+        }
+        text
+    }
+}
+
+impl Source for Follower {
+    fn next(&mut self, timeout: Duration) -> Next {
+        if std::mem::take(&mut self.first) {
+            return self.say(RETRY.into());
+        }
+        let deadline = Instant::now() + timeout;
+        let tail = self.tail.clone();
+        let mut state = tail.lock();
+        loop {
+            if state.closed || state.failures != self.failures {
+                return Next::End;
+            }
+            if self.after < state.newest {
+                let Some(events) = state.after(self.after) else {
+                    break;
+                };
+                let text = self.take(events);
+                drop(state);
+                return self.say(text);
+            }
+            let beat = BEAT.saturating_sub(self.last_said.elapsed());
+            if beat.is_zero() {
+                drop(state);
+                return self.say(": beat\n\n".into());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Next::Nothing;
+            }
+            let woken = tail.found.wait_timeout(state, left.min(beat));
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
+        // It lags, or came with a number of long ago.
+        let (from, limit) = (From::After(self.after), BATCH as i64);
+        match tail.reader.page(Page { from, limit }) {
+            // The log was cut off behind us.
+            Ok(messages) if messages.is_empty() => Next::End,
+            Ok(messages) => {
+                let events: Vec<_> = messages.iter().map(encode).collect();
+                let text = self.take(events.iter());
+                self.say(text)
+            }
+            Err(_) => Next::End,
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.tail.lock().followers -= 1;
+    }
+}

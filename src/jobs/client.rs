@@ -1,0 +1,65 @@
+//! The clients of the jobs: of the message server, and of queue and results.
+
+use std::time::Duration;
+
+use super::task::Task;
+use super::wire;
+use crate::error::Error;
+use crate::grpc::client::Connection;
+
+pub use super::desk::Desk;
+pub use super::job::{Filter, Job, State};
+pub use super::queue::Depth;
+
+/// A client of a message server. May be shared between threads.
+#[derive(Clone)]
+pub struct MessageClient {
+    connection: Connection,
+    timeout: Duration,
+}
+
+impl MessageClient {
+    /// `timeout` is for each call.
+    pub fn over(connection: Connection, timeout: Duration) -> Self {
+        Self {
+            connection,
+            timeout,
+        }
+    }
+
+    /// The text as the server has processed it.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub fn process(&self, text: &str) -> Result<String, Error> {
+        let request = wire::message_request(text);
+        let call = self
+            .connection
+            .call(&wire::PROCESS_MESSAGE, &request, self.timeout);
+        Ok(call?.processed_text)
+    }
+
+    /// What the server answers to a task: a group, digits, or a letter and its
+    /// count.
+    ///
+    /// # Errors
+    /// As [`Connection::call`].
+    pub fn answer(&self, task: &Task) -> Result<String, Error> {
+        let (connection, timeout) = (&self.connection, self.timeout);
+        Ok(match task {
+            Task::AssignGroup(user) => {
+                let request = wire::ab_request(user);
+                connection.call(&wire::ASSIGN_AB, &request, timeout)?.group
+            }
+            Task::Factorial(n) => {
+                let request = wire::factorial_request(*n);
+                connection.call(&wire::FACTORIAL, &request, timeout)?.result
+            }
+            Task::MostFrequentLetter(text) => {
+                let request = wire::text_request(text);
+                let response = connection.call(&wire::MOST_FREQUENT_LETTER, &request, timeout)?;
+                format!("{} {}", response.letter, response.count)
+            }
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! The ledger, on the thread "jobs-ledger": takes all reports that there are,
+//! stores them as one transaction, and only then settles their tasks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use super::job::Job;
+use super::queue::failpoint::{self, Point};
+use super::queue::{Delivery, Obituary, Queue};
+use super::results::{JobStore, Known};
+use crate::backoff::Backoff;
+use crate::db::Error;
+
+/// Reports that may wait. There are never more than tasks that are not settled.
+pub const QUEUE: usize = 1024;
+
+/// Waits after a failure of the store.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// What workers tell.
+pub enum Report {
+    /// The job has a result or an error.
+    Finished(Job, Delivery),
+    /// The job is dead.
+    Bury(Job, Delivery),
+    /// The job will be tried again by the same worker.
+    Waiting(Job),
+    /// The task's job is stored already.
+    Known(Delivery),
+    /// What is known of this job?
+    Find(String, Sender<Option<Known>>),
+}
+
+pub struct Ledger {
+    store: Box<dyn JobStore>,
+    queue: Arc<Queue>,
+    reports: Receiver<Report>,
+    /// Disconnected when it is time to end.
+    stopped: Receiver<()>,
+}
+
+/// Nothing can be stored any more.
+struct Ended;
+
+impl Ledger {
+    pub fn new(
+        store: Box<dyn JobStore>,
+        queue: Arc<Queue>,
+        reports: Receiver<Report>,
+        stopped: Receiver<()>,
+    ) -> Self {
+        Self {
+            store,
+            queue,
+            reports,
+            stopped,
+        }
+    }
+
+    /// Ends when all workers have.
+    pub fn run(mut self, mut finished: impl FnMut(&[&Job])) {
+        while let Ok(first) = self.reports.recv() {
+            let reports = self.reports.clone();
+            let batch = std::iter::once(first).chain(reports.try_iter());
+            if self.book(batch.take(QUEUE), &mut finished).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn book(
+        &mut self,
+        reports: impl Iterator<Item = Report>,
+        finished: &mut impl FnMut(&[&Job]),
+    ) -> Result<(), Ended> {
+        let (mut jobs, mut acks, mut dead, mut questions) = (vec![], vec![], vec![], vec![]);
+        let mut settled = Vec::new();
+        for report in reports {
+            match report {
+                Report::Finished(job, delivery) => {
+                    settled.push(jobs.len());
+                    jobs.push(job);
+                    acks.push(delivery.token);
+                }
+                Report::Bury(job, delivery) => {
+                    let obituary = Obituary {
+                        reason: job.error.clone().unwrap_or_default(),
+                        attempts: job.attempts,
+                    };
+                    settled.push(jobs.len());
+                    jobs.push(job);
+                    dead.push((delivery, obituary));
+                }
+                Report::Waiting(job) => jobs.push(job),
+                Report::Known(delivery) => acks.push(delivery.token),
+                Report::Find(id, reply) => questions.push((id, reply)),
+            }
+        }
+        if !jobs.is_empty() {
+            self.persist(|store| store.commit(&jobs))?;
+            failpoint::reach(Point::AfterStore);
+        }
+        for (id, reply) in questions {
+            // A worker that has ended asks no more.
+            let _ = reply.send(self.persist(|store| store.find(&id))?);
+        }
+        let settled: Vec<&Job> = settled.into_iter().map(|index| &jobs[index]).collect();
+        finished(&settled);
+        if !acks.is_empty() {
+            self.queue.ack(acks);
+        }
+        for (delivery, obituary) in dead {
+            self.queue.bury(delivery, obituary);
+        }
+        Ok(())
+    }
+
+    /// Tries again until it works or the program ends: a task whose job is not
+    /// stored is not acknowledged either.
+    fn persist<T>(
+        &mut self,
+        mut work: impl FnMut(&mut dyn JobStore) -> Result<T, Error>,
+    ) -> Result<T, Ended> {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        loop {
+            let error = match work(&mut *self.store) {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let wait = backoff.wait(fastrand::f64());
+            tracing::warn!(wait_ms = wait.as_millis(), "cannot store results: {error}");
+            match self.stopped.recv_timeout(wait) {
+                Err(error) if error.is_timeout() => {}
+                _ => return Err(Ended),
+            }
+        }
+    }
+}

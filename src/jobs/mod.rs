@@ -1,0 +1,20 @@
+//! Tasks, answered in two ways: at once over gRPC (`server`), or later by workers
+//! behind a queue. `desk` sends tasks and lists their results; `workers` starts
+//! those who work on them (`worker`, `ledger`).
+//!
+//! A worker takes a task from the queue, asks the message service, and hands the
+//! job over to the ledger; that stores it, and only then tells the queue to
+//! forget the task. So a crash anywhere loses nothing, and a task that comes
+//! twice has one result, by its id.
+
+pub mod client;
+pub mod desk;
+pub mod job;
+mod ledger;
+pub mod queue;
+pub mod results;
+pub mod server;
+pub mod task;
+pub mod wire;
+mod worker;
+pub mod workers;

@@ -1,0 +1,265 @@
+//! The tasks in `queue.sqlite3`.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+
+use super::consumers::Left;
+use super::{EPOCH, Settled};
+use crate::db::lock::Lock;
+use crate::db::{Error, OPENING, make_folder, sqlite};
+use crate::fanout::clock::Timestamp;
+use crate::jobs::queue::{Dead, Delivery, Depth, Obituary, Outgoing, Token, Which};
+
+mod migrations {
+    refinery::embed_migrations!("src/jobs/queue/embedded/migrations/sqlite");
+}
+
+pub struct File {
+    path: PathBuf,
+    connection: Connection,
+    /// Whether a commit waits for the disk.
+    synced: bool,
+}
+
+const WAITING: &str = "owner IS NULL AND reason IS NULL";
+
+impl File {
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        make_folder(folder)?;
+        let path = folder.join("queue.sqlite3");
+        // Two processes that start together would both bring the schema up.
+        let _opening = Lock::wait(&path, OPENING)?;
+        let connection = sqlite::open(&path, migrations::migrations::runner())?;
+        Ok(Self {
+            path,
+            connection,
+            synced: true,
+        })
+    }
+
+    /// Adds tasks, removes or buries those that are settled, frees those of dead
+    /// consumers, and claims as many for the consumer as there is room for: all
+    /// of it or nothing. When this returns, tasks that were added are on the disk.
+    /// The rest survives a crash of this process, and waits for the disk no
+    /// longer than the next task that is added: if the machine fails before, the
+    /// tasks come again, and their results count that are stored already.
+    pub fn write(
+        &mut self,
+        tasks: &[&Outgoing],
+        settled: &[Settled],
+        consumer: Option<(&str, usize)>,
+        left: &[Left],
+    ) -> Result<Vec<Delivery>, Error> {
+        let idle = consumer.is_none_or(|(_, room)| room == 0) && left.is_empty();
+        if idle && tasks.is_empty() && settled.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.sync(!tasks.is_empty())?;
+        self.transaction(|transaction| {
+            for task in tasks {
+                let insert = "INSERT INTO tasks (id, body, queued_at) VALUES (?1, ?2, ?3)";
+                let values = params![task.id, task.body, task.queued_at.nanos()];
+                transaction.prepare_cached(insert)?.execute(values)?;
+            }
+            let name = consumer.map_or("", |(name, _)| name);
+            for settled in settled {
+                settle(transaction, name, settled)?;
+            }
+            for left in left {
+                let free = "UPDATE tasks SET owner = NULL WHERE owner = ?1";
+                transaction.execute(free, [&left.name])?;
+            }
+            consumer.map_or(Ok(Vec::new()), |(name, room)| {
+                claim(transaction, name, room)
+            })
+        })
+    }
+
+    /// All consumers that have tasks.
+    pub fn owners(&mut self) -> Result<Vec<String>, Error> {
+        let select = "SELECT DISTINCT owner FROM tasks WHERE owner IS NOT NULL LIMIT ?1";
+        self.select(select, usize::MAX, |row| row.get(0))
+    }
+
+    /// Frees everything that this consumer has.
+    pub fn release(&mut self, consumer: &str) -> Result<(), Error> {
+        let free = "UPDATE tasks SET owner = NULL WHERE owner = ?1";
+        let freed = self.connection.execute(free, [consumer]);
+        freed.map(drop).map_err(self.failed())
+    }
+
+    pub fn depth(&mut self) -> Result<Depth, Error> {
+        let select = format!(
+            "SELECT (SELECT count(*) FROM tasks WHERE {WAITING}), \
+             (SELECT count(*) FROM tasks WHERE reason IS NOT NULL)"
+        );
+        let depth = |row: &Row<'_>| {
+            Ok(Depth {
+                waiting: count(row, 0)?,
+                consumers: 0,
+                dead: count(row, 1)?,
+            })
+        };
+        let depth = self.connection.query_row(&select, [], depth);
+        depth.map_err(self.failed())
+    }
+
+    /// The newest tasks, those included that a consumer has.
+    pub fn waiting(&mut self, limit: usize) -> Result<Vec<Outgoing>, Error> {
+        let select = "SELECT id, body, queued_at FROM tasks WHERE reason IS NULL \
+                      ORDER BY seq DESC LIMIT ?1";
+        let task = |row: &Row<'_>| {
+            Ok(Outgoing {
+                id: row.get(0)?,
+                body: row.get(1)?,
+                queued_at: Timestamp::from_nanos(row.get(2)?),
+            })
+        };
+        self.select(select, limit, task)
+    }
+
+    pub fn list_dead(&mut self, limit: usize) -> Result<Vec<Dead>, Error> {
+        let select = "SELECT id, body, reason, attempts FROM tasks WHERE reason IS NOT NULL \
+                      ORDER BY seq LIMIT ?1";
+        let dead = |row: &Row<'_>| {
+            Ok(Dead {
+                id: row.get(0)?,
+                body: row.get(1)?,
+                obituary: Obituary {
+                    reason: row.get(2)?,
+                    attempts: row.get(3)?,
+                },
+            })
+        };
+        self.select(select, limit, dead)
+    }
+
+    pub fn requeue(&mut self, which: &Which) -> Result<u64, Error> {
+        let update = "UPDATE tasks SET reason = NULL, attempts = 0, deliveries = 0 \
+                      WHERE reason IS NOT NULL";
+        self.sync(true)?;
+        self.transaction(|transaction| {
+            let count = match which {
+                Which::All => transaction.execute(update, [])?,
+                Which::Ids(ids) => {
+                    let mut statement = transaction.prepare(&format!("{update} AND id = ?1"))?;
+                    let mut count = 0;
+                    for id in ids {
+                        count += statement.execute([id])?;
+                    }
+                    count
+                }
+            };
+            Ok(count as u64)
+        })
+    }
+
+    /// Whether the next commits wait for the disk.
+    /// Source: <https://www.sqlite.org/pragma.html#pragma_synchronous>
+    fn sync(&mut self, synced: bool) -> Result<(), Error> {
+        if self.synced != synced {
+            let level = if synced { "FULL" } else { "NORMAL" };
+            let set = self.connection.pragma_update(None, "synchronous", level);
+            set.map_err(self.failed())?;
+            self.synced = synced;
+        }
+        Ok(())
+    }
+
+    fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, Error> {
+        let failed = self.failed();
+        let done = || {
+            let behavior = TransactionBehavior::Immediate;
+            let transaction = self.connection.transaction_with_behavior(behavior)?;
+            let result = work(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        };
+        done().map_err(failed)
+    }
+
+    fn select<T>(
+        &mut self,
+        select: &str,
+        limit: usize,
+        row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let selected = || {
+            let mut statement = self.connection.prepare_cached(select)?;
+            statement.query_map([limit], row)?.collect::<Result<_, _>>()
+        };
+        selected().map_err(self.failed())
+    }
+
+    fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
+        let file = self.path.clone();
+        move |reason| Error::Sqlite {
+            file: file.clone(),
+            reason,
+        }
+    }
+}
+
+/// SQLite's numbers have a sign; those here are never below zero.
+fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let number: i64 = row.get(column)?;
+    Ok(number.unsigned_abs())
+}
+
+/// Only what the consumer still has.
+fn settle(
+    transaction: &Transaction<'_>,
+    consumer: &str,
+    settled: &Settled,
+) -> rusqlite::Result<usize> {
+    match settled {
+        Settled::Done(seq) => {
+            let delete = "DELETE FROM tasks WHERE seq = ?1 AND owner = ?2";
+            let values = params![seq, consumer];
+            transaction.prepare_cached(delete)?.execute(values)
+        }
+        Settled::Dead(seq, obituary) => {
+            let update = "UPDATE tasks SET owner = NULL, reason = ?3, attempts = ?4 \
+                          WHERE seq = ?1 AND owner = ?2";
+            let values = params![seq, consumer, obituary.reason, obituary.attempts];
+            transaction.prepare_cached(update)?.execute(values)
+        }
+    }
+}
+
+/// The oldest tasks that nobody has.
+fn claim(
+    transaction: &Transaction<'_>,
+    consumer: &str,
+    room: usize,
+) -> rusqlite::Result<Vec<Delivery>> {
+    let claim = format!(
+        "UPDATE tasks SET owner = ?1, deliveries = deliveries + 1 \
+         WHERE seq IN (SELECT seq FROM tasks WHERE {WAITING} ORDER BY seq LIMIT ?2) \
+         RETURNING seq, id, body, queued_at, deliveries"
+    );
+    let delivery = |row: &Row<'_>| {
+        Ok(Delivery {
+            token: Token {
+                epoch: EPOCH,
+                tag: count(row, 0)?,
+            },
+            id: row.get(1)?,
+            body: row.get(2)?,
+            queued_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_nanos),
+            redelivered: row.get::<_, i64>(4)? > 1,
+        })
+    };
+    let room = i64::try_from(room).unwrap_or(i64::MAX);
+    let mut statement = transaction.prepare_cached(&claim)?;
+    let claimed = statement.query_map(params![consumer, room], delivery)?;
+    let mut claimed = claimed.collect::<rusqlite::Result<Vec<_>>>()?;
+    // RETURNING promises no order.
+    claimed.sort_by_key(|delivery| delivery.token.tag);
+    Ok(claimed)
+}

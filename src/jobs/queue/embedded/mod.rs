@@ -1,0 +1,256 @@
+//! The queue in a file of the data folder, `queue.sqlite3`, for one process or
+//! several on one machine. The thread "queue" owns this process's connection: it
+//! takes what commands there are, carries them out as one transaction, and
+//! answers when that is on the disk.
+//!
+//! A task that was delivered belongs to its consumer as long as that process
+//! lives, which the kernel tells by a lock (`consumers`); no clock is involved,
+//! so a slow worker keeps its task. Other processes are told by a file that
+//! something was sent (`wake`).
+
+mod consumers;
+mod file;
+mod wake;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, select};
+
+use super::failpoint::{self, Point};
+use super::{Command, Delivery, Obituary, Outgoing, Owned, Publication, Token};
+use crate::db;
+use crate::error::Error;
+use consumers::Consumer;
+use file::File;
+use wake::Wake;
+
+/// How often a consumer looks for tasks of processes that have died.
+const RECOVERY: Duration = Duration::from_millis(500);
+
+/// Commands that are carried out as one transaction.
+const BATCH: usize = 1024;
+
+/// The file is never lost as a connection is, so there is only one.
+const EPOCH: u64 = 0;
+
+pub struct Owner {
+    folder: PathBuf,
+    file: File,
+    wake: Wake,
+    owned: Owned,
+    consuming: Option<Consuming>,
+    /// Not carried out yet, since the file could not be written.
+    settled: Vec<Settled>,
+}
+
+struct Consuming {
+    consumer: Consumer,
+    deliveries: Sender<Delivery>,
+    prefetch: usize,
+    /// Delivered and not settled.
+    unsettled: usize,
+    /// When it last looked for processes that have died.
+    recovered: Option<Instant>,
+}
+
+/// What a consumer may take.
+struct Claim {
+    name: String,
+    room: usize,
+    /// Whose tasks are free now. Their locks are held until that is written.
+    left: Vec<consumers::Left>,
+}
+
+/// What has become of a delivery.
+enum Settled {
+    Done(i64),
+    Dead(i64, Obituary),
+}
+
+impl Owner {
+    /// Opens or makes the file.
+    ///
+    /// # Errors
+    /// A folder or a file that cannot be used.
+    pub fn open(folder: &Path, owned: Owned) -> Result<Self, db::Error> {
+        owned.epoch.store(EPOCH, Ordering::Release);
+        Ok(Self {
+            folder: folder.to_owned(),
+            file: File::open(folder)?,
+            wake: Wake::open(folder)?,
+            owned,
+            consuming: None,
+            settled: Vec::new(),
+        })
+    }
+
+    pub fn run(mut self) {
+        loop {
+            let Ok(first) = self.wait() else {
+                break;
+            };
+            let mut publications = Vec::new();
+            let more = self.owned.commands.clone();
+            for command in first.into_iter().chain(more.try_iter().take(BATCH)) {
+                self.obey(command, &mut publications);
+            }
+            self.carry_out(publications);
+        }
+        // What was delivered and is not settled belongs to nobody any more.
+        if let Some(consuming) = self.consuming.take() {
+            let name = consuming.consumer.name().to_owned();
+            if let Err(error) = self.file.release(&name) {
+                tracing::warn!("{error}");
+            }
+            drop(consuming);
+            self.wake.nudge();
+        }
+    }
+
+    /// The next command, or none if there is something else to do. `Err` is the
+    /// end.
+    fn wait(&self) -> Result<Option<Command>, ()> {
+        let commands = &self.owned.commands;
+        if self.consuming.is_none() {
+            return commands.recv().map(Some).map_err(drop);
+        }
+        select! {
+            recv(commands) -> command => command.map(Some).map_err(drop),
+            recv(self.wake.nudges()) -> _ => Ok(None),
+            default(RECOVERY) => Ok(None),
+        }
+    }
+
+    /// Who no longer waits needs no answer, so no reply's result has a reader.
+    fn obey(&mut self, command: Command, publications: &mut Vec<Publication>) {
+        match command {
+            Command::Publish(publication) => publications.push(publication),
+            Command::Consume {
+                prefetch,
+                deliveries,
+                ..
+            } => self.consume(prefetch, deliveries),
+            Command::Ack(tokens) => {
+                let done = tokens.into_iter().map(|token| Settled::Done(seq(token)));
+                self.settled.extend(done);
+            }
+            Command::Bury(delivery, obituary) => {
+                let dead = Settled::Dead(seq(delivery.token), obituary);
+                self.settled.push(dead);
+            }
+            Command::Depth(reply) => {
+                let depth = self.file.depth().map(|depth| super::Depth {
+                    consumers: consumers::count(&self.folder),
+                    ..depth
+                });
+                let _ = reply.send(depth.map_err(unavailable));
+            }
+            Command::Waiting(limit, reply) => {
+                let _ = reply.send(self.file.waiting(limit).map_err(unavailable));
+            }
+            Command::ListDead(limit, reply) => {
+                let _ = reply.send(self.file.list_dead(limit).map_err(unavailable));
+            }
+            Command::Requeue(which, reply) => {
+                let _ = reply.send(self.file.requeue(&which).map_err(unavailable));
+                self.wake.nudge();
+            }
+        }
+    }
+
+    fn consume(&mut self, prefetch: u16, deliveries: Sender<Delivery>) {
+        let consumer = Consumer::start(&self.folder);
+        match consumer.and_then(|consumer| self.wake.watch().map(|()| consumer)) {
+            Ok(consumer) => {
+                self.consuming = Some(Consuming {
+                    consumer,
+                    deliveries,
+                    prefetch: usize::from(prefetch),
+                    unsettled: 0,
+                    recovered: None,
+                });
+            }
+            // The workers see their channel end.
+            Err(error) => tracing::error!("cannot consume: {error}"),
+        }
+    }
+
+    /// Writes what was sent and settled, takes as many tasks as there is room for,
+    /// and tells of it once that is on the disk.
+    fn carry_out(&mut self, publications: Vec<Publication>) {
+        if !publications.is_empty() {
+            failpoint::reach(Point::BeforePublish);
+        }
+        if !self.settled.is_empty() {
+            failpoint::reach(Point::BeforeAck);
+        }
+        let tasks: Vec<&Outgoing> = publications.iter().flat_map(|p| &p.tasks).collect();
+        let sent = !tasks.is_empty();
+        let claim = self.claim();
+        let left = claim.as_ref().map_or(&[][..], |claim| &claim.left);
+        let written = self.file.write(
+            &tasks,
+            &self.settled,
+            claim.as_ref().map(|c| (&*c.name, c.room)),
+            left,
+        );
+        let deliveries = match written {
+            Ok(deliveries) => deliveries,
+            Err(error) => {
+                tracing::warn!("{error}");
+                for publication in publications {
+                    Command::Publish(publication).refuse(&error.to_string());
+                }
+                return;
+            }
+        };
+        if sent {
+            failpoint::reach(Point::BeforeConfirm);
+        }
+        if sent || !left.is_empty() {
+            self.wake.nudge();
+        }
+        for publication in publications {
+            let _ = publication.reply.send(Ok(()));
+        }
+        let settled = std::mem::take(&mut self.settled).len();
+        if let Some(consuming) = &mut self.consuming {
+            consuming.unsettled = consuming.unsettled.saturating_sub(settled) + deliveries.len();
+            for delivery in deliveries {
+                // There is room for the prefetch, or nobody takes them.
+                let _ = consuming.deliveries.try_send(delivery);
+            }
+        }
+    }
+
+    /// What this process may take now.
+    fn claim(&mut self) -> Option<Claim> {
+        let consuming = self.consuming.as_mut()?;
+        let name = consuming.consumer.name().to_owned();
+        let busy = consuming.unsettled.saturating_sub(self.settled.len());
+        let room = consuming.prefetch.saturating_sub(busy);
+        let due = consuming
+            .recovered
+            .is_none_or(|last| last.elapsed() >= RECOVERY);
+        let left = if due {
+            consuming.recovered = Some(Instant::now());
+            // What cannot be read now is read the next time.
+            let mut owners = self.file.owners().unwrap_or_default();
+            owners.retain(|owner| *owner != name);
+            consumers::dead(&self.folder, owners)
+        } else {
+            Vec::new()
+        };
+        Some(Claim { name, room, left })
+    }
+}
+
+fn seq(token: Token) -> i64 {
+    i64::try_from(token.tag).unwrap_or(i64::MAX)
+}
+
+fn unavailable(error: db::Error) -> Error {
+    Error::unavailable(error.to_string())
+}

@@ -1,0 +1,350 @@
+//! The queue in RabbitMQ, on the thread "amqp": it holds the connection, waits
+//! for whatever comes first (a command, a delivery, a confirmation, a deadline),
+//! and connects again. lapin is made of futures; this thread blocks on them, and
+//! each exchange with the broker has a bound.
+
+mod link;
+mod message;
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use lapin::types::ShortString;
+use lapin::uri::AMQPUri;
+use smol::Timer;
+
+use super::{Command, Delivery, Owned, Publication};
+use crate::backoff::Backoff;
+use link::{Arrival, Link};
+
+/// Which broker, and which queue there.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    uri: AMQPUri,
+    queue: String,
+}
+
+impl Broker {
+    /// `url` is `amqp://user:password@host:port/vhost`.
+    ///
+    /// # Errors
+    /// One line that says what is wrong with it.
+    pub fn new(url: &str, queue: &str) -> Result<Self, String> {
+        let mut uri: AMQPUri = url.parse()?;
+        if url.starts_with("amqps:") {
+            return Err("there is no TLS here: amqps needs a proxy in front".into());
+        }
+        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
+        // In milliseconds.
+        uri.query
+            .connection_timeout
+            .get_or_insert(EXCHANGE.as_secs() * 1000);
+        let queue = ShortString::try_new(queue).map_err(|error| error.to_string())?;
+        Ok(Self {
+            uri,
+            queue: queue.as_str().into(),
+        })
+    }
+
+    fn address(&self) -> String {
+        let authority = &self.uri.authority;
+        format!("{}:{}", authority.host, authority.port)
+    }
+}
+
+/// A broker that is silent for twice as long is taken for gone.
+const HEARTBEAT_SECONDS: u16 = 10;
+
+/// What one exchange with the broker may take.
+const EXCHANGE: Duration = Duration::from_secs(5);
+
+/// What a confirmation may take: the broker writes to its disk first.
+const CONFIRM: Duration = Duration::from_secs(10);
+
+/// What the orderly end of a connection may take.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// Waits between tries to connect.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
+pub struct Owner {
+    broker: Broker,
+    owned: Owned,
+    /// The last try to connect has failed.
+    failed: bool,
+    /// What it connects for.
+    first: Option<Command>,
+    /// What is to be consumed, over all connections.
+    consumer: Option<Consuming>,
+    /// What is not confirmed yet, over all connections.
+    publications: VecDeque<Publication>,
+}
+
+struct Consuming {
+    prefetch: u16,
+    deliveries: Sender<Delivery>,
+    undelivered: Receiver<Delivery>,
+}
+
+/// What ends a connection.
+#[derive(Debug, thiserror::Error)]
+enum Over {
+    #[error("the queue is let go")]
+    Closed,
+    #[error("{0}")]
+    Lost(String),
+}
+
+impl Over {
+    fn lost(reason: &str) -> Self {
+        Self::Lost(reason.into())
+    }
+}
+
+impl From<lapin::Error> for Over {
+    fn from(error: lapin::Error) -> Self {
+        Self::Lost(error.to_string())
+    }
+}
+
+/// What the owner waits for.
+enum Event {
+    Command(Command),
+    Arrival(Arrival),
+    Deadline,
+    Closed,
+}
+
+impl Owner {
+    pub fn new(broker: Broker, owned: Owned) -> Self {
+        Self {
+            broker,
+            owned,
+            failed: false,
+            first: None,
+            consumer: None,
+            publications: VecDeque::new(),
+        }
+    }
+
+    pub fn run(mut self) {
+        if self.wait_for_work().is_err() {
+            return;
+        }
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        loop {
+            let over = match self.connect() {
+                Ok(mut link) => {
+                    backoff.reset();
+                    tracing::info!(broker = self.broker.address(), "connected to RabbitMQ");
+                    let over = self.serve(&mut link);
+                    self.take_back();
+                    link.close();
+                    over
+                }
+                Err(over) => over,
+            };
+            let Over::Lost(reason) = over else { return };
+            let reason = format!("RabbitMQ at {}: {reason}", self.broker.address());
+            let wait = backoff.wait(fastrand::f64());
+            tracing::warn!(wait_ms = wait.as_millis(), "{reason}");
+            if self.stand_by(wait, &reason).is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Who only asks what the broker cannot tell needs no connection. `Err` is the
+    /// end.
+    fn wait_for_work(&mut self) -> Result<(), ()> {
+        while self.first.is_none() {
+            match self.owned.commands.recv().map_err(drop)? {
+                Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
+                command => self.first = Some(command),
+            }
+        }
+        Ok(())
+    }
+
+    /// Without a connection, until it is time to try again. `Err` is the end.
+    fn stand_by(&mut self, wait: Duration, reason: &str) -> Result<(), ()> {
+        let until = Instant::now() + wait;
+        if let Some(command) = self.first.take() {
+            self.postpone(command, reason);
+        }
+        loop {
+            self.expire(reason);
+            let deadline = self.publications.iter().map(|p| p.deadline).min();
+            let next = deadline.map_or(until, |deadline| deadline.min(until));
+            match self.owned.commands.recv_deadline(next) {
+                Ok(command) => self.postpone(command, reason),
+                Err(error) if error.is_disconnected() => return Err(()),
+                Err(_) => {}
+            }
+            if Instant::now() >= until {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Keeps for the next connection what can wait for it.
+    fn postpone(&mut self, command: Command, reason: &str) {
+        match command {
+            Command::Publish(publication) => self.publications.push_back(publication),
+            Command::Consume {
+                prefetch,
+                deliveries,
+                undelivered,
+            } => {
+                self.consumer = Some(Consuming {
+                    prefetch,
+                    deliveries,
+                    undelivered,
+                });
+            }
+            Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
+            command => command.refuse(reason),
+        }
+    }
+
+    /// Refuses the publications that have waited too long.
+    fn expire(&mut self, reason: &str) {
+        let now = Instant::now();
+        let (late, waiting) = std::mem::take(&mut self.publications)
+            .into_iter()
+            .partition(|publication| publication.deadline <= now);
+        self.publications = waiting;
+        let late: VecDeque<_> = late;
+        for publication in late {
+            Command::Publish(publication).refuse(reason);
+        }
+    }
+
+    /// What was delivered over a lost connection and taken by nobody comes again.
+    fn take_back(&mut self) {
+        self.owned.epoch.fetch_add(1, Ordering::AcqRel);
+        if let Some(consumer) = &self.consumer {
+            while consumer.undelivered.try_recv().is_ok() {}
+        }
+    }
+
+    fn connect(&mut self) -> Result<Link, Over> {
+        if self.failed {
+            link::knock(&self.broker)?;
+        }
+        // Until it is there.
+        self.failed = true;
+        let epoch = self.owned.epoch.load(Ordering::Acquire);
+        let mut link = Link::connect(&self.broker, epoch)?;
+        if let Some(consumer) = &self.consumer {
+            link.consume(consumer.prefetch)?;
+        }
+        for publication in &self.publications {
+            link.publish(publication)?;
+        }
+        self.failed = false;
+        Ok(link)
+    }
+
+    fn serve(&mut self, link: &mut Link) -> Over {
+        loop {
+            let event = match self.first.take() {
+                Some(command) => Event::Command(command),
+                None => self.wait(link),
+            };
+            if let Err(over) = self.handle(link, event) {
+                return over;
+            }
+        }
+    }
+
+    fn handle(&mut self, link: &mut Link, event: Event) -> Result<(), Over> {
+        match event {
+            Event::Command(command) => self.obey(link, command)?,
+            Event::Arrival(Arrival::Delivery(delivery)) => {
+                if let Some(consumer) = &self.consumer {
+                    // The broker keeps to the prefetch: the room that there is.
+                    let room = consumer.deliveries.try_send(delivery);
+                    room.map_err(|_| Over::lost("nobody takes the deliveries"))?;
+                }
+            }
+            Event::Arrival(Arrival::Confirmed) => {
+                if let Some(publication) = self.publications.pop_front() {
+                    // Who no longer waits needs no answer.
+                    let _ = publication.reply.send(Ok(()));
+                }
+            }
+            Event::Arrival(Arrival::Buried(token)) => link.ack(&[token])?,
+            Event::Arrival(Arrival::Lost(reason)) => return Err(Over::Lost(reason)),
+            Event::Deadline => return Err(Over::lost("no confirmation in time")),
+            Event::Closed => return Err(Over::Closed),
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, link: &mut Link, command: Command) -> Result<(), Over> {
+        // Who no longer waits needs no answer, so no reply's result has a reader.
+        match command {
+            Command::Publish(publication) => {
+                let sent = link.publish(&publication);
+                self.publications.push_back(publication);
+                sent?;
+            }
+            Command::Consume {
+                prefetch,
+                deliveries,
+                undelivered,
+            } => {
+                self.consumer = Some(Consuming {
+                    prefetch,
+                    deliveries,
+                    undelivered,
+                });
+                link.consume(prefetch)?;
+            }
+            Command::Ack(tokens) => link.ack(&tokens)?,
+            Command::Bury(delivery, obituary) => link.bury(&delivery, &obituary)?,
+            Command::Depth(reply) => drop(reply.send(Ok(link.depth()?))),
+            Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
+            Command::ListDead(limit, reply) => drop(reply.send(Ok(link.list_dead(limit)?))),
+            Command::Requeue(which, reply) => drop(reply.send(Ok(link.requeue(&which)?))),
+        }
+        Ok(())
+    }
+
+    /// Blocks until something is to be done.
+    fn wait(&mut self, link: &mut Link) -> Event {
+        let mut deadline = link.deadline().map(Timer::at);
+        smol::block_on(poll_fn(|cx| {
+            if let Some(timer) = &mut deadline
+                && Pin::new(timer).poll(cx).is_ready()
+            {
+                return Poll::Ready(Event::Deadline);
+            }
+            if let Poll::Ready(arrival) = link.poll(cx) {
+                return Poll::Ready(Event::Arrival(arrival));
+            }
+            self.owned.waker.register(cx.waker());
+            match self.owned.commands.try_recv() {
+                Ok(command) => Poll::Ready(Event::Command(command)),
+                Err(TryRecvError::Disconnected) => Poll::Ready(Event::Closed),
+                Err(TryRecvError::Empty) => Poll::Pending,
+            }
+        }))
+    }
+}
+
+/// Blocks until the future is ready, or for so long.
+fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Over> {
+    let late = async {
+        Timer::after(limit).await;
+        Err(Over::Lost(format!("no answer within {limit:?}")))
+    };
+    smol::block_on(smol::future::or(async { Ok(future.await) }, late))
+}

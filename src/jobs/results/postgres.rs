@@ -1,0 +1,145 @@
+//! The table `jobs` in PostgreSQL. A connection that was lost is made again by
+//! the next call.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use postgres::fallible_iterator::FallibleIterator as _;
+use postgres::types::ToSql;
+use postgres::{Client, Row};
+
+use super::{COLUMNS, JobStore, Known, MERGE, REVIVE, select};
+use crate::db::Error;
+use crate::db::address::Address;
+use crate::fanout::clock::Timestamp;
+use crate::jobs::job::{Filter, Job, State};
+
+mod migrations {
+    refinery::embed_migrations!("src/jobs/results/migrations/postgres");
+}
+
+/// How long a connection may take to be made, and a statement to be done.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub struct Postgres {
+    address: Address,
+    client: Option<Client>,
+}
+
+impl Postgres {
+    pub fn open(url: &str) -> Result<Self, Error> {
+        let address = Address::parse(url, "messenger jobs", PATIENCE)?;
+        address.migrate(migrations::migrations::runner(), "jobs_schema_history")?;
+        Ok(Self {
+            address,
+            client: None,
+        })
+    }
+
+    /// Does it on the connection, or on a new one if that was lost.
+    fn run<T>(
+        &mut self,
+        work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
+    ) -> Result<T, Error> {
+        let live = self.client.take().filter(|client| !client.is_closed());
+        let client = live.map_or_else(|| self.address.connect(PATIENCE), Ok)?;
+        work(self.client.insert(client)).map_err(self.address.failed())
+    }
+}
+
+impl JobStore for Postgres {
+    fn commit(&mut self, jobs: &[Job]) -> Result<(), Error> {
+        // A statement may touch a row only once. Of a job's reports in one batch
+        // the first final one counts, as it would one after the other.
+        let mut rows: HashMap<&str, &Job> = HashMap::new();
+        for job in jobs {
+            let row = rows.entry(&job.id).or_insert(job);
+            if matches!(row.state, State::Queued | State::Dead) {
+                *row = job;
+            }
+        }
+        // In the order in which they came, which the list falls back to.
+        let rows: Vec<_> = jobs
+            .iter()
+            .filter(|job| {
+                rows.get(&*job.id)
+                    .is_some_and(|row| std::ptr::eq(*row, *job))
+            })
+            .collect();
+        let insert = format!(
+            "INSERT INTO jobs ({COLUMNS}) SELECT * FROM unnest($1::text[], $2::bytea[], \
+             $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], \
+             $9::bigint[], $10::bigint[], $11::bigint[]) {MERGE}"
+        );
+        fn column<'a, T>(rows: &[&'a Job], value: impl Fn(&'a Job) -> T) -> Vec<T> {
+            rows.iter().map(|job| value(job)).collect()
+        }
+        let nanos = |time: Option<Timestamp>| time.map(Timestamp::nanos);
+        let columns: [&(dyn ToSql + Sync); 11] = [
+            &column(&rows, |job| &*job.id),
+            &column(&rows, |job| &*job.task),
+            &column(&rows, |job| job.state.name()),
+            &column(&rows, |job| job.result.as_deref()),
+            &column(&rows, |job| job.error.as_deref()),
+            &column(&rows, |job| i64::from(job.attempts)),
+            &column(&rows, |job| job.worker.as_deref()),
+            &column(&rows, |job| nanos(job.queued_at)),
+            &column(&rows, |job| nanos(job.started_at)),
+            &column(&rows, |job| nanos(job.finished_at)),
+            &column(&rows, |job| job.sent_at().nanos()),
+        ];
+        self.run(|client| client.execute(&insert, &columns))
+            .map(drop)
+    }
+
+    fn find(&mut self, id: &str) -> Result<Option<Known>, Error> {
+        let select = "SELECT state, attempts, error FROM jobs WHERE id = $1";
+        let row = self.run(|client| client.query_opt(select, &[&id]))?;
+        Ok(row.and_then(|row| {
+            Some(Known {
+                state: State::named(row.get(0))?,
+                attempts: attempts(row.get(1)),
+                error: row.get(2),
+            })
+        }))
+    }
+
+    fn revive(&mut self, id: &str) -> Result<(), Error> {
+        self.run(|client| client.execute(REVIVE, &[&id])).map(drop)
+    }
+
+    fn each(&mut self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error> {
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+        let state = filter.state.map(State::name);
+        let mut arguments: Vec<&dyn ToSql> = vec![&limit];
+        arguments.extend(state.iter().map(|state| state as &dyn ToSql));
+        self.run(|client| {
+            let mut rows = client.query_raw(&select(filter), arguments)?;
+            while let Some(row) = rows.next()? {
+                // The schema allows no other states, so none is left out.
+                job(&row).into_iter().for_each(&mut *visit);
+            }
+            Ok(())
+        })
+    }
+}
+
+fn job(row: &Row) -> Option<Job> {
+    let time = |column: usize| row.get::<_, Option<i64>>(column).map(Timestamp::from_nanos);
+    Some(Job {
+        id: row.get(0),
+        task: row.get(1),
+        state: State::named(row.get(2))?,
+        result: row.get(3),
+        error: row.get(4),
+        attempts: attempts(row.get(5)),
+        worker: row.get(6),
+        queued_at: time(7),
+        started_at: time(8),
+        finished_at: time(9),
+    })
+}
+
+fn attempts(count: i64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,139 @@
+//! `jobs.sqlite3` in the data folder.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+
+use super::{COLUMNS, JobStore, Known, MERGE, REVIVE, select};
+use crate::db::lock::Lock;
+use crate::db::{Error, OPENING, make_folder, sqlite};
+use crate::fanout::clock::Timestamp;
+use crate::jobs::job::{Filter, Job, State};
+
+mod migrations {
+    refinery::embed_migrations!("src/jobs/results/migrations/sqlite");
+}
+
+pub struct Sqlite {
+    file: PathBuf,
+    connection: Connection,
+}
+
+impl Sqlite {
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        make_folder(folder)?;
+        let file = folder.join("jobs.sqlite3");
+        // Two processes that start together would both bring the schema up.
+        let _opening = Lock::wait(&file, OPENING)?;
+        let connection = sqlite::open(&file, migrations::migrations::runner())?;
+        Ok(Self { file, connection })
+    }
+
+    fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
+        let file = self.file.clone();
+        move |reason| Error::Sqlite {
+            file: file.clone(),
+            reason,
+        }
+    }
+}
+
+impl JobStore for Sqlite {
+    fn commit(&mut self, jobs: &[Job]) -> Result<(), Error> {
+        let failed = self.failed();
+        let insert = format!(
+            "INSERT INTO jobs ({COLUMNS}) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) {MERGE}"
+        );
+        let mut written = || -> rusqlite::Result<()> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            let mut statement = transaction.prepare_cached(&insert)?;
+            for job in jobs {
+                statement.execute(params![
+                    job.id,
+                    job.task,
+                    job.state.name(),
+                    job.result,
+                    job.error,
+                    job.attempts,
+                    job.worker,
+                    job.queued_at.map(Timestamp::nanos),
+                    job.started_at.map(Timestamp::nanos),
+                    job.finished_at.map(Timestamp::nanos),
+                    job.sent_at().nanos(),
+                ])?;
+            }
+            drop(statement);
+            transaction.commit()
+        };
+        written().map_err(failed)
+    }
+
+    fn find(&mut self, id: &str) -> Result<Option<Known>, Error> {
+        let failed = self.failed();
+        let known = |row: &Row<'_>| {
+            Ok(Known {
+                state: state(row, 0)?,
+                attempts: row.get(1)?,
+                error: row.get(2)?,
+            })
+        };
+        let select = "SELECT state, attempts, error FROM jobs WHERE id = ?1";
+        let find = || {
+            let mut statement = self.connection.prepare_cached(select)?;
+            statement.query_row([id], known).optional()
+        };
+        find().map_err(failed)
+    }
+
+    fn revive(&mut self, id: &str) -> Result<(), Error> {
+        let revived = self.connection.execute(REVIVE, [id]);
+        revived.map(drop).map_err(self.failed())
+    }
+
+    fn each(&mut self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error> {
+        let failed = self.failed();
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
+        let state = filter.state.map(State::name);
+        let mut arguments: Vec<&dyn ToSql> = vec![&limit];
+        arguments.extend(state.iter().map(|state| state as &dyn ToSql));
+        // SQLite numbers `$1` as it likes.
+        let select = select(filter).replace('$', "?");
+        let mut visited = || -> rusqlite::Result<()> {
+            let mut statement = self.connection.prepare_cached(&select)?;
+            let mut rows = statement.query(arguments.as_slice())?;
+            while let Some(row) = rows.next()? {
+                visit(job(row)?);
+            }
+            Ok(())
+        };
+        visited().map_err(failed)
+    }
+}
+
+fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let time = |column| -> rusqlite::Result<_> {
+        let nanos: Option<i64> = row.get(column)?;
+        Ok(nanos.map(Timestamp::from_nanos))
+    };
+    Ok(Job {
+        id: row.get(0)?,
+        task: row.get(1)?,
+        state: state(row, 2)?,
+        result: row.get(3)?,
+        error: row.get(4)?,
+        attempts: row.get(5)?,
+        worker: row.get(6)?,
+        queued_at: time(7)?,
+        started_at: time(8)?,
+        finished_at: time(9)?,
+    })
+}
+
+/// The schema allows no other names than those of [`State`].
+fn state(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+    let name: String = row.get(column)?;
+    State::named(&name).ok_or(rusqlite::Error::InvalidQuery)
+}

@@ -1,0 +1,128 @@
+//! The jobs' synchronous half, `message.MessageService`, and jobs as JSON.
+
+use grpcio::Method;
+use serde_json::{Value, json};
+
+use super::job::Job;
+use super::task::{Group, Letter};
+use crate::error::Error;
+use crate::fanout::clock::Timestamp;
+use crate::grpc::method;
+use crate::json::{object, unknown};
+
+pub use crate::generated::message_service::{
+    ABRequest, ABResponse, FactorialRequest, FactorialResponse, LetterResponse, MessageRequest,
+    MessageResponse, TextRequest,
+};
+
+/// The name under which the service is known to health checks.
+pub const SERVICE: &str = "message.MessageService";
+
+pub const PROCESS_MESSAGE: Method<MessageRequest, MessageResponse> =
+    method::unary("/message.MessageService/ProcessMessage");
+pub const ASSIGN_AB: Method<ABRequest, ABResponse> =
+    method::unary("/message.MessageService/AssignAB");
+pub const FACTORIAL: Method<FactorialRequest, FactorialResponse> =
+    method::unary("/message.MessageService/Factorial");
+pub const MOST_FREQUENT_LETTER: Method<TextRequest, LetterResponse> =
+    method::unary("/message.MessageService/MostFrequentLetter");
+
+pub fn message_request(text: &str) -> MessageRequest {
+    MessageRequest {
+        text: text.into(),
+        ..Default::default()
+    }
+}
+
+pub fn message_response(processed_text: String) -> MessageResponse {
+    MessageResponse {
+        processed_text,
+        ..Default::default()
+    }
+}
+
+pub fn ab_request(user: &str) -> ABRequest {
+    ABRequest {
+        user_id: user.into(),
+        ..Default::default()
+    }
+}
+
+pub fn ab_response(user_id: String, group: Group) -> ABResponse {
+    ABResponse {
+        user_id,
+        group: group.name().into(),
+        ..Default::default()
+    }
+}
+
+pub fn factorial_request(n: i64) -> FactorialRequest {
+    FactorialRequest {
+        n,
+        ..Default::default()
+    }
+}
+
+pub fn factorial_response(result: String) -> FactorialResponse {
+    FactorialResponse {
+        result,
+        ..Default::default()
+    }
+}
+
+pub fn text_request(text: &str) -> TextRequest {
+    TextRequest {
+        text: text.into(),
+        ..Default::default()
+    }
+}
+
+pub fn letter_response(letter: Letter) -> LetterResponse {
+    LetterResponse {
+        letter: letter.letter.into(),
+        count: i64::try_from(letter.count).unwrap_or(i64::MAX),
+        ..Default::default()
+    }
+}
+
+/// A job as programs see it: what is not known is null.
+pub fn job_json(job: &Job) -> Value {
+    let time = |time: Option<Timestamp>| time.map(Timestamp::rfc3339);
+    json!({
+        "id": job.id,
+        "task": job.text(),
+        "state": job.state.name(),
+        "result": job.result,
+        "error": job.error,
+        "attempts": job.attempts,
+        "worker": job.worker,
+        "queuedAt": time(job.queued_at),
+        "startedAt": time(job.started_at),
+        "finishedAt": time(job.finished_at),
+    })
+}
+
+/// The most tasks that a page sends at a time.
+const TASKS: usize = 1000;
+
+/// The body of the console's `POST /api/jobs/send`: the tasks, at least one.
+///
+/// # Errors
+/// `InvalidArgument` that says what is wrong and where.
+pub fn parse_tasks(body: &[u8]) -> Result<Vec<String>, Error> {
+    let mut fields = object(body)?;
+    let wrong = || {
+        let message = format!("\"tasks\" has to be an array of 1 to {TASKS} strings");
+        Error::invalid(message)
+    };
+    let tasks = match fields.remove("tasks") {
+        Some(Value::Array(tasks)) if (1..=TASKS).contains(&tasks.len()) => tasks,
+        _ => return Err(wrong()),
+    };
+    unknown(&fields, "\"tasks\"")?;
+    let text = |task| match task {
+        Value::String(text) => Ok(text),
+        _ => Err(wrong()),
+    };
+    tasks.into_iter().map(text).collect()
+}

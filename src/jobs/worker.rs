@@ -1,0 +1,181 @@
+//! One worker, on a thread of its own, "jobs-worker-N": takes a task, asks the
+//! message server, and reports. It blocks in the call, and waits out failures.
+
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+
+use super::client::MessageClient;
+use super::job::{Job, State};
+use super::ledger::Report;
+use super::queue::failpoint::{self, Point};
+use super::queue::{Delivery, Queue, new_id};
+use super::results::Known;
+use super::task::{MAX_BYTES, Task};
+use crate::backoff::Backoff;
+use crate::error::{Code, Error};
+use crate::fanout::clock::Timestamp;
+use crate::status;
+
+/// Waits after a failure.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+pub struct Worker {
+    pub name: String,
+    pub client: MessageClient,
+    pub queue: std::sync::Arc<Queue>,
+    pub deliveries: Receiver<Delivery>,
+    pub reports: Sender<Report>,
+    /// Disconnected when it is time to end.
+    pub stopped: Receiver<()>,
+    pub attempts: u32,
+}
+
+/// There is nothing more to do here: for this task, or for the worker.
+enum Stop {
+    /// The delivery was lost, and the task comes again.
+    Lost,
+    Ended,
+}
+
+impl Worker {
+    pub fn run(self) {
+        loop {
+            let delivery = select! {
+                recv(self.stopped) -> _ => return,
+                recv(self.deliveries) -> delivery => delivery,
+            };
+            let Ok(delivery) = delivery else { return };
+            // Both may have been ready.
+            if self.is_stopped() {
+                return;
+            }
+            if let Err(Stop::Ended) = self.work(delivery) {
+                return;
+            }
+        }
+    }
+
+    fn work(&self, delivery: Delivery) -> Result<(), Stop> {
+        self.check(&delivery)?;
+        let known = self.known(&delivery)?;
+        let mut job = self.begin(&delivery);
+        if let Some(known) = known {
+            job.attempts = known.attempts;
+            match known.state {
+                State::Queued => {}
+                // It was stored and not acknowledged. The job that is stored
+                // stays as it is, whatever this one says.
+                State::Done | State::Failed => return self.report(Report::Known(delivery)),
+                State::Dead => {
+                    job.state = State::Dead;
+                    job.error = known.error;
+                    return self.report(Report::Bury(job, delivery));
+                }
+            }
+        }
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        loop {
+            match self.attempt(&delivery) {
+                Ok(result) => {
+                    job.attempts += 1;
+                    job.state = State::Done;
+                    job.result = Some(result);
+                    job.error = None;
+                }
+                Err(error) => self.fail(&mut job, &error),
+            }
+            failpoint::reach(Point::AfterProcessing);
+            if job.state != State::Queued {
+                break;
+            }
+            // One without an id would stay in the list for ever if this process
+            // died now, since nobody could tell that it is the same.
+            if delivery.id.is_some() {
+                self.report(Report::Waiting(job.clone()))?;
+            }
+            self.pause(backoff.wait(fastrand::f64()))?;
+            self.check(&delivery)?;
+        }
+        job.finished_at = Some(Timestamp::now());
+        self.report(match job.state {
+            State::Dead => Report::Bury(job, delivery),
+            _ => Report::Finished(job, delivery),
+        })
+    }
+
+    fn attempt(&self, delivery: &Delivery) -> Result<String, Error> {
+        self.client.answer(&Task::parse(&delivery.body)?)
+    }
+
+    /// What a failure makes of the job.
+    fn fail(&self, job: &mut Job, error: &Error) {
+        let text = format!("{}: {}", status::name(error.code), error.message);
+        // One line for a task that waits, however long.
+        if error.code != Code::InvalidArgument && job.error.is_none() {
+            tracing::warn!(id = job.id, "tried again: {text}");
+        }
+        job.error = Some(text);
+        // A server that is not there says nothing about the task.
+        if error.code == Code::Unavailable {
+            return;
+        }
+        job.attempts = job.attempts.saturating_add(1);
+        if error.code == Code::InvalidArgument {
+            job.state = State::Failed;
+        } else if job.attempts >= self.attempts {
+            job.state = State::Dead;
+        }
+    }
+
+    fn begin(&self, delivery: &Delivery) -> Job {
+        let end = delivery.body.len().min(MAX_BYTES);
+        Job {
+            id: delivery.id.clone().unwrap_or_else(new_id),
+            task: delivery.body[..end].to_vec(),
+            state: State::Queued,
+            result: None,
+            error: None,
+            attempts: 0,
+            worker: Some(self.name.clone()),
+            queued_at: delivery.queued_at,
+            started_at: Some(Timestamp::now()),
+            finished_at: None,
+        }
+    }
+
+    /// Only what was delivered before can be known: others are not looked up.
+    fn known(&self, delivery: &Delivery) -> Result<Option<Known>, Stop> {
+        let Some(id) = delivery.id.as_ref().filter(|_| delivery.redelivered) else {
+            return Ok(None);
+        };
+        let (reply, answer) = bounded(1);
+        self.report(Report::Find(id.clone(), reply))?;
+        answer.recv().map_err(|_| Stop::Ended)
+    }
+
+    fn report(&self, report: Report) -> Result<(), Stop> {
+        self.reports.send(report).map_err(|_| Stop::Ended)
+    }
+
+    fn check(&self, delivery: &Delivery) -> Result<(), Stop> {
+        if self.queue.is_current(delivery.token) {
+            return Ok(());
+        }
+        Err(Stop::Lost)
+    }
+
+    fn pause(&self, wait: Duration) -> Result<(), Stop> {
+        match self.stopped.recv_timeout(wait) {
+            Err(error) if error.is_timeout() => Ok(()),
+            _ => Err(Stop::Ended),
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped
+            .try_recv()
+            .is_err_and(|error| error.is_disconnected())
+    }
+}

@@ -1,0 +1,119 @@
+//! The jobs' asynchronous half: who sends tasks and lists their results
+//! (`desk`), and who works on them (`worker`, `ledger`).
+//!
+//! A worker takes a task from the queue, asks the message service, and hands the
+//! job over to the ledger; that stores it, and only then tells the queue to
+//! forget the task. So a crash anywhere loses nothing, and a task that comes
+//! twice has one result, by its id.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use super::client::MessageClient;
+use super::job::Job;
+use super::queue::{self, Queue};
+use super::results as store;
+use super::{ledger, worker};
+use crate::grpc::client::{Connection, Keepalive, environment};
+
+pub use super::desk::Desk;
+pub use super::queue::OpenError as StartError;
+
+/// How workers work.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub queue: queue::Place,
+    pub store: store::Place,
+    /// The message server.
+    pub target: String,
+    /// How this process is called in the results.
+    pub name: String,
+    /// Threads that work on tasks.
+    pub workers: u16,
+    /// Tasks that each of them may have and has not settled.
+    pub prefetch: u16,
+    /// Failures after which a task is dead.
+    pub attempts: u32,
+    /// For one call of the message server.
+    pub call_timeout: Duration,
+}
+
+/// How long the end waits for calls that are under way.
+const END: Duration = Duration::from_secs(3);
+
+/// Workers at work.
+pub struct Handle {
+    stop: Sender<()>,
+    /// Disconnected when all threads have ended.
+    ended: Receiver<()>,
+}
+
+/// Starts workers; `finished` sees every job that is settled, on the ledger's
+/// thread, once it is stored.
+///
+/// # Errors
+/// A store that cannot be opened, or no thread to be had. A broker or a message
+/// server that is not there is waited for.
+pub fn start(
+    config: &Config,
+    finished: impl FnMut(&[&Job]) + Send + 'static,
+) -> Result<Handle, StartError> {
+    let store = store::open(&config.store)?;
+    let queue = Arc::new(Queue::open(&config.queue)?);
+    let (stop, stopped) = bounded(0);
+    let (end, ended) = bounded(0);
+    let (reports, inbox) = bounded(ledger::QUEUE);
+    let connection = Connection::new(environment(), &config.target, Keepalive::default());
+    let client = MessageClient::over(connection, config.call_timeout);
+    let deliveries = queue.consume(config.workers.max(1).saturating_mul(config.prefetch.max(1)));
+    let ledger = ledger::Ledger::new(store, queue.clone(), inbox, stopped.clone());
+    let running = end.clone();
+    spawn("jobs-ledger", move || {
+        ledger.run(finished);
+        drop(running);
+    })?;
+    for number in 1..=config.workers.max(1) {
+        let worker = worker::Worker {
+            name: format!("{}/{number}", config.name),
+            client: client.clone(),
+            queue: queue.clone(),
+            deliveries: deliveries.clone(),
+            reports: reports.clone(),
+            stopped: stopped.clone(),
+            attempts: config.attempts.max(1),
+        };
+        let running = end.clone();
+        spawn(&format!("jobs-worker-{number}"), move || {
+            worker.run();
+            drop(running);
+        })?;
+    }
+    Ok(Handle { stop, ended })
+}
+
+impl Handle {
+    /// Disconnected when the workers have ended by themselves.
+    pub fn ended(&self) -> &Receiver<()> {
+        &self.ended
+    }
+
+    /// Takes no more tasks, and waits a while for those that are worked on. What
+    /// is not settled then comes again to somebody else.
+    pub fn shut_down(self) {
+        drop(self.stop);
+        // Nothing is ever sent: this is the end of all threads, or of patience.
+        if let Err(error) = self.ended.recv_deadline(Instant::now() + END)
+            && error.is_timeout()
+        {
+            tracing::warn!("a call did not end in time; its task comes again");
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    let thread = thread::Builder::new().name(name.into());
+    thread.spawn(run).map(drop)
+}

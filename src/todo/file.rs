@@ -1,0 +1,89 @@
+//! The to-do list in a file: `todo.sqlite3` in the data folder, for one server.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, params};
+
+use super::list::{Action, Change, Task};
+use crate::db::lock::Lock;
+use crate::db::{Error, make_folder, sqlite};
+
+mod migrations {
+    refinery::embed_migrations!("src/todo/migrations/sqlite");
+}
+
+/// An open to-do file; nobody else has it open. For one thread.
+pub struct TodoStore {
+    file: PathBuf,
+    connection: Connection,
+    /// Let go last.
+    _lock: Lock,
+}
+
+impl TodoStore {
+    /// Opens or makes the file.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] while another process has it, or what SQLite says.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        make_folder(folder)?;
+        let file = folder.join("todo.sqlite3");
+        let lock = Lock::take(&file)?;
+        let connection = sqlite::open(&file, migrations::migrations::runner())?;
+        Ok(Self {
+            file,
+            connection,
+            _lock: lock,
+        })
+    }
+
+    /// All tasks, in the order of their ids.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn load(&self) -> Result<Vec<Task>, Error> {
+        let select = "SELECT id, title, completed FROM tasks ORDER BY id";
+        let task = |row: &rusqlite::Row<'_>| {
+            Ok(Task {
+                id: row.get(0)?,
+                title: row.get::<_, String>(1)?.into(),
+                completed: row.get(2)?,
+            })
+        };
+        let mut statement = self.connection.prepare(select).map_err(self.failed())?;
+        let rows = statement.query_map([], task).map_err(self.failed())?;
+        rows.collect::<Result<_, _>>().map_err(self.failed())
+    }
+
+    /// Writes the changes as one transaction. When this returns, they are on
+    /// the disk.
+    ///
+    /// # Errors
+    /// What SQLite says; then none of them is.
+    pub fn commit(&mut self, changes: &[Change]) -> Result<(), Error> {
+        let failed = self.failed();
+        let mut written = || -> rusqlite::Result<()> {
+            let transaction = self.connection.transaction()?;
+            for Change { task, action } in changes {
+                match action {
+                    Action::Added => transaction
+                        .prepare_cached("INSERT INTO tasks (id, title) VALUES (?1, ?2)")?
+                        .execute(params![task.id, &*task.title])?,
+                    Action::Completed => transaction
+                        .prepare_cached("UPDATE tasks SET completed = 1 WHERE id = ?1")?
+                        .execute(params![task.id])?,
+                };
+            }
+            transaction.commit()
+        };
+        written().map_err(failed)
+    }
+
+    fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
+        let file = self.file.clone();
+        move |reason| Error::Sqlite {
+            file: file.clone(),
+            reason,
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The to-do list: one thread owns it, "todo-owner".
+//!
+//! Handlers put what is asked of them on a bounded channel. The owner takes what
+//! has queued up, commits it as one transaction, publishes the changes in their
+//! order, and then answers. So an answered change is on the disk, and the list
+//! that GetTasks returns is always one that the published changes lead to.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
+use grpcio::{Service, ServiceBuilder};
+
+use super::file::TodoStore;
+use super::list::{Change, Limits, Task, TaskList};
+use super::wire;
+use crate::db;
+use crate::error::{Code, Error};
+use crate::fanout::broadcast::{Broadcast, Capacity};
+use crate::fanout::clock::Timestamp;
+use crate::grpc::handler::{self, Reply};
+use crate::grpc::host::Hosted;
+use crate::grpc::method::Encoded;
+use crate::grpc::stream::{Streams, acknowledgement};
+
+/// Requests that may wait for the owner. Over it they are refused.
+const QUEUE: usize = 4096;
+
+/// The most changes in one transaction.
+const BATCH: usize = 1024;
+
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    pub limits: Limits,
+    /// What may wait for one watcher before it is cut as a slow consumer.
+    pub backlog: Capacity,
+    /// Where the list is kept; `None` is in memory.
+    pub data_dir: Option<PathBuf>,
+}
+
+/// The to-do list, to be hosted. Dropping it answers what was accepted, and
+/// ends the owner.
+pub struct Todo {
+    inbox: Inbox,
+    config: Config,
+    owner: Option<(JoinHandle<()>, Sender<()>)>,
+}
+
+/// Where handlers put what is asked of them.
+#[derive(Clone)]
+struct Inbox {
+    shared: Arc<Shared>,
+    limits: Limits,
+    requests: Sender<Request>,
+}
+
+struct Shared {
+    /// As far as the changes are published.
+    list: Mutex<TaskList>,
+    changes: Broadcast<Encoded>,
+    closed: AtomicBool,
+}
+
+/// Why a to-do list did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] db::Error),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+enum Request {
+    Add(String, Reply<Task>),
+    Complete(i32, Reply<()>),
+}
+
+impl Todo {
+    /// Loads the list.
+    ///
+    /// # Errors
+    /// [`StartError`], for instance for a file that another server has.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let store = config.data_dir.as_deref().map(TodoStore::open);
+        let store = store.transpose()?;
+        let tasks = store.as_ref().map_or(Ok(Vec::new()), TodoStore::load)?;
+        let shared = Arc::new(Shared {
+            list: Mutex::new(TaskList::new(tasks.clone())),
+            changes: Broadcast::new(),
+            closed: AtomicBool::new(false),
+        });
+        let (requests, queue) = bounded(QUEUE);
+        let (stop, stopped) = bounded(0);
+        let owner = Owner {
+            draft: TaskList::new(tasks),
+            limits: config.limits,
+            store,
+            shared: shared.clone(),
+        };
+        let thread = thread::Builder::new().name("todo-owner".into());
+        let thread = thread.spawn(move || owner.run(&queue, &stopped))?;
+        let inbox = Inbox {
+            shared,
+            limits: config.limits,
+            requests,
+        };
+        Ok(Self {
+            inbox,
+            config,
+            owner: Some((thread, stop)),
+        })
+    }
+}
+
+impl Hosted for Todo {
+    fn name(&self) -> &'static str {
+        wire::SERVICE
+    }
+
+    fn service(&self, streams: &Streams) -> Service {
+        let (add, complete) = (self.inbox.clone(), self.inbox.clone());
+        let (lister, watcher) = (self.inbox.shared.clone(), self.inbox.shared.clone());
+        let (streams, backlog) = (streams.clone(), self.config.backlog);
+        ServiceBuilder::new()
+            .add_unary_handler(&wire::ADD_TASK, move |ctx, request, sink| {
+                let reply = handler::later(&ctx, sink, |task| wire::add_response(&task));
+                add.submit(Request::Add(request.title, reply));
+            })
+            .add_unary_handler(&wire::COMPLETE_TASK, move |ctx, request, sink| {
+                let reply = handler::later(&ctx, sink, |()| wire::complete_response());
+                complete.submit(Request::Complete(request.task_id, reply));
+            })
+            .add_unary_handler(&wire::GET_TASKS, move |ctx, _, sink| {
+                handler::unary(&ctx, sink, || {
+                    let list = lister.list().clone();
+                    Ok(wire::list_response(list.tasks()))
+                });
+            })
+            .add_server_streaming_handler(&wire::WATCH_TASKS_ENCODED, move |ctx, _, sink| {
+                streams.serve(&ctx, sink, "watch", acknowledgement(&ctx), || {
+                    let pair = watcher.changes.subscribe(backlog);
+                    pair.map_err(|_| Error::shutting_down())
+                });
+            })
+            .build()
+    }
+
+    fn close(&self) {
+        self.inbox.shared.closed.store(true, Ordering::SeqCst);
+        self.inbox.shared.changes.close();
+    }
+}
+
+impl Drop for Todo {
+    fn drop(&mut self) {
+        if let Some((thread, stop)) = self.owner.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Inbox {
+    /// Never blocks. What may not wait is refused at once, so that the memory
+    /// of those that wait is bounded.
+    fn submit(&self, request: Request) {
+        if self.shared.closed.load(Ordering::SeqCst) {
+            return request.refuse(Error::shutting_down());
+        }
+        if let Request::Add(title, _) = &request
+            && let Err(error) = self.limits.check(title)
+        {
+            return request.refuse(error);
+        }
+        if let Err(unsent) = self.requests.try_send(request) {
+            let full = format!("requests: {QUEUE} are waiting, which is the limit");
+            let error = Error::new(Code::ResourceExhausted, full);
+            unsent.into_inner().refuse(error);
+        }
+    }
+}
+
+impl Request {
+    fn refuse(self, error: Error) {
+        match self {
+            Self::Add(_, reply) => reply.send(Err(error)),
+            Self::Complete(_, reply) => reply.send(Err(error)),
+        }
+    }
+}
+
+impl Shared {
+    fn list(&self) -> MutexGuard<'_, TaskList> {
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The list changes within the broadcast's critical section: whoever sees
+    /// the change in the list watches too late to be told of it, and whoever is
+    /// told of it finds it in the list.
+    fn publish(&self, change: &Change) {
+        let encoded = wire::encode(change);
+        let published = self.changes.publish(Timestamp::now(), |_| {
+            self.list().apply(change);
+            let bytes = encoded.len();
+            (encoded, bytes)
+        });
+        if published.is_err() {
+            // Closed: nobody watches any more, but it is on the disk.
+            self.list().apply(change);
+        }
+    }
+}
+
+/// The owner's side; everything here runs on its thread.
+struct Owner {
+    /// As far as requests were taken; ahead of the shared list only while a
+    /// transaction runs.
+    draft: TaskList,
+    limits: Limits,
+    store: Option<TodoStore>,
+    shared: Arc<Shared>,
+}
+
+/// Who waits for the transaction.
+enum Waiting {
+    Added(Task, Reply<Task>),
+    Completed(Reply<()>),
+}
+
+impl Owner {
+    fn run(mut self, queue: &Receiver<Request>, stopped: &Receiver<()>) {
+        loop {
+            select_biased! {
+                recv(queue) -> request => match request {
+                    Ok(first) => {
+                        let batch = std::iter::once(first).chain(queue.try_iter()).take(BATCH);
+                        self.make(batch);
+                    }
+                    Err(_) => return,
+                },
+                recv(stopped) -> _ => return,
+            }
+        }
+    }
+
+    fn make(&mut self, batch: impl Iterator<Item = Request>) {
+        let (mut changes, mut waiting) = (Vec::new(), Vec::new());
+        for request in batch {
+            match request {
+                Request::Add(title, reply) => match self.draft.add(&title, &self.limits) {
+                    Ok(change) => {
+                        waiting.push(Waiting::Added(change.task.clone(), reply));
+                        changes.push(change);
+                    }
+                    Err(error) => reply.send(Err(error)),
+                },
+                Request::Complete(id, reply) => match self.draft.complete(id) {
+                    Ok(change) => {
+                        changes.extend(change);
+                        waiting.push(Waiting::Completed(reply));
+                    }
+                    Err(error) => reply.send(Err(error)),
+                },
+            }
+        }
+        let stored = self.commit(&changes);
+        for waiting in waiting {
+            match waiting {
+                Waiting::Added(task, reply) => reply.send(stored.clone().map(|()| task)),
+                Waiting::Completed(reply) => reply.send(stored.clone()),
+            }
+        }
+    }
+
+    /// Stores and publishes the changes, or undoes them.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), Error> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if let Some(store) = &mut self.store
+            && let Err(error) = store.commit(changes)
+        {
+            tracing::error!(%error, "changes to the to-do list are refused");
+            self.draft = self.shared.list().clone();
+            return Err(Error::unavailable("the to-do list cannot be stored"));
+        }
+        for change in changes {
+            self.shared.publish(change);
+        }
+        Ok(())
+    }
+}
