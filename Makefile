@@ -2,6 +2,15 @@ CARGO ?= cargo
 TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 VENV := $(TARGET)/venv
 
+# Modules of the integration tests that need no more than the build does: chat,
+# bridge, and the HTTP front. Whoever needs more fails there, on any machine. Not
+# among them, since they take too long: cases::many and cases::shutdown.
+QUICK := cases::bridge cases::bridge_faults cases::front cases::health cases::layout \
+	cases::limits cases::order cases::slow cases::transport
+
+# Where rustup puts cargo; a shell that was open before does not know.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
 # The Python that the tests run the programs in tests/reference with.
 export MESSENGER_TEST_PYTHON := $(VENV)/bin/python
 
@@ -17,10 +26,14 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench compare build-needs test-needs
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+# Compile only what changed. Not where speed is measured (bench, compare), since it
+# costs some, and not in .ci/run, which compiles everything once.
+run test test-quick check doc: export CARGO_INCREMENTAL ?= 1
 
 # Where make run keeps what survives a restart.
 run: export MESSENGER_DATA_DIR ?= $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/messenger
@@ -33,9 +46,33 @@ test: build-needs test-needs ## install what the tests need and run them all
 	$(CARGO) test --release --locked
 	$(CARGO) test --release --locked --features shuttle --lib shuttle
 
+test-quick: build-needs ## unit tests, chat and bridge: needs no more than the build
+	$(CARGO) test --release --locked --lib --test integration --no-run
+	$(CARGO) test --release --locked --lib
+	MESSENGER_TEST_QUICK=1 $(CARGO) test --release --locked --test integration -- $(QUICK)
+
 check: build-needs ## formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+
+doc: export RUSTDOCFLAGS ?= -D warnings
+doc: build-needs ## the documentation of the code, without warnings
+	$(CARGO) doc --release --locked --no-deps --document-private-items
+
+# Not in CI: new advisories must not turn it red without a commit.
+deny: build-needs ## advisories, licences and sources of all dependencies
+	@$(CARGO) deny --version >/dev/null 2>&1 || \
+		{ echo 'make deny needs cargo-deny: cargo install cargo-deny --locked' >&2; exit 1; }
+	$(CARGO) deny --locked check
+
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml)
+
+msrv: build-needs ## compile with the oldest Rust that Cargo.toml promises
+	@rustup run $(MSRV) rustc --version >/dev/null 2>&1 || \
+		{ echo 'make msrv needs rustup and Rust $(MSRV): rustup toolchain install --profile minimal $(MSRV)' >&2; exit 1; }
+	rustup run $(MSRV) cargo check --release --all-targets --locked --target-dir $(TARGET)/msrv
+docs: build-needs ## write the generated parts of docs/ anew
+	UPDATE_DOCS=1 $(CARGO) test --release --locked --test integration -- docs::configuration docs::limits differences
 
 bench: build-needs ## measure the fan-out; ARGS="--readers 1000" for other loads
 	$(CARGO) build --release --locked

@@ -1,6 +1,6 @@
 # The bridge: HTTP in front of the chat server that MESSENGER_SERVER_ADDR names.
 #   docker build -f docker/client.dockerfile -t messenger-client .
-FROM rust:1-bookworm AS builder
+FROM rust:1.95.0-bookworm AS builder
 WORKDIR /build
 
 COPY docker/install.sh docker/
@@ -25,7 +25,7 @@ RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked \
     && strip target/release/messenger
 
-FROM debian:bookworm-slim
+FROM debian:12.11-slim
 COPY docker/install.sh docker/
 RUN docker/install.sh runtime && rm -rf /var/lib/apt/lists/* docker
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin messenger
@@ -34,5 +34,5 @@ COPY --from=builder /build/target/release/messenger /usr/local/bin/messenger
 USER messenger
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["messenger", "healthcheck", "--http", "localhost:8080"]
+    CMD ["messenger", "healthcheck", "--http"]
 ENTRYPOINT ["messenger", "client"]

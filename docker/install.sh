@@ -2,7 +2,7 @@
 # Installs what a step needs, and only what is missing. make, CI and the
 # dockerfiles all call this script, so that there is one list of packages.
 #
-#   docker/install.sh build           what cargo build needs besides Rust
+#   docker/install.sh build           what cargo build needs, Rust included
 #   docker/install.sh python [VENV]   the Python programs' environment, in
 #                                     target/venv by default
 #   docker/install.sh tests [VENV]    what cargo test needs: Chromium, PostgreSQL,
@@ -34,6 +34,9 @@ python_needs() {
 
 tests_needs() {
     need_command chromium chromium
+    # The documentation's commands are run as they stand.
+    need_command curl curl
+    need_command jq jq
     # Debian keeps the server's programs out of the PATH.
     command -v initdb >/dev/null 2>&1 || need_file postgresql '/usr/lib/postgresql/*/bin/initdb'
     need_file libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'
@@ -87,12 +90,95 @@ sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; then
     return 1
 }
 
+# The official way, for systems whose packages have no Rust that is new enough.
+rustup_line="curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh"
+
+# The oldest Rust that compiles this. The dockerfiles copy Cargo.toml later: their
+# base image has a Rust, and cargo itself checks the version then.
+rust_wanted() {
+    version=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml 2>/dev/null) || version=
+    echo "${version:-0}"
+}
+
+# The version of the Rust that cargo build would use; nothing without one. Where
+# rustup is without a toolchain, its rustc and cargo are there and fail.
+rust_version() {
+    # shellcheck disable=SC2086 # CARGO may carry arguments
+    ${CARGO:-cargo} --version >/dev/null 2>&1 || return 0
+    "${RUSTC:-rustc}" --version 2>/dev/null | sed -n 's/^rustc \([0-9.]*\).*/\1/p'
+}
+
+# at_least VERSION WANTED
+at_least() {
+    [ -n "$1" ] && [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
+}
+
+# The version that apt would install: candidate PACKAGE
+candidate() {
+    LC_ALL=C apt-cache policy "$1" 2>/dev/null |
+        sed -n 's/^ *Candidate: \([0-9]*:\)\{0,1\}\([0-9][0-9.]*\).*/\2/p'
+}
+
+# The packages with a Rust that is new enough: rust_packages WANTED
+rust_packages() {
+    if [ -n "$(candidate rustup)" ]; then
+        echo rustup
+        return
+    fi
+    # Debian keeps a newer Rust beside the release's own for its browsers.
+    if at_least "$(candidate rustc)" "$1"; then
+        echo rustc cargo rustfmt rust-clippy
+    elif at_least "$(candidate rustc-web)" "$1"; then
+        echo rustc-web cargo-web rustfmt-web rust-web-clippy
+    else
+        return 1
+    fi
+}
+
+install_rust() {
+    # Where rustup's own installer puts it; a shell that was open before does not know.
+    PATH="$PATH:${CARGO_HOME:-${HOME-}/.cargo}/bin"
+    wanted=$(rust_wanted)
+    have=$(rust_version)
+    ! at_least "$have" "$wanted" || return 0
+    lack="Rust is missing, $wanted or newer is needed."
+    [ -z "$have" ] || lack="Rust $have ($(command -v "${RUSTC:-rustc}")) is too old, $wanted or newer is needed."
+    if ! command -v rustup >/dev/null 2>&1; then
+        { command -v apt-get && as_root true; } >/dev/null 2>&1 ||
+            die "$lack Get it with: $rustup_line"
+        apt_update
+        packages=$(rust_packages "$wanted") ||
+            die "$lack This system's packages have none. Get it with: $rustup_line"
+        # They replace packages of an older Rust. Downloads of crates and of
+        # rustup check certificates.
+        # shellcheck disable=SC2086 # a list of packages, split on purpose
+        apt_install $packages ca-certificates
+        hash -r
+    fi
+    # Debian's rustup comes without a toolchain.
+    if command -v rustup >/dev/null 2>&1 && [ -z "$(rust_version)" ]; then
+        say "$lack rustup gets the stable one"
+        rustup default stable >&2 ||
+            die "$lack rustup could not get it; try again with: rustup default stable"
+    fi
+    have=$(rust_version)
+    at_least "$have" "$wanted" ||
+        die "$lack Get it with: rustup update stable && rustup default stable"
+}
+
 as_root() {
     if [ "$(id -u)" = 0 ]; then
         "$@"
     else
         sudo -n "$@"
     fi
+}
+
+# Once in a run. Old lists may do, so a failure is not the end.
+apt_update() {
+    [ -z "${updated-}" ] || return 0
+    updated=yes
+    as_root apt-get -q update >&2 || say "apt-get update failed, trying with the old lists"
 }
 
 # apt_install PACKAGE...
@@ -102,9 +188,8 @@ apt_install() {
         die "missing: $*. There is no apt-get here: install their counterparts with this system's package manager."
     as_root true 2>/dev/null ||
         die "missing: $*. Neither root nor sudo without a password: $how"
+    apt_update
     say "installing: $*"
-    # Old lists may do, so a failed update is not the end.
-    as_root apt-get -q update >&2 || say "apt-get update failed, trying with the old lists"
     # RUNLEVEL=1: packages with a service of their own do not start it.
     as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -q -y \
         -o DPkg::Lock::Timeout=300 install --no-install-recommends "$@" >&2 ||
@@ -156,7 +241,11 @@ make_venv() {
 }
 
 case "${1-}" in
-    build | runtime) install_packages "$1" ;;
+    build)
+        install_packages build
+        install_rust
+        ;;
+    runtime) install_packages runtime ;;
     python) make_venv "${2:-target/venv}" ;;
     tests)
         install_packages tests

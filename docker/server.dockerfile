@@ -1,6 +1,6 @@
 # The gRPC server: chat, to-do list and stock ticker.
 #   docker build -f docker/server.dockerfile -t messenger-server .
-FROM rust:1-bookworm AS builder
+FROM rust:1.95.0-bookworm AS builder
 WORKDIR /build
 
 COPY docker/install.sh docker/
@@ -25,7 +25,7 @@ RUN touch src/main.rs src/lib.rs \
     && cargo build --release --locked \
     && strip target/release/messenger
 
-FROM debian:bookworm-slim
+FROM debian:12.11-slim
 COPY docker/install.sh docker/
 RUN docker/install.sh runtime && rm -rf /var/lib/apt/lists/* docker
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin messenger

@@ -48,6 +48,11 @@ impl Error {
         Self::new(Code::Unavailable, message)
     }
 
+    /// The end of a call whose client has cancelled it, or is lost.
+    pub fn client_left() -> Self {
+        Self::new(Code::Cancelled, "the client has left")
+    }
+
     /// What everybody is told when a server ends.
     pub fn shutting_down() -> Self {
         Self::unavailable("shutting down")

@@ -1,5 +1,5 @@
 //! Small messaging services built on one idea: *an ordered fan-out guarded by a
-//! mutex, one OS thread per stream, synchronous*.
+//! mutex, one OS thread per stream, no async runtime of our own*.
 //!
 //! # The map
 //!
@@ -10,7 +10,7 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and whoever likes may use `error`, `status`, `backoff`, `latency` and `number`.
+//! and whoever likes may use `error`, `status`, `backoff`, `latency`, `number` and `throttle`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -18,7 +18,7 @@
 //! |---|---|---|
 //! | [`fanout`] | the ordered fan-out: clock, broadcast, backlog | `broadcast`, the heart |
 //! | [`chat`] | messages, the server, and the bridge from HTTP to it | `message`, `server` |
-//! | [`todo`] | the to-do list and its file | `list`, `server` |
+//! | [`mod@todo`] | the to-do list and its file | `list`, `server` |
 //! | [`ticker`] | the market and streams in both directions | `market`, `server` |
 //! | [`jobs`] | tasks answered at once, or by workers behind a queue | `job`, `worker` |
 //! | [`history`] | the message log over HTTP, and load for it | `entry`, `server` |
@@ -42,6 +42,8 @@
 //! - No number, count or date of the log from anywhere but the transaction that
 //!   stores it: no sequence, no counter in a process.
 //! - No SendMessage that may have reached the server is sent again.
+//! - No future but those that grpcio and lapin ask for, in `grpc` and in
+//!   `jobs::queue::rabbitmq`; nothing else awaits anything.
 //!
 //! The cargo feature `shuttle` leaves only what order and concurrency hang on (the
 //! fan-out and the bridge's postbox), on shuttle's primitives.
@@ -49,6 +51,7 @@
 pub mod chat;
 pub mod error;
 pub mod fanout;
+pub mod sync;
 
 #[cfg(not(feature = "shuttle"))]
 pub mod backoff;
@@ -78,6 +81,8 @@ pub mod latency;
 pub mod number;
 #[cfg(not(feature = "shuttle"))]
 pub mod status;
+#[cfg(not(feature = "shuttle"))]
+pub mod throttle;
 #[cfg(not(feature = "shuttle"))]
 pub mod ticker;
 #[cfg(not(feature = "shuttle"))]

@@ -8,9 +8,9 @@ use grpcio::Environment;
 use protobuf::well_known_types::empty::Empty;
 
 use super::wire;
+use crate::chat::wire::ChatMessage;
 use crate::error::Error;
 use crate::fanout::clock::Timestamp;
-use crate::generated::messenger::ChatMessage;
 use crate::grpc::client::{Connection, Keepalive, Proof, Stream};
 
 pub use super::message::Message;
@@ -37,7 +37,7 @@ impl ChatClient {
     /// What the server or the transport said; DEADLINE_EXCEEDED after `timeout`,
     /// and then the message may have been accepted or not.
     pub fn send(&self, author: &str, text: &str, timeout: Duration) -> Result<Timestamp, Error> {
-        let request = wire::Request {
+        let request = wire::SendMessageRequest {
             author: author.into(),
             text: text.into(),
             ..Default::default()

@@ -69,7 +69,7 @@ impl Chat {
         }
     }
 
-    fn publish(&self, request: wire::Request) -> Result<(Timestamp, Wakeups), Error> {
+    fn publish(&self, request: wire::SendMessageRequest) -> Result<(Timestamp, Wakeups), Error> {
         self.config.limits.check(&request.author, &request.text)?;
         let draft = Draft::new(request.author, request.text);
         let published = self

@@ -6,10 +6,9 @@ use protobuf::{Message as _, MessageField};
 
 use super::message::Message;
 use crate::fanout::clock::Timestamp;
-use crate::generated::messenger::{ChatMessage, SendMessageRequest, SendMessageResponse};
 use crate::grpc::method::{self, Encoded};
 
-pub use crate::generated::messenger::SendMessageRequest as Request;
+pub use crate::generated::messenger::{ChatMessage, SendMessageRequest, SendMessageResponse};
 
 /// The name under which the service is known to health checks.
 pub const SERVICE: &str = "mes_grpc.MessengerServer";

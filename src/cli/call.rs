@@ -27,6 +27,7 @@ enum Method {
     /// A text as the server processes it: in upper case
     #[command(after_help = "Examples:\n  messenger call process 'Hello, world'")]
     Process {
+        /// Any text
         text: String,
         #[command(flatten)]
         server: Server,
@@ -34,6 +35,7 @@ enum Method {
     /// The A/B group of a user
     #[command(after_help = "Examples:\n  messenger call ab user42")]
     Ab {
+        /// The user's name or id
         user: String,
         #[command(flatten)]
         server: Server,
@@ -43,6 +45,7 @@ enum Method {
         after_help = "Examples:\n  messenger call fact 1000\n  messenger call fact --server localhost:50051 20"
     )]
     Fact {
+        /// From 0 to 20,000
         #[arg(allow_negative_numbers = true)]
         n: i64,
         #[command(flatten)]
@@ -51,6 +54,7 @@ enum Method {
     /// The most frequent letter of a text, and how often it occurs
     #[command(after_help = "Examples:\n  messenger call freq abracadabra")]
     Freq {
+        /// Any text with a letter in it
         text: String,
         #[command(flatten)]
         server: Server,
@@ -59,19 +63,13 @@ enum Method {
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let answer = match &self.method {
-            Method::Process { text, server } => server.client().process(text),
-            Method::Ab { user, server } => {
-                let task = Task::AssignGroup(user.clone());
-                server.client().answer(&task)
-            }
-            Method::Fact { n, server } => server.client().answer(&Task::Factorial(*n)),
-            Method::Freq { text, server } => {
-                let task = Task::MostFrequentLetter(text.clone());
-                server.client().answer(&task)
-            }
+        let (task, server) = match &self.method {
+            Method::Process { text, server } => (Task::Process(text.clone()), server),
+            Method::Ab { user, server } => (Task::AssignGroup(user.clone()), server),
+            Method::Fact { n, server } => (Task::Factorial(*n), server),
+            Method::Freq { text, server } => (Task::MostFrequentLetter(text.clone()), server),
         };
-        println!("{}", answer?);
+        println!("{}", server.client().answer(&task)?);
         Ok(())
     }
 }

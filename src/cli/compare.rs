@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
+use etcetera::BaseStrategy as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Error, duration};
@@ -229,12 +230,12 @@ impl Args {
 }
 
 /// This user's own folder for what can be made again.
-/// Source: XDG Base Directory Specification.
 fn cache() -> PathBuf {
-    let own = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let home = || own("HOME").map(|home| home.join(".cache"));
-    let cache = own("XDG_CACHE_HOME").filter(|cache| cache.is_absolute());
-    cache.or_else(home).unwrap_or_default().join("messenger")
+    let folders = etcetera::base_strategy::Xdg::new();
+    let cache = folders
+        .map(|folders| folders.cache_dir())
+        .unwrap_or_default();
+    cache.join("messenger")
 }
 
 /// `None` if standard output is no terminal.

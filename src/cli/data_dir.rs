@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+use etcetera::BaseStrategy as _;
+
 use super::Error;
+
+const NO_HOME: &str = "there is no HOME for the files: name a folder with --data-dir";
 
 #[derive(clap::Args, Debug, Default)]
 pub struct Args {
@@ -22,13 +26,8 @@ impl Args {
         if let Some(folder) = &self.data_dir {
             return Ok(folder.clone());
         }
-        let absolute = |name| {
-            let folder = std::env::var_os(name).map(PathBuf::from);
-            folder.filter(|folder| folder.is_absolute())
-        };
-        let home = || absolute("HOME").map(|home| home.join(".local/state"));
-        let state = absolute("XDG_STATE_HOME").or_else(home);
-        let state = state.ok_or("there is no HOME for the files: name a folder with --data-dir")?;
+        let folders = etcetera::base_strategy::Xdg::new().map_err(|_| NO_HOME)?;
+        let state = folders.state_dir().ok_or(NO_HOME)?;
         Ok(state.join("messenger"))
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::jobs::Console;
 use super::{Error, services, signals};
 use crate::chat::bridge;
 use crate::console;
@@ -161,9 +160,9 @@ impl Args {
         stop: &Receiver<()>,
     ) -> Result<(), Error> {
         let places = self.places(folder);
-        let desk = places.map(|(queue, store)| Console::open(&queue, &store));
+        let desk = places.map(|(queue, store)| crate::jobs::client::Desk::open(&queue, &store));
         let console = console::start(&console::Config {
-            jobs: desk.transpose()?.map(|desk| Arc::new(desk) as _),
+            jobs: desk.transpose()?.map(Arc::new),
             server: format!("{}:{}", self.host, ports[0]),
             history: Some(log.local_addr().to_string()),
             host: self.host.clone(),

@@ -1,8 +1,12 @@
 //! The log: which lines, in which form. It goes to standard error.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
+use std::sync::Mutex;
+
+use crate::sync::lock;
 
 use clap::ValueEnum;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::filter::LevelFilter;
 
 #[derive(clap::Args, Debug)]
@@ -57,7 +61,7 @@ impl Args {
         };
         let builder = tracing_subscriber::fmt()
             .with_max_level(level)
-            .with_writer(std::io::stderr)
+            .with_writer(|| Line)
             .with_thread_names(true)
             .with_target(false);
         // The C core writes to standard error by itself, several lines for a busy
@@ -67,8 +71,70 @@ impl Args {
             grpcio::redirect_log();
         }
         match self.log_format {
-            Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
+            Format::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
             Format::Json => builder.json().init(),
         }
+    }
+}
+
+/// Longer lines are cut: so much is taken whole by a pipe that takes anything.
+/// Source: pipe(7), PIPE_BUF on Linux.
+const LINE_BYTES: usize = 4096;
+
+/// Lines that nobody took since one was written last.
+static DROPPED: Mutex<u64> = Mutex::new(0);
+
+/// A line for standard error, on which no thread ever waits: whoever starts us
+/// with a pipe and does not read it gets no more lines once that is full, and
+/// no standstill.
+struct Line;
+
+impl Write for Line {
+    /// Gets whole lines.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut dropped = lock(&DROPPED);
+        let mut stderr = io::stderr().lock();
+        if !takes_a_line(&stderr) {
+            *dropped += 1;
+            return Ok(line.len());
+        }
+        stderr.write_all(&cut(line))?;
+        if *dropped > 0 && takes_a_line(&stderr) {
+            writeln!(stderr, "{{\"droppedLogLines\":{dropped}}}")?;
+            *dropped = 0;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn takes_a_line(stderr: &io::StderrLock<'_>) -> bool {
+    let mut polled = [PollFd::new(stderr, PollFlags::OUT)];
+    let ready = poll(&mut polled, Some(&Timespec::default()));
+    ready.is_ok() && polled[0].revents().contains(PollFlags::OUT)
+}
+
+/// At most [`LINE_BYTES`] of it, and a line still.
+fn cut(line: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+    if line.len() <= LINE_BYTES {
+        return line.into();
+    }
+    [&line[..LINE_BYTES - 4], b"...\n"].concat().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LINE_BYTES, cut};
+
+    #[test]
+    fn a_long_line_is_cut_and_stays_a_line() {
+        let line = [vec![b'a'; LINE_BYTES - 1], b"\n".to_vec()].concat();
+        assert_eq!(cut(&line), line);
+        let longer = [b"b", &*line].concat();
+        let cut = cut(&longer);
+        assert!(cut.len() == LINE_BYTES && cut.ends_with(b"aaa...\n"));
     }
 }

@@ -28,8 +28,9 @@ use clap::{Parser, Subcommand};
 
 /// Small messaging services on one ordered fan-out.
 ///
-/// Every flag has an environment variable; the flag wins. Results go to standard
-/// output, the log goes to standard error.
+/// Every flag has an environment variable, but for what `healthcheck` is told to
+/// ask; the flag wins. Results go to standard output, the log goes to standard
+/// error.
 #[derive(Parser, Debug)]
 #[command(name = "messenger", version, propagate_version = true, after_help = EXAMPLES)]
 pub struct Cli {

@@ -24,7 +24,7 @@ use crate::ticker::wire::Update;
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// What to ask for first: 1 to 10 of A-Z, 0-9, '.' and '-'
+    /// What to ask for first: 1 to 32 characters each, without blanks
     #[arg(value_name = "SYMBOL")]
     symbols: Vec<String>,
     #[command(flatten)]

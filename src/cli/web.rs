@@ -21,8 +21,6 @@ pub struct Args {
     /// The tab Jobs, with the queue and the results that the other flags name
     #[arg(long, env = "MESSENGER_WEB_JOBS")]
     jobs: bool,
-    #[command(flatten)]
-    places: jobs::Places,
     /// Address to listen on; there is no login
     #[arg(long, env = "MESSENGER_WEB_HOST", default_value = "127.0.0.1")]
     host: String,
@@ -34,6 +32,8 @@ pub struct Args {
         value_name = "PORT"
     )]
     http_port: u16,
+    #[command(flatten)]
+    places: jobs::Places,
     #[command(flatten)]
     limits: Limits,
 }
@@ -57,8 +57,8 @@ impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
         let places = self.jobs.then_some(&self.places);
-        let desk = places.map(|places| jobs::Console::open(&places.queue()?, &places.store()?));
-        let desk = desk.transpose()?.map(|desk| Arc::new(desk) as _);
+        let desk = places.map(jobs::Places::desk);
+        let desk = desk.transpose()?.map(Arc::new);
         let config = console::Config {
             jobs: desk,
             server: self.target.server.clone(),

@@ -68,7 +68,7 @@ pub fn of_check(check: &str) -> Option<&'static Row> {
 pub fn markdown() -> String {
     let mut out = format!(
         "# Differences from the Python programs\n\n\
-         <!-- Made from differences.json by the tests: UPDATE_DOCS=1 -->\n\n{}\n",
+         <!-- Made from differences.json by `make docs`. -->\n\n{}\n",
         all().introduction
     );
     for group in &all().groups {

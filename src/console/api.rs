@@ -1,6 +1,7 @@
 //! What the console answers over HTTP. Runs on "web-lane-N", which wait for the
 //! server at most as long as one call may take, and never for a page.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,19 +10,20 @@ use serde_json::json;
 
 use super::assets;
 use super::hub::Hub;
-use super::jobs::{self, Jobs};
+use super::jobs;
 use super::source::Events;
 use crate::chat::client::ChatClient;
 use crate::chat::json;
 use crate::error::{Code, Error};
-use crate::history;
 use crate::history::client::HistoryClient;
+use crate::history::wire as history;
 use crate::http::{Request, Response};
+use crate::jobs::client::Desk;
 use crate::jobs::client::State;
 use crate::jobs::wire;
 use crate::status;
-use crate::todo;
 use crate::todo::client::TodoClient;
+use crate::todo::wire as todo;
 
 /// Only what comes from here is loaded or run, nothing is shown in another
 /// site's frame, and no script can make HTML from text.
@@ -34,7 +36,7 @@ pub struct Api {
     pub chat: ChatClient,
     pub todo: TodoClient,
     pub history: Option<HistoryClient>,
-    pub jobs: Option<Arc<dyn Jobs>>,
+    pub jobs: Option<Arc<Desk>>,
     pub call_timeout: Duration,
     pub hub: Arc<Hub>,
     /// It listens on the loopback interface.
@@ -78,7 +80,7 @@ impl Api {
         match (path, method) {
             ("/api/history", "POST") => json_only(request)
                 .unwrap_or_else(|| self.history(|client| client.append(&request.body))),
-            ("/api/history", "GET") => match history::wire::parse_page(&request.query) {
+            ("/api/history", "GET") => match history::parse_page(&request.query) {
                 Ok(page) => self.history(|client| client.page(page)),
                 Err(error) => refusal(&error),
             },
@@ -120,14 +122,14 @@ impl Api {
         }
     }
 
-    fn jobs(&self) -> Result<&dyn Jobs, Error> {
+    fn jobs(&self) -> Result<&Desk, Error> {
         let missing = || Error::new(Code::Unimplemented, "this console has no jobs");
         self.jobs.as_deref().ok_or_else(missing)
     }
 
     fn send_jobs(&self, body: &[u8]) -> Result<String, Error> {
-        let tasks = wire::parse_tasks(body)?.into_iter().map(String::into_bytes);
-        let ids = self.jobs()?.send(tasks.collect(), self.call_timeout)?;
+        let texts = wire::parse_tasks(body)?;
+        let ids = self.jobs()?.send(&texts, self.call_timeout)?;
         Ok(json!({ "ids": ids }).to_string())
     }
 
@@ -136,11 +138,11 @@ impl Api {
         let list = || {
             let all = self.jobs()?;
             match (parameter(query, "id"), parameter(query, "state")) {
-                (Some(id), _) => jobs::whole(all, id),
+                (Some(id), _) => jobs::whole(all, &id),
                 (None, None) => jobs::newest(all, None),
                 (None, Some(name)) => {
                     let wrong = || Error::invalid("state: has to be queued, done, failed or dead");
-                    let state = State::named(name).ok_or_else(wrong)?;
+                    let state = State::named(&name).ok_or_else(wrong)?;
                     jobs::newest(all, Some(state))
                 }
             }
@@ -160,24 +162,22 @@ impl Api {
     }
 
     fn add_task(&self, body: &[u8]) -> Result<String, Error> {
-        let task = self.todo.add(&todo::wire::parse_title(body)?)?;
-        Ok(todo::wire::task_json(&task).to_string())
+        let task = self.todo.add(&todo::parse_title(body)?)?;
+        Ok(todo::task_json(&task).to_string())
     }
 
     fn complete_task(&self, body: &[u8]) -> Result<String, Error> {
-        self.todo.complete(todo::wire::parse_id(body)?)?;
+        self.todo.complete(todo::parse_id(body)?)?;
         Ok(json!({ "success": true }).to_string())
     }
 
     /// The browser's own word for where it stands is newer than the address.
     fn events(&self, request: &Request) -> Response {
-        let after = request
-            .header("last-event-id")
-            .or_else(|| parameter(&request.query, "after"));
+        let after = request.header("last-event-id").map(Cow::from);
+        let after = after.or_else(|| parameter(&request.query, "after"));
         let symbols = parameter(&request.query, "symbols").unwrap_or_default();
-        let symbols = symbols.replace("%2C", ",");
         let symbols = symbols.split(',').filter(|symbol| !symbol.is_empty());
-        match self.hub.open(after, symbols) {
+        match self.hub.open(after.as_deref(), symbols) {
             Ok(page) => Response::stream("text/event-stream", Events::new(page))
                 .with_header("Cache-Control", "no-store"),
             Err(_) => refusal(&Error::unavailable("shutting down")),
@@ -197,11 +197,10 @@ fn json_only(request: &Request) -> Option<Response> {
     Some(Response::error(415, "INVALID_ARGUMENT", message))
 }
 
-/// The value of a parameter in a query, as it is there: ids and symbols need no
-/// encoding.
-fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    let mut fields = query.split('&').filter_map(|field| field.split_once('='));
-    fields.find(|(key, _)| *key == name).map(|(_, value)| value)
+/// The value of a parameter in a query, decoded.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let mut fields = form_urlencoded::parse(query.as_bytes());
+    fields.find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
 /// Whether the client meant this machine. A name that somebody else has pointed

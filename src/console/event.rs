@@ -9,7 +9,8 @@ use crate::chat::client::Message;
 use crate::chat::json;
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
-use crate::history;
+use crate::history::client as history;
+use crate::history::wire as log_wire;
 use crate::ticker::client::Symbol;
 use crate::ticker::wire::{self as ticker, Update};
 use crate::todo::client::{Change, TaskList};
@@ -98,10 +99,10 @@ pub fn quote(symbol: Symbol, update: &Update) -> Event {
 /// The newest messages of the log, which are JSON, and the senders' counts.
 pub fn history<'a>(
     messages: impl Iterator<Item = &'a str> + Clone,
-    senders: &[history::client::Sender],
+    senders: &[history::Sender],
 ) -> Event {
-    let messages = history::wire::array(messages);
-    let senders = history::wire::senders(senders);
+    let messages = log_wire::array(messages);
+    let senders = log_wire::senders(senders);
     let data = format!(r#"{{"messages":{messages},"senders":{senders}}}"#);
     encode(None, "history", &data)
 }

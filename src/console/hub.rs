@@ -5,7 +5,7 @@
 //! It must not know gRPC or HTTP. Feeds, lanes and connections call it.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -20,6 +20,7 @@ use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription, Wakeups};
 use crate::fanout::clock::Timestamp;
 use crate::history::client;
+use crate::sync::lock;
 use crate::ticker::client::Symbol;
 use crate::ticker::wire::Update;
 use crate::todo::client::{Change, TaskList};
@@ -256,7 +257,7 @@ impl Hub {
 
     /// What is under the lock is whole at every moment.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

@@ -1,14 +1,11 @@
-//! The jobs as the console sees them. Services do not know each other, so whoever
-//! starts the console says how tasks are sent and jobs are looked up.
+//! The jobs as the pages show them.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::error::{Code, Error};
-use crate::jobs::client::Depth;
-use crate::jobs::client::{Filter, Job, State};
+use crate::jobs::client::{Desk, Filter, Job, State};
 use crate::jobs::wire::job_json;
 
 /// The newest jobs that a page shows.
@@ -20,35 +17,16 @@ const SEARCHED: usize = 1000;
 /// Characters of a task, a result or an error in the table.
 const LENGTH: usize = 120;
 
-/// Where tasks are sent and jobs are found. May be called from any thread.
-pub trait Jobs: Debug + Send + Sync {
-    /// Sends tasks, and returns their ids once the queue has all of them.
-    ///
-    /// # Errors
-    /// `Unavailable` when `within` is over.
-    fn send(&self, tasks: Vec<Vec<u8>>, within: Duration) -> Result<Vec<String>, Error>;
-
-    /// # Errors
-    /// `Unavailable` without a queue.
-    fn depth(&self, within: Duration) -> Result<Depth, Error>;
-
-    /// Shows jobs, newest first.
-    ///
-    /// # Errors
-    /// What queue and store say.
-    fn each(&self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error>;
-}
-
 /// The newest jobs in this state, or in any, as JSON; what is long is shortened.
-pub fn newest(jobs: &dyn Jobs, state: Option<State>) -> Result<Value, Error> {
+pub fn newest(jobs: &Desk, state: Option<State>) -> Result<Value, Error> {
     let mut shown = Vec::new();
     let limit = SHOWN;
-    jobs.each(Filter { state, limit }, &mut |job| shown.push(short(job)))?;
+    jobs.each(Filter { state, limit }, |job: Job| shown.push(short(job)))?;
     Ok(shown.into())
 }
 
 /// The newest jobs, how much there is to do, and who does it.
-pub fn state(jobs: &dyn Jobs, within: Duration) -> Result<Value, Error> {
+pub fn state(jobs: &Desk, within: Duration) -> Result<Value, Error> {
     let depth = jobs.depth(within)?;
     Ok(json!({
         "waiting": depth.waiting,
@@ -59,10 +37,10 @@ pub fn state(jobs: &dyn Jobs, within: Duration) -> Result<Value, Error> {
 }
 
 /// All of one job.
-pub fn whole(jobs: &dyn Jobs, id: &str) -> Result<Value, Error> {
+pub fn whole(jobs: &Desk, id: &str) -> Result<Value, Error> {
     let mut found = None;
     let (state, limit) = (None, SEARCHED);
-    jobs.each(Filter { state, limit }, &mut |job| {
+    jobs.each(Filter { state, limit }, |job: Job| {
         if job.id == id {
             found = Some(job_json(&job));
         }

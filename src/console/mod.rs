@@ -2,7 +2,7 @@
 //! in a browser.
 //!
 //! Three feeds ("web-chat", "web-todo", "web-ticker") keep one gRPC stream each,
-//! "web-history" one by HTTP, "web-jobs" looks for jobs, and they publish what comes into the [`Hub`], whose one order every page sees. A
+//! "web-history" one by HTTP, "web-jobs" looks for jobs, and they publish what comes into the `Hub`, whose one order every page sees. A
 //! page has one stream of server-sent events, written by its connection's own
 //! thread; the lanes ("web-lane-N") only start it, and answer calls and assets.
 //! It must not know how the services work: it knows them by gRPC and HTTP alone.
@@ -27,14 +27,13 @@ use crate::chat::client::ChatClient;
 use crate::fanout::broadcast::Capacity;
 use crate::grpc::client::{Connection, Keepalive, named_environment};
 use crate::http::{Front, Limits, Serving};
+use crate::jobs::client::Desk;
 use crate::todo::client::TodoClient;
 
 use crate::history::client::HistoryClient;
 use api::Api;
 use feed::{Feeds, Others, Settings};
 use hub::Hub;
-
-pub use jobs::Jobs;
 
 /// Loops for requests: a call that waits for the server leaves three.
 const LANES: usize = 4;
@@ -54,7 +53,7 @@ pub struct Config {
     /// for it.
     pub history: Option<String>,
     /// Likewise.
-    pub jobs: Option<Arc<dyn Jobs>>,
+    pub jobs: Option<Arc<Desk>>,
     /// It has no login, so it is for this machine only unless somebody decides
     /// otherwise.
     pub host: String,

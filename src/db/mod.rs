@@ -64,9 +64,8 @@ impl Error {
     /// database that starts, or that cannot be reached.
     pub fn may_pass(&self) -> bool {
         use postgres::error::SqlState;
-        let reason = match self {
-            Self::Postgres { reason, .. } => reason,
-            _ => return false,
+        let Self::Postgres { reason, .. } = self else {
+            return false;
         };
         match reason.code() {
             None => true,
@@ -80,6 +79,9 @@ impl Error {
 pub const OPENING: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Makes the data folder, readable for its owner only, if it is not there.
+///
+/// # Errors
+/// [`Error::Folder`] with what the system says.
 pub fn make_folder(folder: &Path) -> Result<(), Error> {
     use std::os::unix::fs::DirBuilderExt as _;
     let mut builder = std::fs::DirBuilder::new();

@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use super::signal::Signal;
-use super::sync::{Arc, AtomicUsize};
+use crate::sync::{Arc, AtomicUsize};
 
 /// The most that may wait for one subscriber, what is being written included.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ pub enum End {
     Closed,
     /// The backlog outgrew the capacity; what was left of it is gone.
     SlowConsumer,
-    /// The subscriber's own [`Membership`] was dropped.
+    /// The subscriber's own [`Membership`](super::broadcast::Membership) was dropped.
     Left,
 }
 

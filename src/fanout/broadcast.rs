@@ -10,13 +10,65 @@
 //!
 //! A subscriber whose backlog would outgrow its capacity is a *slow consumer*:
 //! it is removed on the spot, so it costs the others nothing.
+//!
+//! # Example
+//! Two threads publish at once, and both subscribers read one order:
+//!
+//! ```
+//! use std::thread;
+//!
+//! use messenger::fanout::broadcast::{Broadcast, Capacity, Closed, End, Membership, Subscription};
+//! use messenger::fanout::clock::Timestamp;
+//!
+//! /// Reads until the end; `recv_batch` blocks while there is nothing to read.
+//! fn read((mut subscription, membership): (Subscription<String>, Membership<String>)) -> Vec<String> {
+//!     let (mut batch, mut texts) = (Vec::new(), Vec::new());
+//!     let end = loop {
+//!         match subscription.recv_batch(&mut batch, 64) {
+//!             Ok(()) => texts.extend(batch.iter().map(|envelope| envelope.payload.clone())),
+//!             Err(end) => break end,
+//!         }
+//!         // Written to the peer: makes room in the backlog.
+//!         membership.release(batch.len(), batch.iter().map(|envelope| envelope.bytes).sum());
+//!     };
+//!     assert_eq!(end, End::Closed);
+//!     texts
+//! }
+//!
+//! let broadcast = Broadcast::new();
+//! let first = broadcast.subscribe(Capacity::default())?;
+//! let second = broadcast.subscribe(Capacity::default())?;
+//! let readers = [thread::spawn(|| read(first)), thread::spawn(|| read(second))];
+//!
+//! thread::scope(|scope| {
+//!     for author in ["anna", "bert"] {
+//!         let broadcast = broadcast.clone();
+//!         scope.spawn(move || {
+//!             for n in 1..=100 {
+//!                 let text = format!("{author} {n}");
+//!                 let bytes = text.len();
+//!                 // Dropping the wakeups wakes the readers that wait.
+//!                 let (_time, wakeups) = broadcast.publish(Timestamp::now(), |_time| (text, bytes))?;
+//!                 drop(wakeups);
+//!             }
+//!             Ok::<(), Closed>(())
+//!         });
+//!     }
+//! });
+//! broadcast.close();
+//!
+//! let [first, second] = readers.map(|reader| reader.join().expect("a reader"));
+//! assert_eq!(first.len(), 200);
+//! assert_eq!(first, second);
+//! # Ok::<(), Closed>(())
+//! ```
 
 use std::sync::OnceLock;
 
 use super::backlog::Backlog;
 use super::clock::{Clock, Timestamp};
 use super::signal::Signal;
-use super::sync::{
+use crate::sync::{
     Arc, AtomicUsize, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded,
 };
 

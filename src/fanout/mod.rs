@@ -9,4 +9,3 @@ mod backlog;
 pub mod broadcast;
 pub mod clock;
 mod signal;
-pub(crate) mod sync;

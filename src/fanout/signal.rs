@@ -1,7 +1,7 @@
 //! A wait for "something has arrived" that costs the sender nothing while nobody
 //! waits: at a high rate the reader is busy, and no system call is made for it.
 
-use super::sync::{AtomicBool, Condvar, Mutex, Ordering, fence, lock};
+use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, fence, lock, unpoisoned};
 
 /// Lets one thread wait for others. The waiter arms the signal, looks once more
 /// whether there is something, and then waits.
@@ -38,10 +38,7 @@ impl Signal {
     pub fn wait(&self) {
         let mut woken = lock(&self.woken);
         while !*woken {
-            woken = self
-                .changed
-                .wait(woken)
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
+            woken = unpoisoned(self.changed.wait(woken));
         }
         *woken = false;
     }

@@ -9,7 +9,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -19,10 +19,12 @@ use futures_util::{FutureExt as _, Sink as _, SinkExt as _, StreamExt as _};
 use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
 
 use super::blocking;
+use super::journal::Visit;
 use super::method::Encoded;
 use super::stream::{STACK_BYTES, STATUS_WAIT, Streams};
 use crate::error::{Code, Error};
 use crate::status;
+use crate::sync::lock;
 
 /// How often a thread that waits for a peer to read looks whether the
 /// conversation is over.
@@ -73,7 +75,7 @@ impl Bell {
     }
 
     fn sleeper(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.sleeper.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.sleeper)
     }
 
     fn take(&self) -> bool {
@@ -84,35 +86,43 @@ impl Bell {
 impl Streams {
     /// Serves one stream in both directions on a thread of its own. Called on a
     /// completion-queue thread; never blocks. `begin` makes the conversation,
-    /// whose bell is the one that it is given.
+    /// whose bell is the one that it is given, with whom the log names.
     pub fn serve_duplex<Q: Send + 'static, C: Conversation<Q>>(
         &self,
         ctx: &RpcContext<'_>,
         requests: RequestStream<Q>,
         sink: DuplexSink<Encoded>,
         name: &str,
-        begin: impl FnOnce(Arc<Bell>) -> Result<Arc<C>, Error>,
+        begin: impl FnOnce(Arc<Bell>, Option<Arc<Visit>>) -> Result<Arc<C>, Error>,
     ) {
         let bell = Arc::new(Bell::default());
-        let begun = self
-            .permit()
-            .and_then(|permit| Ok((permit, begin(bell.clone())?)));
+        let name = self.thread_name(name);
+        let visit = self.visit(ctx, &name);
+        let begin = || begin(bell.clone(), visit.clone());
+        let begun = self.permit().and_then(|permit| Ok((permit, begin()?)));
         let (permit, conversation) = match begun {
             Ok(begun) => begun,
-            Err(error) => return refuse(ctx, requests, sink, &error),
+            Err(error) => return refuse(ctx, requests, sink, &error, visit.as_deref()),
         };
+        if let Some(visit) = &visit {
+            visit.opened();
+        }
         let (no_more, registration) = AbortHandle::new_pair();
         // The sink has to come back if there is no thread for it.
         let place = Arc::new(Mutex::new(Some(sink)));
         let taken = place.clone();
         let answering = conversation.clone();
+        let visitor = visit.clone();
         let started = thread::Builder::new()
-            .name(self.thread_name(name))
+            .name(name)
             .stack_size(STACK_BYTES)
             .spawn(move || {
-                let sink = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+                let sink = lock(&taken).take();
                 if let Some(sink) = sink {
-                    answer(&*answering, &bell, sink);
+                    let (end, messages) = answer(&*answering, &bell, sink);
+                    if let Some(visit) = visitor {
+                        visit.ended(&end, messages);
+                    }
                 }
                 // The requests hold the call. This cancels it if its status was
                 // not taken, and only then is its place free.
@@ -121,10 +131,10 @@ impl Streams {
             });
         if let Err(error) = started {
             tracing::error!(%error, "cannot start a thread for a stream");
-            let sink = place.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let sink = lock(&place).take();
             if let Some(sink) = sink {
                 let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
-                refuse(ctx, requests, sink, &error);
+                refuse(ctx, requests, sink, &error, visit.as_deref());
             }
             return;
         }
@@ -154,23 +164,33 @@ async fn ask<Q, C: Conversation<Q>>(mut requests: RequestStream<Q>, conversation
 }
 
 /// The stream's thread: sends until the conversation or the call is over.
-fn answer<Q>(conversation: &impl Conversation<Q>, bell: &Bell, mut sink: DuplexSink<Encoded>) {
+/// Returns the end, and how many messages the transport has taken.
+fn answer<Q>(
+    conversation: &impl Conversation<Q>,
+    bell: &Bell,
+    mut sink: DuplexSink<Encoded>,
+) -> (Result<(), Error>, u64) {
+    let mut sent = 0;
     let result = loop {
         match conversation.turn() {
-            Turn::Send(messages) => match send(&mut sink, messages, || conversation.failure()) {
-                Ok(true) => {}
-                Ok(false) => return,
-                Err(error) => break Err(error),
-            },
+            Turn::Send(messages) => {
+                let count = messages.len() as u64;
+                match send(&mut sink, messages, || conversation.failure()) {
+                    Ok(true) => sent += count,
+                    Ok(false) => return (Err(Error::client_left()), sent),
+                    Err(error) => break Err(error),
+                }
+            }
             Turn::Wait if wait(&mut sink, bell) => {}
-            Turn::Wait => return,
+            Turn::Wait => return (Err(Error::client_left()), sent),
             Turn::End(result) => break result,
         }
     };
-    let _ = match result {
+    let _ = match &result {
         Ok(()) => blocking::wait(sink.close(), Some(STATUS_WAIT)),
-        Err(error) => blocking::wait(sink.fail(status::to_grpc(&error)), Some(STATUS_WAIT)),
+        Err(error) => blocking::wait(sink.fail(status::to_grpc(error)), Some(STATUS_WAIT)),
     };
+    (result, sent)
 }
 
 /// Blocks until the transport has taken the messages; `false` if the call is over.
@@ -223,7 +243,11 @@ fn refuse<Q: Send + 'static>(
     requests: RequestStream<Q>,
     sink: DuplexSink<Encoded>,
     error: &Error,
+    visit: Option<&Visit>,
 ) {
+    if let Some(visit) = visit {
+        visit.refused(error);
+    }
     let failed = sink.fail(status::to_grpc(error));
     ctx.spawn(async move {
         drop(failed.await);

@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures_channel::oneshot;
 use futures_util::FutureExt as _;
-use grpcio::{RpcContext, RpcStatus, RpcStatusCode, UnarySink};
+use grpcio::{RpcContext, UnarySink, UnarySinkResult};
 
-use crate::error::Error;
+use super::journal::Call;
+use crate::error::{Code, Error};
 use crate::status;
 
 /// Answers a unary call with what `answer` returns; it runs on a completion-queue
@@ -17,13 +18,20 @@ pub fn unary<A>(
     sink: UnarySink<A>,
     answer: impl FnOnce() -> Result<A, Error>,
 ) {
-    let sent = match guard(ctx, answer) {
-        Some(Ok(answer)) => sink.success(answer),
-        Some(Err(error)) => sink.fail(status::to_grpc(&error)),
-        None => sink.fail(internal()),
-    };
+    let call = Call::begin(ctx);
+    let answer = guard(ctx, answer).unwrap_or_else(|| Err(panicked()));
     // A client that has gone needs no answer, so the result has no reader.
-    ctx.spawn(sent.map(drop));
+    ctx.spawn(send(call, sink, answer).map(drop));
+}
+
+fn send<A>(call: Option<Call>, sink: UnarySink<A>, answer: Result<A, Error>) -> UnarySinkResult {
+    if let Some(call) = call {
+        call.answered(answer.as_ref().err());
+    }
+    match answer {
+        Ok(answer) => sink.success(answer),
+        Err(error) => sink.fail(status::to_grpc(&error)),
+    }
 }
 
 /// The answer to a unary call that somebody else gives, from any thread. One
@@ -49,13 +57,10 @@ where
     W: Send + 'static,
 {
     let (sender, answer) = oneshot::channel();
+    let call = Call::begin(ctx);
     ctx.spawn(async move {
-        let sent = match answer.await {
-            Ok(Ok(answer)) => sink.success(convert(answer)),
-            Ok(Err(error)) => sink.fail(status::to_grpc(&error)),
-            Err(oneshot::Canceled) => sink.fail(internal()),
-        };
-        drop(sent.await);
+        let answer = answer.await.unwrap_or_else(|_| Err(panicked()));
+        drop(send(call, sink, answer.map(convert)).await);
     });
     Reply(sender)
 }
@@ -70,6 +75,7 @@ pub fn guard<R>(ctx: &RpcContext<'_>, work: impl FnOnce() -> R) -> Option<R> {
     result.ok()
 }
 
-pub fn internal() -> RpcStatus {
-    RpcStatus::with_message(RpcStatusCode::INTERNAL, "internal error".into())
+/// What the client is told of a panic.
+fn panicked() -> Error {
+    Error::new(Code::Internal, "internal error")
 }

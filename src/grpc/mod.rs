@@ -12,6 +12,7 @@ pub mod duplex;
 pub mod handler;
 pub mod health;
 pub mod host;
+pub mod journal;
 pub mod method;
 pub mod server;
 pub mod stream;

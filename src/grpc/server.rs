@@ -122,7 +122,7 @@ impl Server {
         &self.ports
     }
 
-    /// Ends the server within [`GOODBYE`] + [`LETTING_GO`] + [`CANCELLING`]. The
+    /// Ends the server within `GOODBYE` + `LETTING_GO` + `CANCELLING`. The
     /// broadcasts have to be closed before: that is what ends the streams.
     pub fn shut_down(mut self) {
         let left = self.streams.wait_until_over(GOODBYE);

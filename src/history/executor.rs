@@ -4,7 +4,7 @@
 //! an error, and opened again with growing waits. It must not know HTTP.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use super::oneshot::Oneshot;
 use super::server::BACKOFF;
 use crate::backoff::Backoff;
 use crate::error::{Code, Error};
+use crate::sync::lock;
 
 /// How long the end waits for the thread, which may be in a transaction.
 const JOIN_WAIT: Duration = Duration::from_millis(400);
@@ -109,7 +110,7 @@ impl<T: Task> Executor<T> {
     }
 
     fn queue(&self) -> MutexGuard<'_, Option<Sender<Job<T>>>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// Ends the thread; it is not waited for longer than [`JOIN_WAIT`].

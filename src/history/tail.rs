@@ -8,7 +8,7 @@
 //! on its connection's thread ("http-conn-N").
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,7 @@ use super::task::Read;
 use super::wire;
 use crate::error::Error;
 use crate::http::{Next, Source};
+use crate::sync::{lock, unpoisoned};
 
 /// How often the database is looked into for what other replicas have added.
 const LOOK: Duration = Duration::from_millis(100);
@@ -170,10 +171,10 @@ impl Tail {
             let left = wait.saturating_sub(last_look.elapsed());
             if state.followers == 0 {
                 let woken = self.wanted.wait(state);
-                state = woken.unwrap_or_else(PoisonError::into_inner);
+                state = unpoisoned(woken);
             } else if !left.is_zero() {
                 let woken = self.wanted.wait_timeout(state, left);
-                state = woken.unwrap_or_else(PoisonError::into_inner).0;
+                state = unpoisoned(woken).0;
             } else {
                 let (from, limit) = (From::After(state.newest), Page::MOST);
                 // What is committed from here on is for the next look.
@@ -204,7 +205,7 @@ impl Tail {
 
     /// What is under the lock is whole at every moment.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -270,7 +271,7 @@ impl Source for Follower {
                 return Next::Nothing;
             }
             let woken = tail.found.wait_timeout(state, left.min(beat));
-            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+            state = unpoisoned(woken).0;
         }
         drop(state);
         // It lags, or came with a number of long ago.

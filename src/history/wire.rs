@@ -39,16 +39,15 @@ fn take_string(fields: &mut Map<String, Value>, name: &str) -> Result<String, Er
 /// `InvalidArgument` that names the parameter.
 pub fn parse_page(query: &str) -> Result<Page, Error> {
     let mut page = Page::default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match name {
-            "limit" => page.limit = number(name, value, 1, Page::MOST)?,
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "limit" => page.limit = number(&name, &value, 1, Page::MOST)?,
             "before" | "after" if page.from != From::End => {
                 let message = format!("{name}: only one of \"before\" and \"after\" may be given");
                 return Err(Error::invalid(message));
             }
-            "before" => page.from = From::Before(number(name, value, 0, i64::MAX)?),
-            "after" => page.from = From::After(number(name, value, 0, i64::MAX)?),
+            "before" => page.from = From::Before(number(&name, &value, 0, i64::MAX)?),
+            "after" => page.from = From::After(number(&name, &value, 0, i64::MAX)?),
             _ => {
                 return Err(Error::invalid(format!(
                     "{name:?}: there is no such parameter, only \"limit\", \"before\" and \"after\""
@@ -76,10 +75,10 @@ pub fn page_query(page: Page) -> String {
 /// `InvalidArgument` that names the parameter or the header.
 pub fn parse_events(query: &str, last_event_id: Option<&str>) -> Result<Option<i64>, Error> {
     let mut after = None;
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=').unwrap_or((pair, "")) {
-            ("after", value) => after = Some(number("after", value, 0, i64::MAX)?),
-            (name, _) => {
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "after" => after = Some(number("after", &value, 0, i64::MAX)?),
+            _ => {
                 return Err(Error::invalid(format!(
                     "{name:?}: there is no such parameter, only \"after\""
                 )));
@@ -165,7 +164,7 @@ pub fn parse_message(json: &str) -> Result<Message, Error> {
     told(json).and_then(from_told)
 }
 
-/// What [`array`] has made.
+/// What [`array()`] has made.
 ///
 /// # Errors
 /// `Internal`: it is none.

@@ -30,6 +30,9 @@ impl Client {
 
     /// The body of the answer. After an error the next request has a connection
     /// of its own.
+    ///
+    /// # Errors
+    /// What the connection says, an answer other than 200, or one without a length.
     pub fn post(&mut self, path: &str, body: &str) -> io::Result<Vec<u8>> {
         let request = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

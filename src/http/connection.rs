@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::answer::{Style, encode_head};
@@ -18,6 +18,7 @@ use super::limits::Limits;
 use super::receipt::Attached;
 use super::socket::Client;
 use super::stream::Streams;
+use crate::sync::{lock, unpoisoned};
 
 /// An open connection, as its thread and a shutdown see it.
 pub(super) struct Connection {
@@ -219,13 +220,13 @@ impl Connections {
                 return false;
             }
             let waited = self.ended.wait_timeout(open, left);
-            open = waited.unwrap_or_else(PoisonError::into_inner).0;
+            open = unpoisoned(waited).0;
         }
         true
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.open)
     }
 }
 

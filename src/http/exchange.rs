@@ -14,7 +14,7 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -24,6 +24,7 @@ use super::head::Head;
 use super::limits::Limits;
 use super::message::Refusal;
 use super::receipt::{Attached, NUMBER_HEADER, Receipts};
+use crate::sync::lock;
 
 /// The number of a request that only asks whether the lane answers.
 pub(super) const PROBE: u64 = 0;
@@ -142,8 +143,8 @@ impl Exchange {
 
     /// Cuts all lanes. Requests in them get 502, those that wait for one 503.
     pub(super) fn close(&self) {
-        *self.closing.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        *lock(&self.closing) = None;
+        let mut open = lock(&self.open);
         for stream in open.drain(..).flatten() {
             let _ = stream.shutdown(Shutdown::Both);
         }
@@ -221,10 +222,10 @@ impl Exchange {
     }
 
     fn connect(&self, index: usize) -> io::Result<Arc<UnixStream>> {
-        let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = lock(&self.opening);
         let stream = Arc::new(UnixStream::connect(&self.socket)?);
         {
-            let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut open = lock(&self.open);
             let place = open.get_mut(index).ok_or(ErrorKind::NotConnected)?;
             *place = Some(Arc::clone(&stream));
         }

@@ -6,10 +6,11 @@
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::message::{Response, Undelivered};
 use super::stream::Stream;
+use crate::sync::lock;
 
 /// Carries a request's number to the lane. A client's own is stripped.
 pub(super) const NUMBER_HEADER: &str = "x-front-request";
@@ -79,7 +80,7 @@ impl Receipts {
     /// No code of others runs under this lock: what they attached is dropped
     /// outside.
     fn table(&self) -> MutexGuard<'_, HashMap<u64, Option<Attached>>> {
-        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.expected)
     }
 }
 

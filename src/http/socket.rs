@@ -192,6 +192,7 @@ impl<'a> Client<'a> {
 fn unacknowledged(stream: &TcpStream) -> io::Result<i32> {
     // SIOCOUTQ of tcp(7). It has this value on x86, ARM and RISC-V.
     const SIOCOUTQ: rustix::ioctl::Opcode = 0x5411;
+    #[expect(unsafe_code, reason = "rustix has no wrapper for this request")]
     // SAFETY: SIOCOUTQ on a TCP socket writes one int and reads nothing.
     let count =
         unsafe { rustix::ioctl::ioctl(stream, rustix::ioctl::Getter::<SIOCOUTQ, i32>::new()) };

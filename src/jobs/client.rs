@@ -27,20 +27,8 @@ impl MessageClient {
         }
     }
 
-    /// The text as the server has processed it.
-    ///
-    /// # Errors
-    /// As [`Connection::call`].
-    pub fn process(&self, text: &str) -> Result<String, Error> {
-        let request = wire::message_request(text);
-        let call = self
-            .connection
-            .call(&wire::PROCESS_MESSAGE, &request, self.timeout);
-        Ok(call?.processed_text)
-    }
-
-    /// What the server answers to a task: a group, digits, or a letter and its
-    /// count.
+    /// What the server answers to a task: a group, digits, a letter and its count,
+    /// or the text that it has processed.
     ///
     /// # Errors
     /// As [`Connection::call`].
@@ -59,6 +47,11 @@ impl MessageClient {
                 let request = wire::text_request(text);
                 let response = connection.call(&wire::MOST_FREQUENT_LETTER, &request, timeout)?;
                 format!("{} {}", response.letter, response.count)
+            }
+            Task::Process(text) => {
+                let request = wire::message_request(text);
+                let response = connection.call(&wire::PROCESS_MESSAGE, &request, timeout)?;
+                response.processed_text
             }
         })
     }

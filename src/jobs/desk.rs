@@ -2,20 +2,29 @@
 //! for a page. May be shared between threads.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use super::job::{Filter, Job, State};
-use super::queue::{self, Dead, Depth, Outgoing, Queue, Which};
+use super::queue::{self, Dead, Depth, Outgoing, Queue, Which, new_id};
 use super::results as store;
 use super::results::JobStore;
+use super::task;
 use super::workers::StartError;
 use crate::error::Error;
+use crate::fanout::clock::Timestamp;
+use crate::sync::lock;
 
 /// A queue and a store.
 pub struct Desk {
     queue: Queue,
     store: Mutex<Box<dyn JobStore>>,
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
+    }
 }
 
 impl Desk {
@@ -29,13 +38,21 @@ impl Desk {
         })
     }
 
-    /// Sends tasks; when this returns, the queue has all of them. Returns their
-    /// ids, in the same order.
+    /// Sends the tasks in these texts; when this returns, the queue has all of
+    /// them. Returns their ids, in the same order.
     ///
     /// # Errors
-    /// UNAVAILABLE when `within` is over: then some may have been sent or not.
-    pub fn send(&self, tasks: Vec<Vec<u8>>, within: Duration) -> Result<Vec<String>, Error> {
-        let tasks: Vec<_> = tasks.into_iter().map(Outgoing::new).collect();
+    /// INVALID_ARGUMENT for a text without a task, and for more than
+    /// [`task::MAX_TASKS`] in all. UNAVAILABLE when `within` is over: then some
+    /// may have been sent or not.
+    pub fn send(&self, texts: &[String], within: Duration) -> Result<Vec<String>, Error> {
+        let tasks = texts.iter().map(|text| messages(text.as_bytes()));
+        let tasks = tasks.collect::<Result<Vec<_>, _>>()?.concat();
+        if tasks.len() > task::MAX_TASKS {
+            let (count, most) = (tasks.len(), task::MAX_TASKS);
+            let message = format!("tasks: {count} are too many; at most {most} are sent at a time");
+            return Err(Error::invalid(message));
+        }
         let ids = tasks.iter().map(|task| task.id.clone()).collect();
         self.queue.publish(tasks, within)?;
         Ok(ids)
@@ -61,7 +78,7 @@ impl Desk {
         if filter.state.is_none_or(|state| state == State::Queued) {
             let tasks = self.queue.waiting(filter.limit, WITHIN)?;
             // The oldest last in the list is the first to be taken from its end.
-            waiting.extend(tasks.into_iter().rev().map(queued));
+            waiting.extend(tasks.iter().rev().flat_map(queued));
             waiting.sort_by_key(Job::sent_at);
         }
         let mut left = filter.limit;
@@ -90,7 +107,14 @@ impl Desk {
     /// # Errors
     /// UNAVAILABLE without a broker.
     pub fn dead(&self, limit: usize, within: Duration) -> Result<Vec<Dead>, Error> {
-        self.queue.list_dead(limit, within)
+        let mut dead = self.queue.list_dead(limit, within)?;
+        for dead in &mut dead {
+            // As jobs show it. What others have put there may be several tasks.
+            if let [part] = &mut *task::parts("", &dead.body) {
+                dead.body = std::mem::take(&mut part.text);
+            }
+        }
+        Ok(dead)
     }
 
     /// Lets dead tasks be tried again, as if they never had been. Returns how many.
@@ -114,7 +138,7 @@ impl Desk {
     }
 
     fn store(&self) -> MutexGuard<'_, Box<dyn JobStore>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.store)
     }
 }
 
@@ -124,18 +148,43 @@ const WITHIN: Duration = Duration::from_secs(5);
 /// Dead tasks that are requeued by one command.
 const REQUEUED: usize = 100_000;
 
-/// A job of which only the queue knows.
-fn queued(task: Outgoing) -> Job {
-    Job {
-        id: task.id,
-        task: task.body,
+/// A message for each task in a text, as people write it. What is not UTF-8 is
+/// not split: its worker says what is wrong with it.
+///
+/// # Errors
+/// INVALID_ARGUMENT if there is no task in it, or more than [`task::MAX_TASKS`].
+pub fn messages(text: &[u8]) -> Result<Vec<Outgoing>, Error> {
+    let Ok(line) = std::str::from_utf8(text) else {
+        return Ok(vec![Outgoing::new(text.to_vec())]);
+    };
+    let tasks = task::split(line)?;
+    if tasks.is_empty() {
+        return Err(Error::invalid(format!("tasks: there is none in {line:?}")));
+    }
+    let id = new_id();
+    let ids = task::part_ids(&id, tasks.len()).zip(&tasks);
+    let message = |(id, text): (String, &String)| Outgoing {
+        id,
+        body: task::escape(text.as_bytes()),
+        queued_at: Timestamp::now(),
+    };
+    Ok(ids.map(message).collect())
+}
+
+/// The jobs of which only the queue knows.
+fn queued(message: &Outgoing) -> impl Iterator<Item = Job> {
+    let parts = task::parts(&message.id, &message.body).into_iter();
+    let queued_at = Some(message.queued_at);
+    parts.map(move |part| Job {
+        id: part.id,
+        task: part.text,
         state: State::Queued,
         result: None,
         error: None,
         attempts: 0,
         worker: None,
-        queued_at: Some(task.queued_at),
+        queued_at,
         started_at: None,
         finished_at: None,
-    }
+    })
 }

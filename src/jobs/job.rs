@@ -37,9 +37,10 @@ impl State {
 /// A job as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
-    /// The message's id, or one that the worker gave it.
+    /// That of its message, or one that the worker gave it; with `.1`, `.2` and
+    /// so on behind it if there are several tasks in the message.
     pub id: String,
-    /// The body as sent, at most [`MAX_BYTES`](super::task::MAX_BYTES) of it.
+    /// At most [`MAX_BYTES`](super::task::MAX_BYTES) of it.
     pub task: Vec<u8>,
     pub state: State,
     pub result: Option<String>,

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::job::Job;
+use super::job::{Job, State};
 use super::queue::failpoint::{self, Point};
-use super::queue::{Delivery, Obituary, Queue};
+use super::queue::{Dead, Queue, Token};
 use super::results::{JobStore, Known};
 use crate::backoff::Backoff;
 use crate::db::Error;
 
-/// Reports that may wait. There are never more than tasks that are not settled.
+/// Reports that may wait; then workers wait, too.
 pub const QUEUE: usize = 1024;
 
 /// Waits after a failure of the store.
@@ -22,14 +22,16 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What workers tell.
 pub enum Report {
-    /// The job has a result or an error.
-    Finished(Job, Delivery),
-    /// The job is dead.
-    Bury(Job, Delivery),
-    /// The job will be tried again by the same worker.
-    Waiting(Job),
-    /// The task's job is stored already.
-    Known(Delivery),
+    /// A job as it is now; its delivery is still worked on.
+    Progress(Job),
+    /// All tasks of a delivery are over.
+    Settled {
+        token: Token,
+        /// Those that are not known yet.
+        jobs: Vec<Job>,
+        /// What of it is to be buried.
+        dead: Vec<Dead>,
+    },
     /// What is known of this job?
     Find(String, Sender<Option<Known>>),
 }
@@ -76,26 +78,22 @@ impl Ledger {
         reports: impl Iterator<Item = Report>,
         finished: &mut impl FnMut(&[&Job]),
     ) -> Result<(), Ended> {
-        let (mut jobs, mut acks, mut dead, mut questions) = (vec![], vec![], vec![], vec![]);
-        let mut settled = Vec::new();
+        let (mut jobs, mut acks, mut burials, mut questions) = (vec![], vec![], vec![], vec![]);
         for report in reports {
             match report {
-                Report::Finished(job, delivery) => {
-                    settled.push(jobs.len());
-                    jobs.push(job);
-                    acks.push(delivery.token);
+                Report::Progress(job) => jobs.push(job),
+                Report::Settled {
+                    token,
+                    jobs: last,
+                    dead,
+                } => {
+                    jobs.extend(last);
+                    if dead.is_empty() {
+                        acks.push(token);
+                    } else {
+                        burials.push((token, dead));
+                    }
                 }
-                Report::Bury(job, delivery) => {
-                    let obituary = Obituary {
-                        reason: job.error.clone().unwrap_or_default(),
-                        attempts: job.attempts,
-                    };
-                    settled.push(jobs.len());
-                    jobs.push(job);
-                    dead.push((delivery, obituary));
-                }
-                Report::Waiting(job) => jobs.push(job),
-                Report::Known(delivery) => acks.push(delivery.token),
                 Report::Find(id, reply) => questions.push((id, reply)),
             }
         }
@@ -107,13 +105,13 @@ impl Ledger {
             // A worker that has ended asks no more.
             let _ = reply.send(self.persist(|store| store.find(&id))?);
         }
-        let settled: Vec<&Job> = settled.into_iter().map(|index| &jobs[index]).collect();
-        finished(&settled);
+        let over = jobs.iter().filter(|job| job.state != State::Queued);
+        finished(&over.collect::<Vec<_>>());
         if !acks.is_empty() {
             self.queue.ack(acks);
         }
-        for (delivery, obituary) in dead {
-            self.queue.bury(delivery, obituary);
+        for (token, dead) in burials {
+            self.queue.bury(token, dead);
         }
         Ok(())
     }

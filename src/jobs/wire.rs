@@ -102,10 +102,11 @@ pub fn job_json(job: &Job) -> Value {
     })
 }
 
-/// The most tasks that a page sends at a time.
+/// The most texts that a page sends at a time.
 const TASKS: usize = 1000;
 
-/// The body of the console's `POST /api/jobs/send`: the tasks, at least one.
+/// The body of the console's `POST /api/jobs/send`: texts with tasks in them, at
+/// least one.
 ///
 /// # Errors
 /// `InvalidArgument` that says what is wrong and where.
@@ -125,4 +126,19 @@ pub fn parse_tasks(body: &[u8]) -> Result<Vec<String>, Error> {
         _ => Err(wrong()),
     };
     tasks.into_iter().map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use protobuf::Message as _;
+
+    use super::*;
+
+    /// Programs with a schema of their own have these numbers.
+    #[test]
+    fn the_group_comes_before_the_user() {
+        let response = ab_response("user42".into(), Group::B);
+        let bytes = response.write_to_bytes().unwrap();
+        assert_eq!(bytes, b"\x0a\x01B\x12\x06user42");
+    }
 }

@@ -1,5 +1,6 @@
-//! One worker, on a thread of its own, "jobs-worker-N": takes a task, asks the
-//! message server, and reports. It blocks in the call, and waits out failures.
+//! One worker, on a thread of its own, "jobs-worker-N": takes a message, asks the
+//! message server about each task in it, one after the other, and reports. It
+//! blocks in the call, and waits out failures.
 
 use std::time::Duration;
 
@@ -9,9 +10,9 @@ use super::client::MessageClient;
 use super::job::{Job, State};
 use super::ledger::Report;
 use super::queue::failpoint::{self, Point};
-use super::queue::{Delivery, Queue, new_id};
+use super::queue::{Dead, Delivery, Obituary, Queue, new_id};
 use super::results::Known;
-use super::task::{MAX_BYTES, Task};
+use super::task::{self, Part};
 use crate::backoff::Backoff;
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
@@ -58,26 +59,63 @@ impl Worker {
     }
 
     fn work(&self, delivery: Delivery) -> Result<(), Stop> {
-        self.check(&delivery)?;
-        let known = self.known(&delivery)?;
-        let mut job = self.begin(&delivery);
-        if let Some(known) = known {
+        let id = delivery.id.clone().unwrap_or_else(new_id);
+        let (mut jobs, mut dead) = (Vec::new(), Vec::new());
+        for part in task::parts(&id, &delivery.body) {
+            // Not those of a message without an id: if this process died now,
+            // nobody could tell that they are the same when it comes again.
+            if delivery.id.is_some() {
+                for job in jobs.drain(..) {
+                    self.report(Report::Progress(job))?;
+                }
+            }
+            if self.is_stopped() {
+                return Err(Stop::Ended);
+            }
+            let Some(job) = self.finish(&delivery, &part)? else {
+                continue;
+            };
+            if job.state == State::Dead {
+                dead.push(Dead {
+                    id: Some(job.id.clone()),
+                    body: task::escape(&job.task),
+                    obituary: Obituary {
+                        reason: job.error.clone().unwrap_or_default(),
+                        attempts: job.attempts,
+                    },
+                });
+            }
+            jobs.push(job);
+        }
+        self.report(Report::Settled {
+            token: delivery.token,
+            jobs,
+            dead,
+        })
+    }
+
+    /// Works on a task until it is over. `None` if it was already.
+    fn finish(&self, delivery: &Delivery, part: &Part) -> Result<Option<Job>, Stop> {
+        self.check(delivery)?;
+        let mut job = self.begin(delivery, part);
+        if let Some(known) = self.known(delivery, &part.id)? {
             job.attempts = known.attempts;
             match known.state {
                 State::Queued => {}
                 // It was stored and not acknowledged. The job that is stored
                 // stays as it is, whatever this one says.
-                State::Done | State::Failed => return self.report(Report::Known(delivery)),
+                State::Done | State::Failed => return Ok(None),
                 State::Dead => {
                     job.state = State::Dead;
                     job.error = known.error;
-                    return self.report(Report::Bury(job, delivery));
+                    return Ok(Some(job));
                 }
             }
         }
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
-            match self.attempt(&delivery) {
+            let asked = part.task.clone();
+            match asked.and_then(|task| self.client.answer(&task)) {
                 Ok(result) => {
                     job.attempts += 1;
                     job.state = State::Done;
@@ -90,23 +128,15 @@ impl Worker {
             if job.state != State::Queued {
                 break;
             }
-            // One without an id would stay in the list for ever if this process
-            // died now, since nobody could tell that it is the same.
+            // One without an id would stay in the list for ever.
             if delivery.id.is_some() {
-                self.report(Report::Waiting(job.clone()))?;
+                self.report(Report::Progress(job.clone()))?;
             }
             self.pause(backoff.wait(fastrand::f64()))?;
-            self.check(&delivery)?;
+            self.check(delivery)?;
         }
         job.finished_at = Some(Timestamp::now());
-        self.report(match job.state {
-            State::Dead => Report::Bury(job, delivery),
-            _ => Report::Finished(job, delivery),
-        })
-    }
-
-    fn attempt(&self, delivery: &Delivery) -> Result<String, Error> {
-        self.client.answer(&Task::parse(&delivery.body)?)
+        Ok(Some(job))
     }
 
     /// What a failure makes of the job.
@@ -129,11 +159,10 @@ impl Worker {
         }
     }
 
-    fn begin(&self, delivery: &Delivery) -> Job {
-        let end = delivery.body.len().min(MAX_BYTES);
+    fn begin(&self, delivery: &Delivery, part: &Part) -> Job {
         Job {
-            id: delivery.id.clone().unwrap_or_else(new_id),
-            task: delivery.body[..end].to_vec(),
+            id: part.id.clone(),
+            task: part.text.clone(),
             state: State::Queued,
             result: None,
             error: None,
@@ -146,12 +175,12 @@ impl Worker {
     }
 
     /// Only what was delivered before can be known: others are not looked up.
-    fn known(&self, delivery: &Delivery) -> Result<Option<Known>, Stop> {
-        let Some(id) = delivery.id.as_ref().filter(|_| delivery.redelivered) else {
+    fn known(&self, delivery: &Delivery, id: &str) -> Result<Option<Known>, Stop> {
+        if delivery.id.is_none() || !delivery.redelivered {
             return Ok(None);
-        };
+        }
         let (reply, answer) = bounded(1);
-        self.report(Report::Find(id.clone(), reply))?;
+        self.report(Report::Find(id.to_owned(), reply))?;
         answer.recv().map_err(|_| Stop::Ended)
     }
 

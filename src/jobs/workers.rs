@@ -1,10 +1,4 @@
-//! The jobs' asynchronous half: who sends tasks and lists their results
-//! (`desk`), and who works on them (`worker`, `ledger`).
-//!
-//! A worker takes a task from the queue, asks the message service, and hands the
-//! job over to the ledger; that stores it, and only then tells the queue to
-//! forget the task. So a crash anywhere loses nothing, and a task that comes
-//! twice has one result, by its id.
+//! Starts those who work on tasks (`worker`, `ledger`), and ends them.
 
 use std::sync::Arc;
 use std::thread;

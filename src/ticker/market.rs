@@ -9,27 +9,29 @@ use std::fmt;
 use crate::error::Error;
 
 /// The longest symbol, in characters.
-const SYMBOL_LENGTH: usize = 10;
+const SYMBOL_LENGTH: usize = 32;
 
-/// 1 to 10 of `A-Z`, `0-9`, `.` and `-`.
+/// What a stock is called: 1 to 32 characters, as they were sent. `aapl` and
+/// `AAPL` are two, so that a client gets back the symbol that it has asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Symbol(Box<str>);
 
 impl Symbol {
-    /// Lower case is raised.
-    ///
     /// # Errors
-    /// `InvalidArgument` that names the symbol.
+    /// `InvalidArgument` that names the symbol, if it is empty or too long, or has
+    /// control characters or white space in it.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let known = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
-        if (1..=SYMBOL_LENGTH).contains(&text.len()) && text.chars().all(known) {
-            return Ok(Self(text.to_ascii_uppercase().into()));
+        let bad = |c: char| c.is_control() || c.is_whitespace();
+        let length = text.chars().take(SYMBOL_LENGTH + 1).count();
+        if (1..=SYMBOL_LENGTH).contains(&length) && !text.contains(bad) {
+            return Ok(Self(text.into()));
         }
         // It may have any length, and a status is a header.
         let shown: String = text.chars().take(2 * SYMBOL_LENGTH).collect();
         let more = if shown.len() < text.len() { "..." } else { "" };
         Err(Error::invalid(format!(
-            "ticker_symbol: {shown:?}{more} is not 1 to {SYMBOL_LENGTH} of A-Z, 0-9, '.' and '-'"
+            "ticker_symbol: {shown:?}{more} is not 1 to {SYMBOL_LENGTH} characters \
+             without white space and control characters"
         )))
     }
 

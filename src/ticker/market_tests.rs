@@ -5,10 +5,25 @@ fn symbol(text: &str) -> Symbol {
 }
 
 #[test]
-fn lower_case_is_raised_and_all_else_is_refused_by_name() {
-    assert_eq!(symbol("brk.b").as_str(), "BRK.B");
-    assert_eq!(symbol("0-9").as_str(), "0-9");
-    for bad in ["", "ABCDEFGHIJK", "A B", "A$", "АПЛ", "A\n"] {
+fn a_symbol_stays_as_it_is_and_what_is_none_is_refused_by_name() {
+    let most = "Ж".repeat(32);
+    for good in [
+        "BRK.B", "BRK/B", "aapl", "Сбер", "^GSPC", "A,B", "0-9", "🦀", &most,
+    ] {
+        assert_eq!(symbol(good).as_str(), good);
+    }
+    let over = "Ж".repeat(33);
+    for bad in [
+        "",
+        "A B",
+        "A\n",
+        "\tA",
+        "A\0",
+        "A\u{7f}",
+        "A\u{a0}",
+        "A\u{2028}",
+        &over,
+    ] {
         let error = Symbol::parse(bad).unwrap_err();
         assert_eq!(error, Error::invalid(error.message.clone()));
         assert!(error.message.contains(&format!("{bad:?}")), "{error}");

@@ -5,14 +5,15 @@
 //! stream's own thread looks up the newest step and sends its symbols' quotes.
 //! A stream that could not send for a while so tells of the newest step only.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use grpcio::{Service, ServiceBuilder};
+use tracing::Level;
 
-use super::market::{Market, Symbol};
+use super::market::{Market, Quote, Symbol};
 use super::watchlist::Watchlist;
 use super::wire;
 use super::wire::TickerRequest;
@@ -20,7 +21,9 @@ use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::grpc::duplex::{Bell, Conversation, Turn};
 use crate::grpc::host::Hosted;
+use crate::grpc::journal::Visit;
 use crate::grpc::stream::Streams;
+use crate::sync::lock;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -103,8 +106,8 @@ impl Hosted for Ticker {
         let method = &wire::SUBSCRIBE_TO_STOCK_UPDATES_ENCODED;
         ServiceBuilder::new()
             .add_duplex_streaming_handler(method, move |ctx, requests, sink| {
-                streams.serve_duplex(&ctx, requests, sink, "ticker", |bell| {
-                    shared.begin(config, bell)
+                streams.serve_duplex(&ctx, requests, sink, "ticker", |bell, visit| {
+                    shared.begin(config, bell, visit)
                 });
             })
             .build()
@@ -159,7 +162,12 @@ impl Shared {
         }
     }
 
-    fn begin(self: &Arc<Self>, config: Config, bell: Arc<Bell>) -> Result<Arc<Talk>, Error> {
+    fn begin(
+        self: &Arc<Self>,
+        config: Config,
+        bell: Arc<Bell>,
+        visit: Option<Arc<Visit>>,
+    ) -> Result<Arc<Talk>, Error> {
         let mut state = self.lock();
         if state.closed {
             return Err(Error::shutting_down());
@@ -174,16 +182,18 @@ impl Shared {
         Ok(Arc::new(Talk {
             shared: self.clone(),
             bell,
+            visit,
             asked: Mutex::new(Asked {
                 watchlist: Watchlist::new(config.updates, config.symbols),
                 half_closed: false,
                 refused: None,
+                sending: Vec::new(),
             }),
         }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
@@ -191,6 +201,8 @@ impl Shared {
 struct Talk {
     shared: Arc<Shared>,
     bell: Arc<Bell>,
+    /// For the log.
+    visit: Option<Arc<Visit>>,
     asked: Mutex<Asked>,
 }
 
@@ -198,32 +210,63 @@ struct Asked {
     watchlist: Watchlist,
     half_closed: bool,
     refused: Option<Error>,
+    /// What the transport is taking; only for the log, at debug.
+    sending: Vec<(Symbol, Quote)>,
 }
 
 impl Talk {
     fn lock(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.asked)
     }
+
+    fn note(&self, symbol: &str) -> Result<Symbol, Error> {
+        let symbol = Symbol::parse(symbol)?;
+        self.lock().watchlist.request(symbol.clone())?;
+        Ok(symbol)
+    }
+
+    fn log_subscribed(&self, symbol: &Symbol) {
+        if let Some(visit) = &self.visit {
+            let (stream, peer) = (visit.stream(), visit.peer());
+            tracing::debug!(stream, peer, "subscribed {}", plain(symbol));
+        }
+    }
+
+    /// Whoever asks for the next turn has sent what the one before brought.
+    fn log_sent(&self) {
+        let sent = std::mem::take(&mut self.lock().sending);
+        if let Some(visit) = &self.visit {
+            let (stream, peer) = (visit.stream(), visit.peer());
+            for (symbol, quote) in sent {
+                let price = quote.price.to_f64();
+                tracing::debug!(stream, peer, price, "update sent {}", plain(&symbol));
+            }
+        }
+    }
+}
+
+/// People choose symbols, so what is not to be printed is escaped.
+fn plain(symbol: &Symbol) -> std::str::EscapeDebug<'_> {
+    symbol.as_str().escape_debug()
 }
 
 impl Conversation<TickerRequest> for Talk {
     fn request(&self, request: Option<TickerRequest>) {
-        let mut asked = self.lock();
         match request {
-            None => asked.half_closed = true,
-            Some(request) => {
-                let symbol = Symbol::parse(&request.ticker_symbol);
-                let noted = symbol.and_then(|symbol| asked.watchlist.request(symbol));
-                if let Err(error) = noted {
-                    asked.refused.get_or_insert(error);
-                }
-            }
+            None => self.lock().half_closed = true,
+            Some(request) => match self.note(&request.ticker_symbol) {
+                Ok(symbol) => self.log_subscribed(&symbol),
+                Err(error) => drop(self.lock().refused.get_or_insert(error)),
+            },
         }
-        drop(asked);
         self.bell.ring();
     }
 
     fn turn(&self) -> Turn {
+        let logged = tracing::enabled!(Level::DEBUG);
+        if logged {
+            self.log_sent();
+        }
         if let Some(error) = self.failure() {
             return Turn::End(Err(error));
         }
@@ -238,8 +281,17 @@ impl Conversation<TickerRequest> for Talk {
             return if done { Turn::End(Ok(())) } else { Turn::Wait };
         }
         drop(asked);
-        let encode = |symbol| wire::encode(symbol, self.shared.market.quote(symbol, step), time);
-        Turn::Send(due.iter().map(encode).collect())
+        let quote = |symbol: Symbol| {
+            let quote = self.shared.market.quote(&symbol, step);
+            (symbol, quote)
+        };
+        let due: Vec<_> = due.into_iter().map(quote).collect();
+        let encode = |(symbol, quote): &(Symbol, Quote)| wire::encode(symbol, *quote, time);
+        let messages = due.iter().map(encode).collect();
+        if logged {
+            self.lock().sending = due;
+        }
+        Turn::Send(messages)
     }
 
     fn failure(&self) -> Option<Error> {

@@ -126,7 +126,7 @@ mod tests {
         let mut list = Watchlist::new(Some(2), 1);
         list.request(symbol("A")).unwrap();
         assert_eq!(due(&mut list, 0), "A");
-        list.request(symbol("a")).unwrap();
+        list.request(symbol("A")).unwrap();
         assert_eq!(due(&mut list, 0), "A");
         assert_eq!(due(&mut list, 1), "A");
         assert!(list.is_empty());

@@ -42,6 +42,9 @@ impl TodoClient {
     }
 
     /// All tasks.
+    ///
+    /// # Errors
+    /// The status of a call that failed.
     pub fn list(&self) -> Result<TaskList, Error> {
         let request = wire::GetTasksRequest::default();
         let response = self
@@ -53,7 +56,10 @@ impl TodoClient {
         Ok(TaskList::new(tasks))
     }
 
-    /// Completes a task; NOT_FOUND if there is none with this id.
+    /// Completes a task.
+    ///
+    /// # Errors
+    /// NOT_FOUND if there is none with this id, or the status of a call that failed.
     pub fn complete(&self, id: i32) -> Result<(), Error> {
         let request = wire::CompleteTaskRequest {
             task_id: id,
@@ -69,6 +75,9 @@ impl TodoClient {
     }
 
     /// Watches all changes from now on; see [`Connection::subscribe`].
+    ///
+    /// # Errors
+    /// The status of a call that failed.
     pub fn watch(&self, settle: Duration) -> Result<(TodoStream, Proof), Error> {
         let (method, request) = (&wire::WATCH_TASKS, wire::WatchTasksRequest::default());
         let (stream, proof) = self

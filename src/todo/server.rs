@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
@@ -24,6 +24,7 @@ use crate::grpc::handler::{self, Reply};
 use crate::grpc::host::Hosted;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
+use crate::sync::lock;
 
 /// Requests that may wait for the owner. Over it they are refused.
 const QUEUE: usize = 4096;
@@ -193,7 +194,7 @@ impl Request {
 
 impl Shared {
     fn list(&self) -> MutexGuard<'_, TaskList> {
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.list)
     }
 
     /// The list changes within the broadcast's critical section: whoever sees
@@ -288,6 +289,8 @@ impl Owner {
         }
         for change in changes {
             self.shared.publish(change);
+            let (id, title) = (change.task.id, &*change.task.title);
+            tracing::debug!(id, ?title, action = ?change.action, "task changed");
         }
         Ok(())
     }

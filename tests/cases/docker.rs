@@ -1,11 +1,17 @@
-//! The dockerfiles, walked against the tree: no engine runs here.
+//! The dockerfiles and the compose file, walked against the tree, and the images'
+//! health checks run beside the programs: no engine runs here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use serde_json::{Value, json};
+
 use super::layout::{files, root};
 use super::terminal::help;
+use crate::support::process::Process;
+use crate::support::programs::{Server, free_port, messenger_with};
+use crate::support::{SOON, eventually};
 
 /// Lines of a dockerfile, with continued ones joined.
 fn instructions(file: &Path) -> Vec<String> {
@@ -52,36 +58,282 @@ fn what_the_dockerfiles_copy_and_run_is_there() {
                 runs += 1;
             }
             if words[0] == "ENTRYPOINT" || instruction.contains("CMD [") {
-                let (_, array) = instruction.split_once('[').unwrap();
-                let arguments: Vec<String> = serde_json::from_str(&format!("[{array}")).unwrap();
-                assert_eq!(arguments[0], "messenger");
-                let (code, _) = help(&[arguments[1..].to_vec(), vec!["--help".into()]].concat());
+                let arguments = arguments(&instruction);
+                let (code, _) = help(&[arguments, vec!["--help".into()]].concat());
                 assert_eq!(code, 0, "{}: {instruction}", file.display());
             }
         }
         assert!(copies >= 5 && runs >= 2, "{} was read", file.display());
     }
-    let compose = fs::read_to_string(root().join("docker/compose.yaml")).unwrap();
-    let mut commands = 0;
-    for line in compose
-        .lines()
-        .filter(|line| line.contains("\"messenger\", "))
-    {
-        let (_, array) = line.split_once('[').unwrap();
-        let arguments: Vec<String> = serde_json::from_str(&format!("[{array}")).unwrap();
-        let command = arguments.iter().skip_while(|word| *word != "messenger");
-        let command: Vec<_> = command.skip(1).cloned().collect();
-        let (code, _) = help(&[command, vec!["--help".into()]].concat());
-        assert_eq!(code, 0, "{line}");
-        commands += 1;
+}
+
+/// The arguments of an instruction in JSON form, without the program's name.
+fn arguments(instruction: &str) -> Vec<String> {
+    let (_, array) = instruction.split_once('[').unwrap();
+    let mut words: Vec<String> = serde_json::from_str(&format!("[{array}")).unwrap();
+    assert_eq!(words.remove(0), "messenger", "{instruction}");
+    words
+}
+
+/// What an image starts and how it checks that.
+struct Image {
+    start: Vec<String>,
+    check: Vec<String>,
+}
+
+impl Image {
+    fn read(dockerfile: &str) -> Self {
+        let instructions = instructions(&root().join("docker").join(dockerfile));
+        let last = |name: &str| {
+            let mut found = instructions.iter().rev();
+            let found = found.find(|instruction| instruction.starts_with(name));
+            arguments(found.unwrap_or_else(|| panic!("{dockerfile}: {name}")))
+        };
+        Self {
+            start: last("ENTRYPOINT"),
+            check: last("HEALTHCHECK"),
+        }
     }
-    assert!(commands >= 2, "the log's start and its health check");
-    let named = compose
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("dockerfile: "));
-    let named: Vec<_> = named.collect();
-    assert!(
-        named.len() >= 2 && named.iter().all(|file| root().join(file).is_file()),
-        "{named:?}"
+
+    /// The entry point in a container with these variables.
+    fn start(&self, variables: &[(&str, &str)]) -> Process {
+        run(&self.start, variables)
+    }
+
+    /// Whether the check calls it healthy.
+    fn is_healthy(&self, variables: &[(&str, &str)]) -> bool {
+        let code = run(&self.check, variables).wait_exit(SOON);
+        assert!([0, 1].contains(&code), "{code}");
+        code == 0
+    }
+}
+
+fn run(arguments: &[String], variables: &[(&str, &str)]) -> Process {
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    messenger_with(&arguments, variables)
+}
+
+#[test]
+fn the_images_check_the_ports_that_their_variables_name_and_nobody_elses() {
+    let (server, client) = (
+        Image::read("server.dockerfile"),
+        Image::read("client.dockerfile"),
     );
+    let folder = tempfile::tempdir().unwrap();
+    let port = free_port().to_string();
+    let variables = [
+        ("MESSENGER_SERVER_PORT", &*port),
+        ("MESSENGER_DATA_DIR", folder.path().to_str().unwrap()),
+        // Of another container: who starts it with all variables of a project.
+        ("MESSENGER_SERVER_ADDR", "127.0.0.1:1"),
+    ];
+    assert!(!server.is_healthy(&variables), "nothing runs");
+    let process = Server::listening(server.start(&variables), 1);
+    assert!(server.is_healthy(&variables));
+
+    let address = format!("127.0.0.1:{port}");
+    let http = free_port().to_string();
+    let variables = [
+        ("MESSENGER_SERVER_ADDR", &*address),
+        ("MESSENGER_HTTP_PORT", &http),
+        ("MESSENGER_HTTP_ADDR", &address),
+    ];
+    assert!(!client.is_healthy(&variables), "no bridge, but its server");
+    let bridge = client.start(&variables);
+    bridge.wait_for_line(SOON, "messenger client listening on");
+    assert!(client.is_healthy(&variables));
+    drop(bridge);
+    assert!(!client.is_healthy(&variables));
+    drop(process);
+    let variables = [("MESSENGER_SERVER_PORT", &*port)];
+    eventually(SOON, "unhealthy", || !server.is_healthy(&variables));
+}
+
+/// The compose file, with its merge keys applied.
+fn compose() -> Value {
+    let text = fs::read_to_string(root().join("docker/compose.yaml")).unwrap();
+    let mut yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
+    // Once for each service that stands for another one.
+    for _ in 0..4 {
+        yaml.apply_merge().unwrap();
+    }
+    serde_json::to_value(yaml).unwrap()
+}
+
+fn services(compose: &Value) -> BTreeMap<&str, &Value> {
+    let services = compose["services"].as_object().unwrap().iter();
+    services
+        .map(|(name, service)| (name.as_str(), service))
+        .collect()
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    let values = value.as_array().into_iter().flatten();
+    values.map(|value| value.as_str().unwrap()).collect()
+}
+
+/// Of `messenger` commands, what their help says.
+fn help_of(command: &Value) -> String {
+    let mut words = texts(command);
+    assert_eq!(words.remove(0), "messenger", "{command}");
+    let words: Vec<_> = words.into_iter().map(str::to_owned).collect();
+    let (code, text) = help(&[words, vec!["--help".to_owned()]].concat());
+    assert_eq!(code, 0, "{command}");
+    text
+}
+
+#[test]
+fn the_compose_file_publishes_what_the_tasks_reach_and_nothing_else() {
+    let compose = compose();
+    let services = services(&compose);
+    let published = |name: &str| json!(texts(&services[name]["ports"]));
+    let expected = [
+        ("server", json!(["51075:51075", "50051:51075"])),
+        ("client1", json!(["8080:8080"])),
+        ("client2", json!(["8081:8080"])),
+        ("history1", json!(["8070:8070"])),
+        ("history2", json!(["8071:8070"])),
+        // No login, or one that everybody knows: for this machine only.
+        ("console", json!(["127.0.0.1:8090:8090"])),
+        (
+            "rabbitmq",
+            json!(["127.0.0.1:5672:5672", "127.0.0.1:15672:15672"]),
+        ),
+        ("database", json!([])),
+        ("worker", json!([])),
+        ("load", json!([])),
+        ("producer", json!([])),
+    ];
+    for (name, ports) in &expected {
+        assert_eq!(published(name), *ports, "{name}");
+    }
+    assert_eq!(services.len(), expected.len());
+    // What the console shows is what the worker stores.
+    assert_eq!(
+        services["console"]["volumes"],
+        services["worker"]["volumes"]
+    );
+    assert_eq!(
+        texts(&services["worker"]["volumes"]),
+        ["jobs:/var/lib/messenger"]
+    );
+}
+
+#[test]
+fn the_compose_file_names_only_commands_variables_and_things_that_exist() {
+    let compose = compose();
+    let services = services(&compose);
+    let pinned = |image: &str| {
+        let tag = image.rsplit_once(':').map(|(_, tag)| tag);
+        tag.is_some_and(|tag| tag.contains('.') && tag.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let mut images = Vec::new();
+    for (name, service) in &services {
+        if let Some(image) = service["image"].as_str() {
+            images.push(image.to_owned());
+        } else {
+            let dockerfile = service["build"]["dockerfile"].as_str().unwrap();
+            assert!(root().join(dockerfile).is_file(), "{name}: {dockerfile}");
+            let file = dockerfile.rsplit('/').next().unwrap();
+            let default = json!([&["messenger".to_owned()][..], &Image::read(file).start].concat());
+            let command = &service["entrypoint"];
+            let help = help_of(if command.is_null() { &default } else { command });
+            let variables = service["environment"].as_object().into_iter().flatten();
+            for (variable, _) in variables {
+                assert!(
+                    help.contains(&format!("[env: {variable}")),
+                    "{name}: {variable}"
+                );
+            }
+        }
+        // What `up` leaves out runs once, when it is called by its name.
+        let once = !service["profiles"].is_null();
+        let restart = if once { "no" } else { "unless-stopped" };
+        assert_eq!(service["restart"], restart, "{name}");
+        let check = &service["healthcheck"]["test"];
+        if texts(check).get(1) == Some(&"messenger") {
+            help_of(&json!(texts(check)[1..]));
+        }
+        for (other, when) in service["depends_on"].as_object().into_iter().flatten() {
+            let disabled = &services[&**other]["healthcheck"]["disable"];
+            let healthy = when["condition"] == "service_healthy";
+            assert!(
+                !healthy || *disabled != true,
+                "{name}: {other} has no check"
+            );
+        }
+        for volume in texts(&service["volumes"]) {
+            let volume = volume.split(':').next().unwrap();
+            assert!(compose["volumes"].get(volume).is_some(), "{name}: {volume}");
+        }
+    }
+    let once = services
+        .iter()
+        .filter(|(_, service)| !service["profiles"].is_null());
+    assert_eq!(
+        once.map(|(name, _)| *name).collect::<Vec<_>>(),
+        ["load", "producer"]
+    );
+    for file in files(&root().join("docker"), ".dockerfile") {
+        let instructions = instructions(&file);
+        let from = instructions
+            .iter()
+            .filter_map(|line| line.strip_prefix("FROM "));
+        images.extend(from.map(|image| image.split(' ').next().unwrap().to_owned()));
+    }
+    assert!(
+        images.len() >= 6 && images.iter().all(|image| pinned(image)),
+        "{images:?}"
+    );
+}
+
+#[test]
+fn the_example_of_the_environment_has_all_defaults_of_the_compose_file() {
+    let text = fs::read_to_string(root().join("docker/.env.example")).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let example: BTreeMap<_, _> = lines.map(|line| line.split_once('=').unwrap()).collect();
+    let compose = fs::read_to_string(root().join("docker/compose.yaml")).unwrap();
+    let used: BTreeMap<_, _> = compose
+        .split("${")
+        .skip(1)
+        .map(|rest| {
+            let variable = rest.split_once('}').unwrap().0;
+            variable.split_once(":-").expect("a default")
+        })
+        .collect();
+    assert_eq!(example, used);
+    let ignored = fs::read_to_string(root().join(".gitignore")).unwrap();
+    assert!(
+        ignored.lines().any(|line| line == "/docker/.env"),
+        "passwords stay at home"
+    );
+}
+
+/// The builder's Rust has to be new enough, and both it and the base of the image
+/// are named with their versions.
+#[test]
+fn the_dockerfiles_pin_what_they_start_from() {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let numbers = |version: &str| -> Vec<u32> {
+        let numbers = version.split('.').map(|part| part.parse().unwrap());
+        numbers.collect()
+    };
+    let wanted = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "));
+    let wanted = numbers(wanted.expect("a rust-version").trim_matches('"'));
+    for file in files(&root().join("docker"), ".dockerfile") {
+        let bases: Vec<_> = instructions(&file)
+            .iter()
+            .filter_map(|line| line.strip_prefix("FROM ").map(str::to_owned))
+            .collect();
+        assert_eq!(bases.len(), 2, "{}", file.display());
+        let version = |base: &str, name: &str| {
+            let tag = base.strip_prefix(name).expect("the image");
+            numbers(tag.split('-').next().unwrap())
+        };
+        let rust = version(&bases[0], "rust:");
+        assert!(rust.len() == 3 && rust >= wanted, "{bases:?}");
+        assert_eq!(version(&bases[1], "debian:").len(), 2, "{bases:?}");
+    }
 }

@@ -8,7 +8,7 @@ use messenger::grpc::health::wire::{CHECK, HealthCheckRequest, HealthCheckRespon
 use messenger::grpc::method;
 
 use crate::support::process::Signal;
-use crate::support::programs::{Bridge, Server, free_port, messenger};
+use crate::support::programs::{Bridge, Server, free_port, messenger, messenger_with};
 use crate::support::rpc::{Stream, raw};
 use crate::support::{SOON, eventually};
 
@@ -145,4 +145,33 @@ fn healthcheck_waits_no_longer_than_its_timeout() {
         assert_eq!(healthcheck(&[target, &address, "--timeout", "300ms"]).0, 1);
         assert!(started.elapsed() < Duration::from_secs(3), "{target}");
     }
+}
+
+#[test]
+fn healthcheck_asks_what_a_flag_names_then_the_port_of_the_variable() {
+    let server = Server::start(&[]);
+    let (address, port) = (server.address(), server.port().to_string());
+    let nobody = free_port().to_string();
+    let ask = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let arguments = [&["healthcheck"], arguments].concat();
+        messenger_with(&arguments, variables).wait_exit(SOON)
+    };
+    let by = |port| ("MESSENGER_SERVER_PORT", port);
+    assert_eq!(ask(&[], &[by(port.as_str())]), 0);
+    assert_eq!(ask(&["--server", &address], &[by(nobody.as_str())]), 0);
+    assert_eq!(ask(&["--port", &port], &[by(nobody.as_str())]), 0);
+    // Where clients connect to is no part of it.
+    let others = ("MESSENGER_SERVER_ADDR", &*address);
+    assert_eq!(ask(&[], &[by(nobody.as_str()), others]), 1);
+    let bridge = Bridge::start(&address, &[]);
+    let (address, port) = (bridge.address(), bridge.port().to_string());
+    let by = |port| ("MESSENGER_HTTP_PORT", port);
+    assert_eq!(ask(&["--http"], &[by(port.as_str())]), 0);
+    assert_eq!(ask(&["--http", &address], &[by(nobody.as_str())]), 0);
+    let others = ("MESSENGER_HTTP_ADDR", &*address);
+    assert_eq!(ask(&["--http"], &[by(nobody.as_str()), others]), 1);
+    // A port that is given out at start cannot be known.
+    let (code, said) = healthcheck(&["--port", "0"]);
+    assert!(code == 1 && said.contains("--port: 0"), "{said}");
+    assert_eq!(healthcheck(&["--server", &address, "--http"]).0, 2);
 }

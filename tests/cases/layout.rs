@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
-const LEAVES: &[&str] = &["error", "status", "backoff", "json", "latency", "number"];
+const LEAVES: &[&str] = &[
+    "error", "status", "backoff", "json", "latency", "number", "sync", "throttle",
+];
 
 /// What a module may name, besides what is below itself and, unless it is one of
 /// the rules, besides its own room. The longest name that fits counts.
@@ -14,11 +16,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("backoff", &[]),
     ("latency", &[]),
     ("number", &[]),
+    ("throttle", &["sync"]),
     ("generated", &[]),
     ("json", &["error"]),
     ("status", &["error"]),
-    ("fanout", &["error"]),
-    ("http", &["latency"]),
+    ("sync", &[]),
+    ("fanout", &["error", "sync"]),
+    ("http", &["sync"]),
     ("db", &["LEAVES"]),
     ("grpc", &["fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
@@ -36,7 +40,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("history::wire", WIRE),
     // Their rules.
     ("chat::message", RULES),
-    ("chat::bridge::postbox", &["fanout", "chat::message"]),
+    (
+        "chat::bridge::postbox",
+        &["fanout", "sync", "chat::message"],
+    ),
     ("todo::list", RULES),
     ("ticker::market", RULES),
     ("ticker::watchlist", &["fanout", "error", "ticker::market"]),
@@ -304,4 +311,39 @@ fn a_violation_of_the_layout_would_be_seen() {
         "fanout::x",
         "// std::net\nuse std::sync::Arc;\n#[cfg(test)]\nmod tests { use std::thread; }"
     ));
+}
+
+#[test]
+fn make_test_quick_names_modules_that_are_there() {
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let (_, names) = makefile.split_once("\nQUICK := ").expect("QUICK");
+    let names = names.replace("\\\n", " ");
+    let names: Vec<_> = names.lines().next().unwrap().split_whitespace().collect();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        let place = root().join("tests").join(name.replace("::", "/"));
+        let found = place.with_extension("rs").is_file() || place.join("mod.rs").is_file();
+        assert!(found, "{name} is no module below tests");
+    }
+}
+
+/// Whether code has a future of its own, or runs one.
+fn has_future(code: &str) -> bool {
+    let mut words = code.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    let marks = ["async", "await", "Future", "poll_fn", "block_on"];
+    words.any(|word| marks.contains(&word))
+}
+
+#[test]
+fn futures_are_where_grpcio_and_lapin_ask_for_them() {
+    let mut there = 0;
+    for file in files(&root().join("src"), ".rs") {
+        let name = file.to_string_lossy();
+        let asked = ["/grpc/", "/rabbitmq/", "/floor.rs"];
+        let asked = asked.iter().any(|place| name.contains(place));
+        let has = has_future(&code(&fs::read_to_string(&file).unwrap()));
+        assert!(asked || !has, "{name} has a future");
+        there += usize::from(has);
+    }
+    assert!(there >= 5, "{there} files with futures are not all of them");
 }

@@ -61,7 +61,7 @@ fn a_symbol_that_joins_comes_at_once_and_the_others_keep_their_beat() {
     requests.ask("AAPL").unwrap();
     let mut updates = vec![feed.next(), feed.next()];
     // A step has just been made, so there is an interval until the next.
-    requests.ask("googl").unwrap();
+    requests.ask("GOOGL").unwrap();
     half_close(&mut requests);
     updates.push(feed.next());
     assert_eq!(updates[2].symbol, "GOOGL", "before the next step");
@@ -115,7 +115,7 @@ fn repeating_a_symbol_restarts_its_count() {
     let (mut requests, feed) = open(&client(&server.address()));
     requests.ask("BRK.B").unwrap();
     let mut updates = vec![feed.next(), feed.next()];
-    requests.ask("brk.b").unwrap();
+    requests.ask("BRK.B").unwrap();
     half_close(&mut requests);
     let (rest, end) = feed.rest(SOON);
     assert_eq!(end, Ok(()));
@@ -147,7 +147,8 @@ fn what_is_no_symbol_ends_its_stream_and_is_named() {
     others.ask("A-1.B").unwrap();
     assert_eq!(untouched.next().symbol, "A-1.B");
     let long = "X".repeat(10_000);
-    for wrong in ["", "ABCDEFGHIJK", "A B", "Ä", "A\n", "A\0", "$", &long] {
+    let over = "Ж".repeat(33);
+    for wrong in ["", &over, "A B", "A\n", "A\0", "\u{a0}", &long] {
         let (mut requests, feed) = open(&ticker);
         requests.ask("ABCDEFGHIJ").unwrap();
         assert_eq!(feed.next().symbol, "ABCDEFGHIJ");
@@ -155,13 +156,28 @@ fn what_is_no_symbol_ends_its_stream_and_is_named() {
         let _ = requests.ask(wrong);
         let error = feed.event().unwrap_err();
         assert_eq!(error.code, Code::InvalidArgument, "{error}");
-        let named = format!("{:?}", wrong.chars().take(20).collect::<String>());
+        let named = format!("{:?}", wrong.chars().take(64).collect::<String>());
         assert!(error.message.contains(&named), "{named}: {error}");
         assert!(error.message.contains("ticker_symbol"), "{error}");
     }
     wait_for_streams(&server, 1);
     others.ask("still").unwrap();
-    assert_eq!(untouched.next().symbol, "STILL");
+    assert_eq!(untouched.next().symbol, "still");
+}
+
+#[test]
+fn any_symbol_is_answered_as_it_was_sent() {
+    let server = Server::start(&["--ticker-interval", "60m", "--ticker-updates", "1"]);
+    let (mut requests, feed) = open(&client(&server.address()));
+    let most = "Ж".repeat(32);
+    for symbol in [
+        "AAPL", "aapl", "Сбер", "BRK/B", "^GSPC", "A,B", "%41", "🦀", &most,
+    ] {
+        requests.ask(symbol).unwrap();
+        assert_eq!(feed.next().symbol, symbol);
+    }
+    half_close(&mut requests);
+    assert_eq!(feed.event(), Ok(None));
 }
 
 #[test]

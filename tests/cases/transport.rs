@@ -83,7 +83,7 @@ impl Witness {
 
     /// Sends on the same connection, and sees that alone.
     fn sees_the_next_message(&mut self, client: &Client) {
-        let request = wire::Request {
+        let request = wire::SendMessageRequest {
             text: "next".into(),
             ..Default::default()
         };
@@ -166,7 +166,7 @@ fn oversized_metadata_fails_that_call_alone() {
             .timeout(SOON)
             .headers(metadata.build())
     };
-    let request = wire::Request::default();
+    let request = wire::SendMessageRequest::default();
     connection
         .unary_call(&wire::SEND_MESSAGE, &request, options())
         .unwrap();

@@ -1,6 +1,4 @@
-"""The consumer that is usually written for this task: blocking pika, one task at a
-time, a gRPC channel for each, and the result on standard output."""
-
+"""The consumer of a task queue's tutorial: asks the gRPC server about each task, over one channel, and prints."""
 import os
 
 import grpc
@@ -17,20 +15,23 @@ def process(stub, task):
     if task.startswith('freq:'):
         response = stub.MostFrequentLetter(message_service_pb2.TextRequest(text=task[5:]))
         return f'{response.letter} {response.count}'
+    if len(task.split()) > 1:
+        return stub.ProcessMessage(message_service_pb2.MessageRequest(text=task)).processed_text
     return stub.AssignAB(message_service_pb2.ABRequest(user_id=task)).group
-
-
-def on_message(channel, method, properties, body):
-    task = body.decode()
-    with grpc.insecure_channel(os.environ.get('GRPC_TARGET', 'localhost:50051')) as grpc_channel:
-        stub = message_service_pb2_grpc.MessageServiceStub(grpc_channel)
-        print(f'{task} -> {process(stub, task)}', flush=True)
-    channel.basic_ack(delivery_tag=method.delivery_tag)
 
 
 def main():
     url = os.environ.get('AMQP_URL', 'amqp://user:password@localhost:5672')
     queue = os.environ.get('TASK_QUEUE', 'task_queue')
+    grpc_channel = grpc.insecure_channel(os.environ.get('GRPC_TARGET', 'localhost:50051'))
+    stub = message_service_pb2_grpc.MessageServiceStub(grpc_channel)
+
+    def on_message(channel, method, properties, body):
+        for task in body.decode().split(','):
+            task = task.strip()
+            if task:
+                print(f'{task} -> {process(stub, task)}', flush=True)
+        channel.basic_ack(delivery_tag=method.delivery_tag)
 
     connection = pika.BlockingConnection(pika.URLParameters(url))
     channel = connection.channel()

@@ -1,6 +1,4 @@
-"""The ticker's client that is usually written for this task: a generator that
-subscribes to a symbol every few seconds. The variable is for the tests."""
-
+"""The client of a stock ticker: asks for one symbol after the other on one stream, and prints the updates."""
 import os
 import sys
 import time

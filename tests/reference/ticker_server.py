@@ -1,6 +1,4 @@
-"""The ticker's server that is usually written for this task: a random walk of five
-steps for each symbol, one symbol after the other. The variable is for the tests."""
-
+"""The server of a stock ticker: five random prices for each symbol, one symbol after the other."""
 import os
 import random
 import time

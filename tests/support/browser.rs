@@ -13,8 +13,8 @@ use std::thread;
 use crossbeam_channel::{Sender, bounded};
 use serde_json::{Value, json};
 
-use super::SOON;
 use super::tab::Tab;
+use super::{SOON, need};
 
 /// A browser with a profile of its own; killed when it is dropped.
 pub struct Browser {
@@ -35,6 +35,9 @@ pub struct Wire {
 
 impl Browser {
     pub fn start() -> Self {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|folder| folder.join("chromium").exists());
+        need("Chromium (chromium in the PATH)", found);
         let profile = tempfile::tempdir().expect("a temporary folder");
         let log = profile.path().join("stderr");
         // The shell moves the pipes to where Chromium expects them. Its sandbox

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use messenger::jobs::queue::{self, Broker};
+use messenger::jobs::queue::{self, Broker, Outgoing, Queue};
 use messenger::jobs::results as store;
 use messenger::jobs::task::{self, Task};
 use messenger::jobs::workers::Desk;
@@ -136,11 +136,24 @@ impl Place {
     /// The same place from within this process.
     pub fn desk(&self) -> Desk {
         let folder = self.folder.path().to_owned();
-        let queue = match &self.broker {
-            Some(url) => queue::Place::RabbitMq(Broker::new(url, &self.queue).unwrap()),
-            None => queue::Place::Embedded(folder.clone()),
+        Desk::open(&self.queue(), &store::Place::Folder(folder)).unwrap()
+    }
+
+    /// Puts one message into the queue, as it is.
+    pub fn publish(&self, id: &str, body: &str) {
+        let queue = Queue::open(&self.queue()).unwrap();
+        let message = Outgoing {
+            id: id.into(),
+            ..Outgoing::new(body.into())
         };
-        Desk::open(&queue, &store::Place::Folder(folder)).unwrap()
+        queue.publish(vec![message], A_WHILE).unwrap();
+    }
+
+    fn queue(&self) -> queue::Place {
+        match &self.broker {
+            Some(url) => queue::Place::RabbitMq(Broker::new(url, &self.queue).unwrap()),
+            None => queue::Place::Embedded(self.folder.path().to_owned()),
+        }
     }
 
     /// A plain Python program that uses the queue.
@@ -171,13 +184,14 @@ pub fn text(value: &Value) -> String {
 
 /// What the answer to a task that succeeds has to be.
 pub fn expected(body: &str) -> String {
-    match Task::parse(body.as_bytes()).unwrap() {
+    match Task::parse(body).unwrap() {
         Task::Factorial(n) => task::factorial(n).unwrap(),
         Task::MostFrequentLetter(text) => {
             let letter = task::most_frequent_letter(&text).unwrap();
             format!("{} {}", letter.letter, letter.count)
         }
         Task::AssignGroup(user) => task::group(&user).name().into(),
+        Task::Process(text) => task::process(&text),
     }
 }
 

@@ -29,6 +29,23 @@ pub fn heavy() -> MutexGuard<'static, ()> {
     MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Fails a test that needs something from outside which is not there, and tells
+/// which command provides it. Everything of the kind is asked for here, so that
+/// `make test-quick` finds out whoever does not belong to it on any machine.
+pub fn need(what: &str, is_there: bool) {
+    assert!(
+        std::env::var_os("MESSENGER_TEST_QUICK").is_none(),
+        "this test needs {what}: its module does not belong into QUICK in the Makefile"
+    );
+    if !is_there {
+        missing(what);
+    }
+}
+
+pub fn missing(what: &str) -> ! {
+    panic!("no {what}: run `docker/install.sh tests` or `make test`");
+}
+
 /// Asks again and again until `condition` holds. Panics at the deadline; returns
 /// how long it took.
 pub fn eventually(within: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Duration {

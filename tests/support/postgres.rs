@@ -8,16 +8,25 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use messenger::compare::load::history::with_database;
 use messenger::compare::load::postgres::{Cluster, create};
 
+use super::{missing, need};
+
 /// An empty database.
 pub struct Database {
     pub url: String,
     _cluster: Option<Arc<Cluster>>,
 }
 
+/// A private PostgreSQL with these variables.
+pub fn cluster(variables: &[(&str, &str)]) -> Cluster {
+    need("PostgreSQL", true);
+    Cluster::start(variables).unwrap_or_else(|e| missing(&format!("PostgreSQL ({e})")))
+}
+
 static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 
 impl Database {
     pub fn new() -> Self {
+        need("PostgreSQL", true);
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{next}", std::process::id());
@@ -29,8 +38,7 @@ impl Database {
         }
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         let cluster = shared.upgrade().unwrap_or_else(|| {
-            let cluster = Cluster::start(&[]).expect("a PostgreSQL: docker/install.sh tests");
-            let cluster = Arc::new(cluster);
+            let cluster = Arc::new(cluster(&[]));
             *shared = Arc::downgrade(&cluster);
             cluster
         });

@@ -13,7 +13,7 @@ use crossbeam_channel::RecvTimeoutError;
 use super::process::{Process, command};
 use super::rpc::{client, send};
 use super::terminal::Terminal;
-use super::{SOON, eventually};
+use super::{SOON, eventually, need};
 
 const MESSENGER: &str = env!("CARGO_BIN_EXE_messenger");
 
@@ -151,11 +151,10 @@ impl Console {
 pub fn python() -> PathBuf {
     let venv = Path::new(MESSENGER).parent().and_then(Path::parent);
     let default = venv.expect("a target folder").join("venv/bin/python");
-    let python = std::env::var_os("MESSENGER_TEST_PYTHON").map_or(default, Into::into);
-    assert!(
+    let python = std::env::var_os("MESSENGER_TEST_PYTHON").map_or(default, PathBuf::from);
+    need(
+        &format!("Python environment ({})", python.display()),
         python.exists(),
-        "there is no {}: docker/install.sh tests makes it",
-        python.display()
     );
     python
 }

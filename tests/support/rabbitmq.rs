@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use super::eventually;
 use super::programs::{accepts, free_port};
+use super::{eventually, need};
 
 /// Where Debian keeps the script that does not change the user.
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -44,9 +44,9 @@ rm -rf "$HOME"
 impl Broker {
     /// A broker for one test.
     pub fn start() -> Self {
-        assert!(
+        need(
+            &format!("RabbitMQ ({SERVER})"),
             fs::exists(SERVER).unwrap_or(false),
-            "there is no {SERVER}: docker/install.sh tests gets it"
         );
         let port = free_port();
         let (distribution, epmd) = (free_port(), free_port());
@@ -144,6 +144,7 @@ impl Drop for Broker {
 
 /// The broker that AMQP_URL names, or one for all tests that do not stop theirs.
 pub fn shared() -> String {
+    need("RabbitMQ", true);
     static SHARED: OnceLock<Broker> = OnceLock::new();
     let given = std::env::var("AMQP_URL").ok().filter(|url| !url.is_empty());
     given.unwrap_or_else(|| SHARED.get_or_init(Broker::start).url())

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 
 use super::client::ChatClient;
 use crate::fanout::clock::Timestamp;
-use crate::grpc::client::{Keepalive, named_environment};
+use crate::grpc::client::{Keepalive, environment};
 use crate::http::{Front, Limits, Serving};
 use postbox::{Capacity, Postbox};
 
@@ -69,13 +69,12 @@ pub struct Handle {
 pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Handle>> {
     // The port is reserved first, so that a taken one is known at once.
     let front = Front::bind_named(&config.host, config.http_port)?;
-    // A connection and a completion queue each: a message that comes in must not
-    // hold up the answer that somebody waits for.
-    let connect = |name: &str| {
-        let environment = named_environment(name);
-        ChatClient::new(environment, &config.server, config.keepalive)
-    };
-    let reading = Arc::new(connect("grpc-read"));
+    // A connection each, so that a message that comes in does not hold up the
+    // answer that somebody waits for; one completion queue for both, since two
+    // that poll in one process wake each other.
+    let environment = environment();
+    let connect = || ChatClient::new(environment.clone(), &config.server, config.keepalive);
+    let reading = Arc::new(connect());
     let postbox = Arc::new(Postbox::new(config.postbox));
     let link = Arc::new(Link::default());
     let (live_sender, live) = bounded(1);
@@ -93,7 +92,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         ),
     }
     let mut api = Api {
-        client: connect("grpc-send"),
+        client: connect(),
         postbox,
         link,
         send_timeout: config.send_timeout,

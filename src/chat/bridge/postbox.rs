@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::chat::message::Message;
-use crate::fanout::sync::{Mutex, lock};
+use crate::sync::{Mutex, lock};
 
 /// The most that the postbox keeps.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 //! comes back when the stream is lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::backoff::Backoff;
 use crate::chat::client::{ChatClient, ChatStream};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::Proof;
+use crate::sync::lock;
 
 /// The first and the longest wait between two tries. A server that was restarted
 /// has its bridges back within two seconds.
@@ -45,10 +46,7 @@ impl Link {
     /// Blocks until the message of this time is in the postbox, at most so long,
     /// and not at all while no subscription is live.
     pub fn wait_for(&self, time: Timestamp, timeout: Duration) {
-        let delivered = self
-            .delivered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let delivered = lock(&self.delivered);
         let missing = |delivered: &mut Timestamp| *delivered < time && self.is_subscribed();
         // On the timeout the flush takes what there is.
         drop(
@@ -58,10 +56,7 @@ impl Link {
     }
 
     fn delivered(&self, time: Timestamp) {
-        let mut delivered = self
-            .delivered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut delivered = lock(&self.delivered);
         *delivered = time.max(*delivered);
         drop(delivered);
         self.progress.notify_all();
@@ -69,13 +64,13 @@ impl Link {
 
     fn set(&self, stream: Option<AbortHandle>) {
         let live = stream.is_some();
-        *self.stream.lock().unwrap_or_else(PoisonError::into_inner) = stream;
+        *lock(&self.stream) = stream;
         self.subscribed.store(live, Ordering::Release);
         self.delivered(Timestamp::default());
     }
 
     fn abort(&self) {
-        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = lock(&self.stream);
         if let Some(stream) = &*stream {
             stream.abort();
         }

@@ -53,11 +53,11 @@ struct Requeue {
 
 #[derive(clap::Args, Debug)]
 struct Common {
-    #[command(flatten)]
-    places: Places,
     /// How long the queue may take
     #[arg(long, env = "MESSENGER_JOBS_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
+    #[command(flatten)]
+    places: Places,
 }
 
 impl Args {

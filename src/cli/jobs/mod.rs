@@ -6,14 +6,10 @@ mod list;
 mod send;
 mod work;
 
-use std::time::Duration;
-
 use clap::ValueEnum;
 
 use super::{Error, data_dir};
-use crate::console;
-use crate::error as domain;
-use crate::jobs::job::{Filter, Job};
+use crate::jobs::job::Job;
 use crate::jobs::queue::{self, Broker};
 use crate::jobs::results as store;
 use crate::jobs::workers::Desk;
@@ -51,7 +47,8 @@ pub struct Places {
     /// The queue: RabbitMQ if there is an AMQP_URL, else embedded in the data folder
     #[arg(long, env = "MESSENGER_QUEUE", value_name = "KIND")]
     queue: Option<Kind>,
-    /// The broker [default: amqp://user:password@localhost:5672]
+    // Not a comment of the documentation, where brackets would be a link.
+    #[arg(help = "The broker [default: amqp://user:password@localhost:5672]")]
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
     amqp_url: Option<String>,
     /// Name of the queue in RabbitMQ; dead tasks go to NAME.dead
@@ -98,35 +95,6 @@ impl Places {
 
     pub fn desk(&self) -> Result<Desk, Error> {
         Ok(Desk::open(&self.queue()?, &self.store()?)?)
-    }
-}
-
-/// The desk as the console sees it.
-pub struct Console(Desk);
-
-impl Console {
-    pub fn open(queue: &queue::Place, store: &store::Place) -> Result<Self, Error> {
-        Ok(Self(Desk::open(queue, store)?))
-    }
-}
-
-impl std::fmt::Debug for Console {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Console")
-    }
-}
-
-impl console::Jobs for Console {
-    fn send(&self, tasks: Vec<Vec<u8>>, within: Duration) -> Result<Vec<String>, domain::Error> {
-        self.0.send(tasks, within)
-    }
-
-    fn depth(&self, within: Duration) -> Result<queue::Depth, domain::Error> {
-        self.0.depth(within)
-    }
-
-    fn each(&self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), domain::Error> {
-        self.0.each(filter, visit)
     }
 }
 

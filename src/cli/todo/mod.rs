@@ -40,6 +40,7 @@ enum Command {
     /// Add a task, and print it with its number
     #[command(after_help = "Examples:\n  messenger todo add 'Water the plants'")]
     Add {
+        /// What is to be done
         title: String,
         /// A JSON object
         #[arg(long, env = "MESSENGER_JSON")]
@@ -55,6 +56,7 @@ enum Command {
     /// Complete tasks
     #[command(after_help = "Examples:\n  messenger todo done 1\n  messenger todo done 2 3")]
     Done {
+        /// Ids of tasks, as `todo list` shows them
         #[arg(required = true, value_name = "NUMBER")]
         ids: Vec<i32>,
     },

@@ -15,8 +15,8 @@ use protobuf::well_known_types::empty::Empty;
 use super::check::{Trouble, said};
 use crate::chat::client::Message;
 use crate::chat::wire;
+use crate::chat::wire::ChatMessage;
 use crate::error::Error;
-use crate::generated::messenger::ChatMessage;
 use crate::grpc::blocking;
 use crate::grpc::subscription;
 use crate::status;
@@ -85,7 +85,7 @@ impl Chat {
     /// # Errors
     /// What the server or the transport said.
     pub fn send(&self, author: &str, text: &str) -> Result<Message, Error> {
-        let request = wire::Request {
+        let request = wire::SendMessageRequest {
             author: author.into(),
             text: text.into(),
             ..Default::default()

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use super::check::{Trouble, said};
 use crate::compare::load::process::Program;
 use crate::compare::peer::{Peer, Toolbox};
+use crate::sync::lock;
 
 /// How long a process that broke a connection gets to be seen as ended.
 const LAST_BREATH: Duration = Duration::from_millis(100);
@@ -66,7 +67,7 @@ impl Slot {
     }
 
     fn program(&self) -> MutexGuard<'_, Option<Program>> {
-        self.program.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.program)
     }
 
     /// How its process has ended unasked, if it has.

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 
 use futures_util::Sink as _;
@@ -19,6 +19,7 @@ use crate::grpc::method::Encoded;
 use crate::grpc::server::{self, BindError, Server};
 use crate::grpc::stream::Streams;
 use crate::grpc::subscription;
+use crate::sync::lock;
 
 /// Listens on this port of the loopback interface, 0 for any, and serves.
 ///
@@ -118,8 +119,4 @@ fn forward(
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

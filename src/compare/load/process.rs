@@ -48,7 +48,7 @@ impl Program {
     /// returns when it listens.
     ///
     /// # Errors
-    /// When it does not start, or does not listen within [`START`].
+    /// When it does not start, or does not listen within `START`.
     pub fn start(mut command: Command, ready: &Ready) -> io::Result<Self> {
         let set: Vec<_> = command
             .get_envs()

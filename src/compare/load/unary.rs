@@ -31,7 +31,7 @@ pub fn once(address: &str) -> io::Result<()> {
     let (sent, mut answered) = (Instant::now(), false);
     while !answered {
         wire.poll(TIMEOUT, |event| {
-            answered |= matches!(event, Event::Answered { .. })
+            answered |= matches!(event, Event::Answered { .. });
         })?;
         if sent.elapsed() > TIMEOUT {
             return Err(super::no_answer("SendMessage"));

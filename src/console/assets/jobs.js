@@ -53,11 +53,10 @@ export function start({ panel, stream, announce }) {
   function submit(event) {
     event.preventDefault();
     const before = field.value;
-    const tasks = before.split(",").map((task) => task.trim()).filter(Boolean);
-    if (tasks.length === 0) return;
+    if (!before.trim()) return;
     fail("");
     field.value = "";
-    post("/api/jobs/send", { tasks })
+    post("/api/jobs/send", { tasks: [before] })
       .then(({ ids }) => announce(`${ids.length} sent`))
       .catch((reason) => {
         if (!field.value) field.value = before;

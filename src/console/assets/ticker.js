@@ -10,7 +10,8 @@ export const icon = "M4 17l5-6 4 3 7-8M15.5 6H20v4.5";
 const CROSS = "M6 6l12 12M18 6L6 18";
 const FIRST_VISIT = "AAPL,GOOGL,MSFT";
 const MOST = 100;
-const SYMBOL = /^[A-Z0-9.-]{1,10}$/;
+// Here a comma or a blank starts a new one.
+const SYMBOL = /^[^\p{Cc}\p{White_Space},]{1,32}$/u;
 
 const price = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 const signed = new Intl.NumberFormat(undefined, { minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "always" });
@@ -70,14 +71,14 @@ export function start({ panel, stream, announce }) {
   changed();
 
   function split(text) {
-    return text.toUpperCase().split(/[\s,]+/).filter(Boolean);
+    return text.split(/[\s,]+/).filter(Boolean);
   }
 
   function submit(event) {
     event.preventDefault();
     const symbols = split(field.value);
     const wrong = symbols.find((symbol) => !SYMBOL.test(symbol));
-    if (wrong) return fail(`${wrong}: a symbol has 1 to 10 of A-Z, 0-9, "." and "-".`);
+    if (wrong) return fail(`${wrong}: a symbol has 1 to 32 characters.`);
     fail("");
     for (const symbol of symbols) add(symbol);
     field.value = "";
@@ -135,7 +136,7 @@ export function start({ panel, stream, announce }) {
     const address = new URL(location);
     if (rows.size > 0) address.searchParams.set("symbols", symbols);
     else address.searchParams.delete("symbols");
-    address.search = decodeURIComponent(address.search);
+    address.search = address.search.replaceAll("%2C", ",");
     history.replaceState(null, "", address);
     empty.hidden = rows.size > 0;
     table.hidden = rows.size === 0;

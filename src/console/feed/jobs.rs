@@ -10,14 +10,15 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use super::{Feed, Link};
 use crate::console::event::Service;
 use crate::console::hub::Hub;
-use crate::console::jobs::{self, Jobs};
+use crate::console::jobs;
 use crate::error::Error;
+use crate::jobs::client::Desk;
 
 /// Neither queue nor store tell when something has changed.
 const LOOK: Duration = Duration::from_millis(500);
 
 pub struct JobsFeed {
-    pub jobs: Arc<dyn Jobs>,
+    pub jobs: Arc<Desk>,
     pub call_timeout: Duration,
 }
 
@@ -31,7 +32,7 @@ impl Feed for JobsFeed {
         let mut first = true;
         loop {
             if first || hub.has_pages() {
-                hub.jobs(&jobs::state(&*self.jobs, self.call_timeout)?);
+                hub.jobs(&jobs::state(&self.jobs, self.call_timeout)?);
             }
             if std::mem::take(&mut first) {
                 link.live(hub, Service::Jobs);

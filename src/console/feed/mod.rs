@@ -10,7 +10,7 @@ mod ticker;
 mod todo;
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,11 +20,12 @@ use pulse::Pulse;
 
 use super::event::Service;
 use super::hub::Hub;
-use super::jobs::Jobs;
 use crate::backoff::Backoff;
 use crate::error::{Code, Error};
 use crate::grpc::client::Connection;
 use crate::history::client::HistoryClient;
+use crate::jobs::client::Desk;
+use crate::sync::lock;
 use crate::ticker::client::Symbol;
 
 /// The first and the longest wait between two tries.
@@ -46,7 +47,7 @@ pub struct Settings {
 /// What is not the server's.
 pub struct Others {
     pub history: Option<HistoryClient>,
-    pub jobs: Option<Arc<dyn Jobs>>,
+    pub jobs: Option<Arc<Desk>>,
 }
 
 /// One stream, again and again.
@@ -103,7 +104,7 @@ impl Link {
     }
 
     fn with<R>(&self, change: impl FnOnce(&mut Stop) -> R) -> R {
-        change(&mut self.stream.lock().unwrap_or_else(PoisonError::into_inner))
+        change(&mut lock(&self.stream))
     }
 }
 

@@ -5,7 +5,7 @@
 //! again with each new update, and when it was quiet for a while.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, select};
@@ -15,6 +15,7 @@ use crate::console::event::Service;
 use crate::console::hub::Hub;
 use crate::error::{Code, Error};
 use crate::grpc::client::Connection;
+use crate::sync::lock;
 use crate::ticker::client::Symbol;
 use crate::ticker::client::{TickerClient, TickerRequests};
 use crate::ticker::wire;
@@ -58,7 +59,7 @@ pub fn new(
 
 impl TickerFeed {
     fn set(&self, requests: Option<TickerRequests>) {
-        *self.requests.lock().unwrap_or_else(PoisonError::into_inner) = requests;
+        *lock(&self.requests) = requests;
     }
 
     fn read(&self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
@@ -132,7 +133,7 @@ impl Asker {
     /// Without a stream there is nobody to ask; the next one begins with all
     /// symbols. A stream that takes no request is over, and its reader knows why.
     fn ask(&self, symbol: &Symbol) {
-        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = lock(&self.requests);
         if let Some(Err(error)) = requests.as_mut().map(|r| r.ask(symbol.as_str())) {
             tracing::debug!(%error, %symbol, "cannot ask for a symbol");
         }

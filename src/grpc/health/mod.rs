@@ -2,7 +2,7 @@
 
 pub mod wire;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use grpcio::{Service, ServiceBuilder};
 
@@ -12,6 +12,7 @@ use super::stream::Streams;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity};
 use crate::fanout::clock::Timestamp;
+use crate::sync::lock;
 use wire::Status;
 
 /// The state of all services of a server, which start and stop together.
@@ -35,7 +36,7 @@ impl Health {
 
     /// Tells everyone NOT_SERVING and ends the watching streams.
     pub fn shut_down(&self) {
-        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut status = lock(&self.status);
         *status = Status::NOT_SERVING;
         let publish = |_| {
             let encoded = wire::encode(Status::NOT_SERVING);
@@ -72,6 +73,6 @@ impl Health {
 
     fn status(&self, service: &str) -> Option<Status> {
         let known = self.services.contains(&service);
-        known.then(|| *self.status.lock().unwrap_or_else(PoisonError::into_inner))
+        known.then(|| *lock(&self.status))
     }
 }

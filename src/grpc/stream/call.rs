@@ -3,6 +3,7 @@
 //! Whoever drives it may be on any thread, one at a time; see `writer`.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Sink as _;
@@ -12,6 +13,7 @@ use super::writer::{Batch, Command, Driver, Handover};
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{End, Envelope, Membership};
 use crate::fanout::clock::Timestamp;
+use crate::grpc::journal::Visit;
 use crate::grpc::method::Encoded;
 use crate::status;
 
@@ -22,6 +24,11 @@ pub(super) struct Call {
     batch: Batch,
     next: usize,
     last_time: Option<Timestamp>,
+    /// Messages that the C core has taken, of the batches before this one.
+    written: u64,
+    /// How it was told to end, if it was.
+    end: Option<End>,
+    visit: Option<Arc<Visit>>,
 }
 
 enum State {
@@ -44,6 +51,7 @@ impl Call {
         membership: Membership<Encoded>,
         sink: ServerStreamingSink<Encoded>,
         first: Option<Encoded>,
+        visit: Option<Arc<Visit>>,
     ) -> Self {
         let first = first.map(|payload| Envelope {
             time: Timestamp::default(),
@@ -57,11 +65,15 @@ impl Call {
             batch: first.into_iter().collect(),
             next: 0,
             last_time: None,
+            written: 0,
+            end: None,
+            visit,
         }
     }
 
     /// The sink, if nothing has come to an end yet.
     pub(super) fn take_sink(&mut self) -> Option<ServerStreamingSink<Encoded>> {
+        self.visit = None;
         match std::mem::replace(&mut self.state, State::Gone) {
             State::Open(sink) => Some(sink),
             State::Finishing(_) | State::Gone => None,
@@ -93,6 +105,7 @@ impl Call {
             }
             match next {
                 Next::Command(Command::Finish(end)) => {
+                    self.end = Some(end);
                     let status = self.status(end);
                     if let State::Open(sink) = std::mem::replace(&mut self.state, State::Gone) {
                         self.state = State::Finishing(sink.fail(status));
@@ -155,8 +168,8 @@ impl Call {
 
     /// The C core has the batch: it counts no more, and its vector goes back.
     fn release_batch(&mut self, handover: &Handover) {
-        let counted = self.batch.iter().filter(|envelope| envelope.bytes > 0);
-        let (messages, bytes) = counted.fold((0, 0), |(m, b), e| (m + 1, b + e.bytes));
+        let (messages, bytes) = self.taken();
+        self.written += messages as u64;
         if let Some(membership) = &self.membership {
             membership.release(messages, bytes);
         }
@@ -165,8 +178,23 @@ impl Call {
         handover.give_back(std::mem::take(&mut self.batch));
     }
 
-    /// Lets go of the call, and leaves the broadcast.
+    /// Messages and bytes of the batch that the C core has.
+    fn taken(&self) -> (usize, usize) {
+        let counted = self.batch[..self.next].iter().filter(|e| e.bytes > 0);
+        counted.fold((0, 0), |(m, b), e| (m + 1, b + e.bytes))
+    }
+
+    /// Lets go of the call, and leaves the broadcast. May be called again.
     pub(super) fn let_go(&mut self) {
+        if let Some(visit) = self.visit.take() {
+            let messages = self.written + self.taken().0 as u64;
+            match self.end {
+                Some(End::SlowConsumer) => visit.cut(messages),
+                Some(End::Closed) => visit.ended(&Err(Error::shutting_down()), messages),
+                Some(End::Left) | None => visit.ended(&Err(Error::client_left()), messages),
+            }
+        }
+        self.next = 0;
         self.state = State::Gone;
         self.membership = None;
         self.batch = Batch::new();

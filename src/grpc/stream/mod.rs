@@ -10,18 +10,20 @@ mod run_queue;
 mod writer;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use grpcio::{Environment, RpcContext, ServerStreamingSink};
 
+use super::journal::{Journal, Visit};
 use super::method::Encoded;
 use super::subscription;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{End, Membership, Subscription, Waiter};
 use crate::status;
+use crate::sync::{lock, unpoisoned};
 use run_queue::{Forward, RunQueue, RunQueues};
 use writer::{Batch, Handover, Writer};
 
@@ -46,6 +48,7 @@ pub struct Streams {
     live: Arc<Live>,
     ended: Sender<Ended>,
     queues: RunQueues,
+    journal: Arc<Journal>,
 }
 
 #[derive(Default)]
@@ -63,7 +66,8 @@ type Ended = (Instant, Weak<Handover>);
 pub(super) struct Permit(Arc<Live>);
 
 impl Streams {
-    /// Starts the thread "stream-reaper", which ends with the last clone.
+    /// Starts the threads "stream-reaper" and "stream-log", which end with the
+    /// last clone.
     ///
     /// # Errors
     /// When a thread cannot be started.
@@ -82,6 +86,7 @@ impl Streams {
             live,
             ended,
             queues,
+            journal: Journal::start()?,
         })
     }
 
@@ -96,12 +101,14 @@ impl Streams {
         first: Option<Encoded>,
         subscribe: impl FnOnce() -> Result<Pair, Error>,
     ) {
+        let name = self.thread_name(name);
+        let visit = self.visit(ctx, &name);
         let pair = self.permit().and_then(|permit| Ok((permit, subscribe()?)));
         let (permit, (subscription, membership)) = match pair {
             Ok(pair) => pair,
-            Err(error) => return refuse(ctx, sink, &error),
+            Err(error) => return refuse(ctx, sink, &error, visit.as_deref()),
         };
-        let handover = Arc::new(Handover::new(membership, sink, first));
+        let handover = Arc::new(Handover::new(membership, sink, first, visit.clone()));
         let stream = Arc::new(Stream {
             waiter: subscription.waiter(),
             forwarder: Mutex::new(Forwarder {
@@ -115,29 +122,39 @@ impl Streams {
         }
         let ended = self.ended.clone();
         let started = thread::Builder::new()
-            .name(self.thread_name(name))
+            .name(name)
             .stack_size(STACK_BYTES)
             .spawn(move || stream.run(&ended));
         if let Err(error) = started {
             tracing::error!(%error, "cannot start a thread for a stream");
             if let Some(sink) = handover.take_back() {
                 let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
-                refuse(ctx, sink, &error);
+                refuse(ctx, sink, &error, visit.as_deref());
             }
             return;
+        }
+        if let Some(visit) = visit {
+            visit.opened();
         }
         ctx.spawn(Writer::new(handover, permit));
     }
 
+    /// Who has come, for the log; `None` if nobody wants to know.
+    pub(super) fn visit(&self, ctx: &RpcContext<'_>, stream: &str) -> Option<Arc<Visit>> {
+        self.journal.visit(ctx, stream)
+    }
+
     /// Waits until all streams are over, at most so long. Returns how many are
-    /// left.
+    /// left; the log has all ends then.
     pub fn wait_until_over(&self, timeout: Duration) -> usize {
         let count = self.live.lock();
         let waited = self
             .live
             .changed
             .wait_timeout_while(count, timeout, |count| *count > 0);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
+        let left = *unpoisoned(waited).0;
+        self.journal.tell_withheld();
+        left
     }
 
     /// "name-7": streams are numbered over all names.
@@ -160,8 +177,8 @@ impl Streams {
 }
 
 impl Live {
-    fn lock(&self) -> std::sync::MutexGuard<'_, usize> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        lock(&self.count)
     }
 }
 
@@ -180,7 +197,15 @@ pub fn acknowledgement(ctx: &RpcContext<'_>) -> Option<Encoded> {
     asked.then(subscription::acknowledgement)
 }
 
-fn refuse(ctx: &RpcContext<'_>, sink: ServerStreamingSink<Encoded>, error: &Error) {
+fn refuse(
+    ctx: &RpcContext<'_>,
+    sink: ServerStreamingSink<Encoded>,
+    error: &Error,
+    visit: Option<&Visit>,
+) {
+    if let Some(visit) = visit {
+        visit.refused(error);
+    }
     let failed = sink.fail(status::to_grpc(error));
     ctx.spawn(async move { drop(failed.await) });
 }
@@ -216,9 +241,6 @@ impl Stream {
                 Err(end) => break end,
             }
         };
-        if end == End::SlowConsumer {
-            tracing::warn!("a reader was too slow and is cut; its backlog was full");
-        }
         if end != End::Left {
             self.handover.finish(end);
             // The reaper is gone only when the whole process is going.
@@ -239,9 +261,7 @@ impl Stream {
     }
 
     fn lock(&self) -> MutexGuard<'_, Forwarder> {
-        self.forwarder
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.forwarder)
     }
 }
 

@@ -5,12 +5,13 @@
 //! wakes nobody. Started elsewhere, each one wakes that thread, which costs
 //! twice as much as the delivery itself.
 
+use crate::sync::lock;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -142,7 +143,7 @@ impl RunQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

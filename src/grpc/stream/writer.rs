@@ -9,7 +9,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -17,7 +17,9 @@ use grpcio::ServerStreamingSink;
 
 use super::call::Call;
 use crate::fanout::broadcast::{End, Envelope, Membership};
+use crate::grpc::journal::Visit;
 use crate::grpc::method::Encoded;
+use crate::sync::{lock, unpoisoned};
 
 pub type Batch = Vec<Envelope<Encoded>>;
 
@@ -63,17 +65,18 @@ impl Handover {
         membership: Membership<Encoded>,
         sink: ServerStreamingSink<Encoded>,
         first: Option<Encoded>,
+        visit: Option<Arc<Visit>>,
     ) -> Self {
         Self {
             slot: Mutex::default(),
             taken: Condvar::new(),
-            call: Mutex::new(Call::new(membership, sink, first)),
+            call: Mutex::new(Call::new(membership, sink, first, visit)),
         }
     }
 
     /// The call, for whoever cannot serve it after all.
     pub fn take_back(&self) -> Option<ServerStreamingSink<Encoded>> {
-        let mut call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut call = lock(&self.call);
         call.take_sink()
     }
 
@@ -92,7 +95,7 @@ impl Handover {
             }
             slot.thread_waits = true;
             let waited = self.taken.wait_timeout(slot, CUT_CHECK);
-            slot = waited.unwrap_or_else(PoisonError::into_inner).0;
+            slot = unpoisoned(waited).0;
             slot.thread_waits = false;
         }
         if slot.writer_gone {
@@ -172,7 +175,7 @@ impl Handover {
         }
         slot.driven = true;
         drop(slot);
-        let mut call = self.call.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut call = lock(&self.call);
         let mut driver = driver;
         loop {
             let result = call.poll(self, cx, driver);
@@ -214,7 +217,7 @@ impl Handover {
     }
 
     fn lock(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.slot)
     }
 }
 
@@ -268,6 +271,6 @@ impl<G> Drop for Writer<G> {
         self.handover.taken.notify_one();
         // The thread may keep the hand-over a while longer.
         let call = self.handover.call.lock();
-        call.unwrap_or_else(PoisonError::into_inner).let_go();
+        unpoisoned(call).let_go();
     }
 }

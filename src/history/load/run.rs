@@ -2,7 +2,7 @@
 //! the other, and check every answer. A thread for each worker.
 
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use serde_json::json;
 use super::check::{Book, Violations};
 use crate::http::client::Client;
 use crate::latency::Latencies;
+use crate::sync::{lock, unpoisoned};
 
 /// Who the messages are from.
 const SENDERS: [&str; 10] = [
@@ -107,7 +108,7 @@ pub fn run(config: &Config, progress: &(dyn Fn(u64) + Sync)) -> io::Result<Outco
         Ok::<_, io::Error>(())
     })?;
     let time = started.elapsed();
-    let shared = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let shared = unpoisoned(shared.into_inner());
     let mut latencies = Latencies::new()?;
     for answered in &shared.answered {
         latencies.record(answered.latency);
@@ -139,7 +140,7 @@ fn work(config: &Config, name: &str, shared: &Mutex<Shared>, progress: &(dyn Fn(
         let sent = Instant::now();
         let answer = clients[replica].post("/", &body);
         let latency = sent.elapsed();
-        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(shared);
         let shared = &mut *shared;
         let row = &mut shared.replicas[replica];
         match answer {

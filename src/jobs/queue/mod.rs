@@ -131,7 +131,7 @@ enum Command {
         undelivered: Receiver<Delivery>,
     },
     Ack(Vec<Token>),
-    Bury(Delivery, Obituary),
+    Bury(Token, Vec<Dead>),
     Depth(Reply<Depth>),
     Waiting(usize, Reply<Vec<Outgoing>>),
     ListDead(usize, Reply<Vec<Dead>>),
@@ -239,9 +239,10 @@ impl Queue {
         self.tell(Command::Ack(tokens));
     }
 
-    /// Moves a task to the dead-letter queue, with the reason.
-    pub fn bury(&self, delivery: Delivery, obituary: Obituary) {
-        self.tell(Command::Bury(delivery, obituary));
+    /// Writes to the dead-letter queue what of a delivery is dead, and then
+    /// acknowledges the delivery.
+    pub fn bury(&self, token: Token, dead: Vec<Dead>) {
+        self.tell(Command::Bury(token, dead));
     }
 
     /// Whether the delivery can still be settled.

@@ -3,12 +3,11 @@
 use std::path::Path;
 use std::process::Command;
 
-use messenger::compare::load::postgres::Cluster;
-
-use crate::support::heavy;
 use crate::support::history::{Store, assert_sound, errors, load, say};
 use crate::support::http::Answer;
 use crate::support::nanos;
+use crate::support::postgres::cluster;
+use crate::support::{heavy, need};
 
 /// Where Debian puts it.
 fn library() -> String {
@@ -18,10 +17,7 @@ fn library() -> String {
         "/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1",
         machine.trim()
     );
-    assert!(
-        Path::new(&file).exists(),
-        "there is no {file}: docker/install.sh tests"
-    );
+    need(&format!("libfaketime ({file})"), Path::new(&file).exists());
     file
 }
 
@@ -125,7 +121,7 @@ fn dates_do_not_fall_when_the_clock_steps_on_sqlite() {
 fn dates_do_not_fall_when_the_clock_steps_on_postgres() {
     let _machine = heavy();
     let clock = Clock::new("+0");
-    let cluster = Cluster::start(&borrowed(&clock.variables())).unwrap();
+    let cluster = cluster(&borrowed(&clock.variables()));
     let store = Store::Url(cluster.create("log").unwrap());
     // The replicas' own clocks do not count.
     let wrong = Clock::new("-30d");

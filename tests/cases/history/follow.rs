@@ -4,12 +4,12 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::thread;
 
-use messenger::compare::load::postgres::Cluster;
 use serde_json::{Value, json};
 
 use crate::support::events::{Event, Events};
 use crate::support::history::{Store, say};
 use crate::support::http::request;
+use crate::support::postgres::cluster;
 use crate::support::process::Signal;
 use crate::support::{SOON, eventually};
 
@@ -97,7 +97,7 @@ fn a_follower_that_does_not_read_slows_nobody_and_misses_nothing() {
 
 #[test]
 fn streams_end_with_their_database_and_their_replica() {
-    let mut cluster = Cluster::start(&[]).unwrap();
+    let mut cluster = cluster(&[]);
     let store = Store::Url(cluster.create("log").unwrap());
     let mut log = store.replica(&["--database-timeout", "1s"], &[]);
     say(log.port(), "anna", "before");

@@ -4,10 +4,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use messenger::compare::load::postgres::Cluster;
-
 use crate::support::history::{Store, assert_clean, assert_sound, errors, load, say, shown};
 use crate::support::http::request;
+use crate::support::postgres::cluster;
 use crate::support::process::Signal;
 use crate::support::{SOON, eventually, heavy};
 
@@ -54,7 +53,7 @@ fn a_replica_killed_in_the_middle_leaves_no_hole_on_postgres() {
 
 fn restarted(signal: Signal) {
     let _machine = heavy();
-    let cluster = Cluster::start(&[]).unwrap();
+    let cluster = cluster(&[]);
     let store = Store::Url(cluster.create("log").unwrap());
     let cluster = Mutex::new(cluster);
     let replicas = store.replicas(2);
@@ -91,7 +90,7 @@ fn a_postgres_that_restarts_in_the_middle_loses_no_answered_message() {
 
 #[test]
 fn without_its_database_requests_get_503_in_time_and_it_comes_back_by_itself() {
-    let mut cluster = Cluster::start(&[]).unwrap();
+    let mut cluster = cluster(&[]);
     let store = Store::Url(cluster.create("log").unwrap());
     let log = store.replica(&["--database-timeout", "1s"], &[]);
     let port = log.port();

@@ -21,20 +21,25 @@ on_both_queues!(
 
 fn poison_is_answered_with_an_error(place: Place) {
     let server = message_server();
-    let poison: [&OsStr; 6] = [
+    let poison: [&OsStr; 5] = [
         OsStr::from_bytes(b"\xff\xfe"),
-        OsStr::new(""),
         OsStr::new("fact:-1"),
         OsStr::new("fact:abc"),
         OsStr::new("fact:20001"),
         OsStr::new("freq:"),
     ];
-    let ids = place.send(&poison);
+    let mut ids = place.send(&poison);
+    for nothing in ["", " ,\n,"] {
+        ids.push(format!("nothing {}", ids.len()));
+        place.publish(&ids[ids.len() - 1], nothing);
+    }
     let good = place.send(&["fact:3"]);
     let _worker = place.work(&server.address(), &[]);
-    let jobs = place.wait_for(7);
+    let jobs = place.wait_for(8);
     assert_eq!(jobs[&good[0]]["result"], "6", "poison does not stop others");
-    let named = ["UTF-8", "empty", "-1", "\"abc\"", "20001", "letters"];
+    let named = [
+        "UTF-8", "-1", "\"abc\"", "20001", "letters", "empty", "empty",
+    ];
     for (id, named) in ids.iter().zip(named) {
         let job = &jobs[id];
         let error = text(&job["error"]);
@@ -53,7 +58,9 @@ fn poison_is_answered_with_an_error(place: Place) {
 
 fn some_poison_needs_no_server(place: Place) {
     let long = OsString::from("freq:".to_owned() + &"a".repeat(32 * 1024));
-    place.send(&[OsString::new(), long, " ".into(), "fact:abc".into()]);
+    place.send(&[long, "fact:abc".into()]);
+    place.publish("nothing", "");
+    place.publish("too many", &"a,".repeat(1001));
     let _worker = place.work(&format!("127.0.0.1:{}", free_port()), &[]);
     for job in place.wait_for(4).values() {
         assert_eq!(job["state"], "failed", "{job}");

@@ -4,6 +4,7 @@ mod chaos;
 mod crashes;
 mod failures;
 mod python;
+mod several;
 
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ on_both_queues!(
 fn results_are_listed(place: Place) {
     let server = message_server();
     assert_eq!(place.list(&[]), [] as [Value; 0]);
+    let ids = place.send(&["user42", "fact:30", "freq:a\\,b\u{7}", "user42"]);
     let tasks = ["user42", "fact:30", "freq:a,b\u{7}", "user42"];
-    let ids = place.send(&tasks);
     let worker = place.work(&server.address(), &["--name", "w"]);
     place.wait_for(4);
     let jobs = place.list(&[]);
@@ -64,14 +65,13 @@ fn a_page_can_send_and_see(place: Place) {
     let mut worker = place.work(&server.address(), &["--prefetch", "2"]);
     let depth = || desk.depth(SOON).unwrap();
     eventually(SOON, "a consumer", || depth().consumers == 1);
-    let ids = desk.send(vec![b"user1".to_vec(), b"fact:5".to_vec()], SOON);
-    let ids = ids.unwrap();
+    let ids = desk.send(&["user1".into(), "fact:5".into()], SOON).unwrap();
     let jobs = place.wait_for(2);
     assert_eq!(jobs[&ids[1]]["result"], "120");
     worker.signal(Signal::TERM);
     assert_eq!(worker.wait_exit(SOON), 0);
     eventually(SOON, "no consumer", || depth().consumers == 0);
-    desk.send(vec![b"user2".to_vec()], SOON).unwrap();
+    desk.send(&["user2".into()], SOON).unwrap();
     eventually(SOON, "a task waits", || depth().waiting == 1);
 }
 

@@ -1,22 +1,38 @@
 //! Our producer and worker among plain pika programs, in all four ways.
 
+use serde_json::Value;
+
 use crate::support::SOON;
-use crate::support::jobs::{A_WHILE, Place, everything, expected};
+use crate::support::jobs::{A_WHILE, Place, everything, expected, text};
 use crate::support::process::Signal;
 
 use super::message_server;
 
-const TASKS: [&str; 4] = ["user42", "fact:25", "freq:Привет, мир", "пользователь"];
+const TASKS: [&str; 5] = [
+    "user42",
+    "fact:25",
+    "freq:Привет мир",
+    "пользователь",
+    "New Task!",
+];
 
 /// Sends all tasks; whoever sends, in the same queue.
 fn send(place: &Place, python: bool) {
     if python {
-        let mut producer = place.python("jobs_producer.py", &TASKS, "");
-        assert_eq!(everything(&producer).lines().count(), TASKS.len());
-        assert_eq!(producer.wait_exit(A_WHILE), 0);
+        // Without arguments it has one to send.
+        produce(place, &[], "New Task!");
+        produce(place, &[&TASKS[..4].join(", ")], &TASKS[..4].join(", "));
     } else {
-        place.send(&TASKS);
+        place.send(&TASKS[..3]);
+        let both = place.jobs(&["send", &TASKS[3..].join(", ")]);
+        assert_eq!(everything(&both).lines().count(), 2);
     }
+}
+
+fn produce(place: &Place, arguments: &[&str], said: &str) {
+    let mut producer = place.python("jobs_producer.py", arguments, "");
+    assert_eq!(everything(&producer), format!("Sent '{said}'\n"));
+    assert_eq!(producer.wait_exit(A_WHILE), 0);
 }
 
 fn expect(lines: impl Iterator<Item = String>) {
@@ -39,6 +55,16 @@ fn both_producers_and_our_worker() {
     // A plain producer does not say when it sent.
     let unsaid = jobs.iter().filter(|job| job["queuedAt"].is_null());
     assert_eq!((unsaid.count(), jobs.len()), (TASKS.len(), 2 * TASKS.len()));
+    // Those of its one message have its number before their own.
+    let unsaid = |job: &&Value| job["queuedAt"].is_null();
+    let of = |task: &str| jobs.iter().filter(unsaid).find(|job| job["task"] == task);
+    let ids = TASKS.map(|task| text(&of(task).expect("a job")["id"]));
+    let ids = ids.each_ref().map(|id| id.split_once('.'));
+    let message = ids[0].unwrap().0;
+    for (index, id) in ids[..4].iter().enumerate() {
+        assert_eq!(*id, Some((message, &*(index + 1).to_string())));
+    }
+    assert_eq!(ids[4], None, "it is alone in its message");
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn parse(line: &str) -> Line {
 fn the_python_client_gets_five_updates_of_each_symbol_side_by_side() {
     let _machine = heavy();
     let server = Server::start(&["--ticker-interval", "500ms"]);
-    let symbols = ["AAPL", "GOOGL", "MSFT", "TSLA"];
+    let symbols = ["AAPL", "Сбер", "BRK/B", "tsla"];
     let mut python = Python::ticker_client(&server.address(), "0.4", &symbols);
     let lines = python.lines(SOON);
     assert_eq!(python.wait_exit(SOON), 0, "{}", python.log());

@@ -111,9 +111,7 @@ fn a_list_is_always_where_the_changes_are() {
                 scope.spawn(move || (0..100).flat_map(|_| look(&todo)).collect::<Vec<_>>())
             })
             .collect();
-        let seen = checkers
-            .into_iter()
-            .map(std::thread::ScopedJoinHandle::join);
+        let seen = checkers.into_iter().map(thread::ScopedJoinHandle::join);
         let seen: Vec<_> = seen.collect();
         over.store(true, Ordering::Relaxed);
         seen.into_iter().flat_map(Result::unwrap).collect()

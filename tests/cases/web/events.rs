@@ -122,7 +122,11 @@ fn an_id_of_another_process_or_one_that_is_too_old_is_a_gap() {
 fn quotes_go_on_and_only_to_pages_that_show_the_symbol() {
     let (_server, console) = both(&["--ticker-interval", "50ms", "--ticker-updates", "2"]);
     let port = console.port();
-    let [a, b] = ["symbols=AAPL", "symbols=msft%2CGOOGL"].map(|query| Events::open(port, query));
+    let [a, b] = [
+        "symbols=AAPL",
+        "symbols=%D0%A1%D0%B1%D0%B5%D1%80,A%26B%2Caapl",
+    ]
+    .map(|query| Events::open(port, query));
     let quotes = |events: &Events, count: usize| {
         (0..count)
             .map(|_| events.named("quote").data)
@@ -141,7 +145,7 @@ fn quotes_go_on_and_only_to_pages_that_show_the_symbol() {
     let seen = quotes(&b, 50);
     assert_eq!(
         symbols(&seen),
-        HashSet::from(["MSFT".into(), "GOOGL".into()])
+        HashSet::from(["Сбер".into(), "A&B".into(), "aapl".into()])
     );
     // Who comes later sees the newest quote at once, and a symbol stays alive
     // when one of its pages leaves.
@@ -158,7 +162,8 @@ fn symbols_that_cannot_be_had_are_refused_and_the_others_come() {
     let many: Vec<_> = (0..100).map(|n| format!("S{n}")).collect();
     let full = Events::open(port, &format!("symbols={}", many.join(",")));
     full.named("quote");
-    let late = Events::open(port, "symbols=S5,TOO-MANY,NO$SYMBOL");
+    let long = "L".repeat(33);
+    let late = Events::open(port, &format!("symbols=S5,TOO-MANY,{long}"));
     let refused = [late.named("refused").data, late.named("refused").data];
     assert_eq!(refused[0]["symbol"], "TOO-MANY");
     assert!(
@@ -168,7 +173,7 @@ fn symbols_that_cannot_be_had_are_refused_and_the_others_come() {
             .contains("100 symbols"),
         "{refused:?}"
     );
-    assert_eq!(refused[1]["symbol"], "NO$SYMBOL");
+    assert_eq!(refused[1]["symbol"], *long);
     assert_eq!(late.named("quote").data["symbol"], "S5");
 }
 

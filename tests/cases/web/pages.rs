@@ -88,8 +88,8 @@ fn symbols_come_and_go_and_are_remembered() {
     let (_server, console) = both(&["--ticker-interval", "100ms"]);
     let browser = Browser::start();
     let page = browser.open(&url(&console, "?symbols=AAPL#ticker"));
-    add_symbol(&page, "brk.b nvda");
-    page.until("document.querySelectorAll('.chart[data-points]').length === 3");
+    add_symbol(&page, "BRK/B, Сбер A&B%41 NVDA");
+    page.until("document.querySelectorAll('.chart[data-points]').length === 5");
     page.until("document.querySelector('.chart[data-symbol=NVDA]').dataset.points >= 1");
     let number = |kind: &str| page.text(&format!("[data-symbol=NVDA] .{kind}"));
     let volume = number("volume");
@@ -100,16 +100,27 @@ fn symbols_come_and_go_and_are_remembered() {
         "{}",
         number("change")
     );
-    add_symbol(&page, "NO$SYMBOL");
-    page.shows(".problem", "NO$SYMBOL");
+    let long = "L".repeat(33);
+    add_symbol(&page, &long);
+    page.shows(".problem", &long);
     page.click("[aria-label='Remove AAPL']");
-    page.until("document.querySelectorAll('.chart').length === 2");
-    assert_eq!(page.eval("location.search"), "?symbols=BRK.B,NVDA");
-    // Without an address the page knows its symbols.
-    let again = browser.open(&url(&console, "#ticker"));
-    again.until("document.querySelectorAll('.chart[data-points]').length === 2");
-    again.shows("tbody th", "BRK.B");
-    no_complaints(&[&page, &again]);
+    page.until("document.querySelectorAll('.chart').length === 4");
+    let search = page.eval("location.search");
+    let search = search.as_str().expect("a query").to_owned();
+    assert_eq!(
+        search,
+        "?symbols=BRK%2FB,%D0%A1%D0%B1%D0%B5%D1%80,A%26B%2541,NVDA"
+    );
+    // The address says which they are; without one, the page knows its own.
+    let [same, again] = [search + "#ticker", "#ticker".into()].map(|at| {
+        let page = browser.open(&url(&console, &at));
+        page.until("document.querySelectorAll('.chart[data-points]').length === 4");
+        for symbol in ["BRK/B", "Сбер", "A&B%41", "NVDA"] {
+            page.shows("tbody th", symbol);
+        }
+        page
+    });
+    no_complaints(&[&page, &same, &again]);
 }
 
 #[test]

@@ -40,13 +40,14 @@ fn tasks_are_sent_and_their_results_appear_on_all_pages() {
     one.shows(".depth", "0 waiting · 1 consumer · 0 dead");
     one.fill(
         "#jobs-tasks",
-        "user42, fact:6,freq:abracadabra ,fact:-1,, fact:1000",
+        "user42, fact:6,freq:abracadabra ,fact:-1,, fact:1000, freq:x\\,x",
     );
     one.press("Enter");
     for page in [&one, &two] {
-        page.until("document.querySelectorAll('.jobs tbody tr[data-state=done]').length === 4");
+        page.until("document.querySelectorAll('.jobs tbody tr[data-state=done]').length === 5");
         page.shows(".jobs .outcome", "720");
         page.shows(".jobs .outcome", "a 5");
+        page.shows(".jobs th", "freq:x,x");
         page.shows("[data-state=failed] th", "fact:-1");
         page.shows(".jobs .outcome", "(2568 characters)");
     }
@@ -70,7 +71,7 @@ fn tasks_are_sent_and_their_results_appear_on_all_pages() {
             scheme,
         };
         let page = browser.open_as(&format!("http://localhost:{port}/jobs"), &look);
-        page.until("document.querySelectorAll('.jobs tbody tr').length === 5");
+        page.until("document.querySelectorAll('.jobs tbody tr').length === 6");
         page.screenshot(&format!("jobs-{name}"));
         let wide = page.eval("[document.documentElement, ...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth).length");
         assert_eq!(wide, 0, "{name} scrolls sideways");
@@ -82,9 +83,19 @@ fn tasks_are_sent_and_their_results_appear_on_all_pages() {
         json!({"tasks": []}),
         json!({"tasks": [1]}),
         json!({"tasks": ["a"], "b": 1}),
+        json!({"tasks": ["a", " ,"]}),
+        json!({"tasks": ["a,".repeat(600), "a,".repeat(600)]}),
     ] {
         assert_eq!(call(port, "/api/jobs/send", &body).status, 400, "{body}");
     }
+    let sent = call(port, "/api/jobs/send", &json!({"tasks": ["a, b", "c"]}));
+    let sent: serde_json::Value = serde_json::from_str(&sent.body).unwrap();
+    let ids = sent["ids"].as_array().unwrap();
+    let numbered = |id: &serde_json::Value, number| id.as_str().unwrap().ends_with(number);
+    assert!(
+        ids.len() == 3 && numbered(&ids[0], ".1") && numbered(&ids[1], ".2"),
+        "{ids:?}"
+    );
     let get = |path: &str| request("GET", port, path, &[JSON], "").status;
     assert_eq!(get("/api/jobs?state=lost"), 400);
     assert_eq!(get("/api/jobs?id=nobody"), 404);

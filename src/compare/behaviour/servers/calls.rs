@@ -84,7 +84,7 @@ fn afterwards(case: &Case, call: impl FnOnce(&Chat) -> Result<(), Error>) -> See
 }
 
 fn send_bytes(chat: &Chat, size: usize) -> Result<(), Error> {
-    let request = wire::Request {
+    let request = wire::SendMessageRequest {
         text: "x".repeat(size),
         ..Default::default()
     };

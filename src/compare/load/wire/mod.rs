@@ -19,7 +19,7 @@ use rustix::event::{Timespec, epoll};
 
 use crate::chat::client::Message;
 use crate::chat::wire;
-use crate::generated::messenger::{ChatMessage, SendMessageResponse};
+use crate::chat::wire::{ChatMessage, SendMessageResponse};
 use crate::grpc::subscription;
 use frames::{FRAME_HEAD, Head, MESSAGE_HEAD};
 

@@ -216,20 +216,21 @@ fn settle(
     transaction: &Transaction<'_>,
     consumer: &str,
     settled: &Settled,
-) -> rusqlite::Result<usize> {
-    match settled {
-        Settled::Done(seq) => {
-            let delete = "DELETE FROM tasks WHERE seq = ?1 AND owner = ?2";
-            let values = params![seq, consumer];
-            transaction.prepare_cached(delete)?.execute(values)
-        }
-        Settled::Dead(seq, obituary) => {
-            let update = "UPDATE tasks SET owner = NULL, reason = ?3, attempts = ?4 \
-                          WHERE seq = ?1 AND owner = ?2";
-            let values = params![seq, consumer, obituary.reason, obituary.attempts];
-            transaction.prepare_cached(update)?.execute(values)
-        }
+) -> rusqlite::Result<()> {
+    let (seq, dead) = match settled {
+        Settled::Done(seq) => (seq, [].as_slice()),
+        Settled::Dead(seq, dead) => (seq, dead.as_slice()),
+    };
+    for dead in dead {
+        let insert = "INSERT INTO tasks (id, body, queued_at, reason, attempts) \
+                      SELECT ?3, ?4, queued_at, ?5, ?6 FROM tasks WHERE seq = ?1 AND owner = ?2";
+        let (id, body, obituary) = (&dead.id, &dead.body, &dead.obituary);
+        let values = params![seq, consumer, id, body, obituary.reason, obituary.attempts];
+        transaction.prepare_cached(insert)?.execute(values)?;
     }
+    let delete = "DELETE FROM tasks WHERE seq = ?1 AND owner = ?2";
+    let mut statement = transaction.prepare_cached(delete)?;
+    statement.execute(params![seq, consumer]).map(drop)
 }
 
 /// The oldest tasks that nobody has.

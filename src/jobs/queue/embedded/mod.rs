@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, select};
 
 use super::failpoint::{self, Point};
-use super::{Command, Delivery, Obituary, Outgoing, Owned, Publication, Token};
+use super::{Command, Dead, Delivery, Outgoing, Owned, Publication, Token};
 use crate::db;
 use crate::error::Error;
 use consumers::Consumer;
@@ -66,7 +66,7 @@ struct Claim {
 /// What has become of a delivery.
 enum Settled {
     Done(i64),
-    Dead(i64, Obituary),
+    Dead(i64, Vec<Dead>),
 }
 
 impl Owner {
@@ -136,9 +136,8 @@ impl Owner {
                 let done = tokens.into_iter().map(|token| Settled::Done(seq(token)));
                 self.settled.extend(done);
             }
-            Command::Bury(delivery, obituary) => {
-                let dead = Settled::Dead(seq(delivery.token), obituary);
-                self.settled.push(dead);
+            Command::Bury(token, dead) => {
+                self.settled.push(Settled::Dead(seq(token), dead));
             }
             Command::Depth(reply) => {
                 let depth = self.file.depth().map(|depth| super::Depth {

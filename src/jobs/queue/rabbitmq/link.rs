@@ -21,10 +21,10 @@ use lapin::{
     PublisherConfirm,
 };
 
-use super::message::{dead, id, properties, queued_at, with_obituary, without_obituary};
+use super::message::{dead, id, of_dead, properties, queued_at, without_obituary};
 use super::{Broker, CONFIRM, EXCHANGE, GOODBYE, Over, within};
 use crate::jobs::queue::failpoint::{self, Point};
-use crate::jobs::queue::{Dead, Delivery, Depth, Obituary, Publication, Token, Which};
+use crate::jobs::queue::{Dead, Delivery, Depth, Publication, Token, Which};
 
 /// Messages that are written before the first is waited for.
 const CHUNK: usize = 256;
@@ -144,17 +144,17 @@ impl Link {
         Ok(())
     }
 
-    /// Writes the task to the dead-letter queue. It is acknowledged when that is
-    /// confirmed: until then it is in one queue at least.
-    pub fn bury(&mut self, delivery: &Delivery, obituary: &Obituary) -> Result<(), Over> {
-        let token = delivery.token;
+    /// Writes tasks to the dead-letter queue. Their delivery is acknowledged when
+    /// that is confirmed: until then they are in one queue at least.
+    pub fn bury(&mut self, token: Token, dead: &[Dead]) -> Result<(), Over> {
         let Some(properties) = self.unsettled.get(&token.tag) else {
             return Ok(());
         };
         if token.epoch == self.epoch {
-            let properties = with_obituary(properties.clone(), obituary);
-            let task = (&*delivery.body, properties);
-            let confirms = write(&self.channel, &dead_name(&self.queue), [task])?;
+            let tasks = dead
+                .iter()
+                .map(|dead| (&*dead.body, of_dead(properties, dead)));
+            let confirms = write(&self.channel, &dead_name(&self.queue), tasks)?;
             let confirming = Box::pin(try_join_all(confirms));
             let deadline = Instant::now() + CONFIRM;
             self.burying.push((confirming, deadline, token));

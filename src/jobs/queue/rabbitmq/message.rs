@@ -35,16 +35,20 @@ pub fn properties(task: &Outgoing) -> BasicProperties {
         .with_headers(headers)
 }
 
-/// Those of a task that dies: as its producer set them, and the reason.
-pub fn with_obituary(properties: BasicProperties, obituary: &Obituary) -> BasicProperties {
+/// Those of a task that dies: as its message's producer set them, and the reason.
+pub fn of_dead(properties: &BasicProperties, dead: &Dead) -> BasicProperties {
     let mut headers = properties.headers().clone().unwrap_or_default();
+    let obituary = &dead.obituary;
     let reason: String = obituary.reason.chars().take(REASON_CHARACTERS).collect();
     let reason = LongString::from(reason);
     headers.insert(REASON.into(), AMQPValue::LongString(reason));
     let attempts = AMQPValue::LongLongInt(obituary.attempts.into());
     headers.insert(ATTEMPTS.into(), attempts);
+    let id = dead.id.clone().unwrap_or_default();
     properties
+        .clone()
         .with_headers(headers)
+        .with_message_id(ShortString::try_new(id).unwrap_or_default())
         .with_delivery_mode(PERSISTENT)
 }
 

@@ -309,7 +309,7 @@ impl Owner {
                 link.consume(prefetch)?;
             }
             Command::Ack(tokens) => link.ack(&tokens)?,
-            Command::Bury(delivery, obituary) => link.bury(&delivery, &obituary)?,
+            Command::Bury(token, dead) => link.bury(token, &dead)?,
             Command::Depth(reply) => drop(reply.send(Ok(link.depth()?))),
             Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
             Command::ListDead(limit, reply) => drop(reply.send(Ok(link.list_dead(limit)?))),

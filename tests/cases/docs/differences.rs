@@ -5,18 +5,13 @@ use std::fs;
 
 use messenger::compare::differences;
 
-use super::layout::root;
-
-const PAGE: &str = "docs/differences.md";
+use super::super::layout::root;
+use super::{Page, check};
 
 #[test]
 fn the_page_is_made_from_the_list() {
-    let (path, page) = (root().join(PAGE), differences::markdown());
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        fs::write(&path, &page).unwrap();
-    }
-    let found = fs::read_to_string(&path).unwrap();
-    assert_eq!(found, page, "run this test with UPDATE_DOCS=1");
+    let page = Page::read(&root().join("docs/differences.md"));
+    check(&page, &differences::markdown());
 }
 
 #[test]
@@ -45,14 +40,14 @@ fn exists(test: &str) -> bool {
 #[test]
 fn a_test_that_there_is_not_is_found_out() {
     assert!(exists(
-        "cases::differences::every_test_that_a_row_names_exists"
+        "cases::docs::differences::every_test_that_a_row_names_exists"
     ));
     assert!(exists(
         "cases::jobs::crashes::a_worker_that_dies_after_processing"
     ));
     for none in [
-        "cases::differences::exists",
-        "cases::differences::nothing",
+        "cases::docs::differences::exists",
+        "cases::docs::differences::nothing",
         "cases::nowhere::nothing",
         "cases::jobs::crashes::die_working",
     ] {

@@ -1,4 +1,4 @@
-//! The primitives that carry concurrency in the domain: Mutex, channel, atomics.
+//! The primitives that carry concurrency: Mutex, channel, atomics; and how to lock.
 //! With the cargo feature `shuttle` they are shuttle's, which explores thread
 //! interleavings; everywhere else they are std's and crossbeam's.
 
@@ -18,10 +18,13 @@ mod primitives {
 
 pub use primitives::*;
 
-/// Locks, and goes on after a panic elsewhere: every critical section in the
-/// domain leaves its state whole before it calls code that could panic.
+/// Locks, and goes on after a panic elsewhere: every critical section leaves its
+/// state whole before it calls code that could panic.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
+    unpoisoned(mutex.lock())
+}
+
+/// The same for what a wait on a condition variable gives back.
+pub fn unpoisoned<T>(locked: std::sync::LockResult<T>) -> T {
+    locked.unwrap_or_else(std::sync::PoisonError::into_inner)
 }

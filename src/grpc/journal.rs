@@ -1,0 +1,263 @@
+//! What the log tells of streams and calls: who, what, how long, and the end.
+//!
+//! Streams stand there at info, at most [`LINES`] a second; the rest is counted,
+//! and the thread "stream-log" tells the number. Calls stand there at debug, one
+//! by one. Where a level is off, the C core is asked for no address and nothing
+//! is formatted.
+
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, bounded};
+use grpcio::RpcContext;
+use tracing::Level;
+use tracing::field::{DebugValue, debug};
+
+use super::stream::STACK_BYTES;
+use crate::error::Error;
+use crate::status;
+use crate::throttle::{Admission, Throttle};
+
+/// Lines on streams in a second, at most.
+const LINES: u32 = 20;
+
+/// What happens to a stream, and how many more of it there were.
+#[derive(Clone, Copy)]
+enum Event {
+    Opened,
+    Ended,
+    Refused,
+    /// Ended as a slow consumer.
+    Cut,
+}
+
+/// The log of all streams of a process.
+pub(super) struct Journal {
+    throttle: Throttle<4>,
+    /// To the thread that tells what was counted, and when.
+    due: Sender<Instant>,
+}
+
+impl Journal {
+    /// Starts the thread "stream-log", which ends with the journal.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn start() -> io::Result<Arc<Self>> {
+        // One place: who has counted the first line of a second asks once.
+        let (due, waiting) = bounded::<Instant>(1);
+        let journal = Arc::new(Self {
+            throttle: Throttle::new(LINES),
+            due,
+        });
+        let weak = Arc::downgrade(&journal);
+        let thread = thread::Builder::new().name("stream-log".into());
+        thread.stack_size(STACK_BYTES).spawn(move || {
+            for due in waiting {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if let Some(journal) = weak.upgrade() {
+                    journal.tell_withheld();
+                }
+            }
+        })?;
+        Ok(journal)
+    }
+
+    /// Who has come, on a stream of this name; `None` if nobody wants to know.
+    pub(super) fn visit(
+        self: &Arc<Self>,
+        ctx: &RpcContext<'_>,
+        stream: &str,
+    ) -> Option<Arc<Visit>> {
+        tracing::enabled!(Level::WARN).then(|| {
+            Arc::new(Visit {
+                journal: self.clone(),
+                stream: stream.into(),
+                method: method(ctx),
+                peer: peer(ctx),
+                since: Instant::now(),
+            })
+        })
+    }
+
+    /// Whether there is a line for it.
+    fn admits(&self, event: Event) -> bool {
+        match self.throttle.admit(event as usize, Instant::now()) {
+            Admission::Write => true,
+            Admission::Count(due) => {
+                if let Some(due) = due {
+                    // Full: then the thread is about to tell.
+                    let _ = self.due.try_send(due);
+                }
+                false
+            }
+        }
+    }
+
+    /// Tells how many streams had no line of their own.
+    pub(super) fn tell_withheld(&self) {
+        let what = "more streams within a second";
+        match self.throttle.take_withheld() {
+            None => {}
+            Some([opened, ended, refused, 0]) => {
+                tracing::info!(opened, ended, refused, "{what}");
+            }
+            Some([opened, ended, refused, cut]) => {
+                tracing::warn!(opened, ended, refused, cut, "{what}");
+            }
+        }
+    }
+}
+
+/// One stream for the log, and who is at the other end.
+pub struct Visit {
+    journal: Arc<Journal>,
+    stream: String,
+    method: String,
+    peer: String,
+    since: Instant,
+}
+
+impl Visit {
+    /// The stream's name, which is its thread's too.
+    pub fn stream(&self) -> &str {
+        &self.stream
+    }
+
+    /// Address and port of the client, or of what stands before it.
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    pub(super) fn opened(&self) {
+        if tracing::enabled!(Level::INFO) && self.journal.admits(Event::Opened) {
+            let Self {
+                stream,
+                method,
+                peer,
+                ..
+            } = self;
+            tracing::info!(stream, method, peer, "stream opened");
+        }
+    }
+
+    pub(super) fn refused(&self, error: &Error) {
+        if tracing::enabled!(Level::INFO) && self.journal.admits(Event::Refused) {
+            let Self { method, peer, .. } = self;
+            let (status, error) = outcome(Some(error));
+            tracing::info!(method, peer, status, error, "stream refused");
+        }
+    }
+
+    /// `messages` is how many the transport has taken.
+    pub(super) fn ended(&self, end: &Result<(), Error>, messages: u64) {
+        if !tracing::enabled!(Level::INFO) || !self.journal.admits(Event::Ended) {
+            return;
+        }
+        let Self {
+            stream,
+            method,
+            peer,
+            ..
+        } = self;
+        let (status, error) = outcome(end.as_ref().err());
+        let took = self.since.elapsed();
+        tracing::info!(
+            stream,
+            method,
+            peer,
+            status,
+            error,
+            messages,
+            ?took,
+            "stream ended"
+        );
+    }
+
+    /// As [`Visit::ended`], for one whose backlog was full.
+    pub(super) fn cut(&self, messages: u64) {
+        let Self {
+            stream,
+            method,
+            peer,
+            ..
+        } = self;
+        let took = self.since.elapsed();
+        if self.journal.admits(Event::Cut) {
+            let what = "a reader was too slow and is cut; its backlog was full";
+            tracing::warn!(stream, method, peer, messages, ?took, "{what}");
+        }
+    }
+}
+
+/// One unary call for the log.
+pub(super) struct Call {
+    method: String,
+    peer: String,
+    since: Instant,
+}
+
+impl Call {
+    /// `None` if calls are not logged.
+    pub(super) fn begin(ctx: &RpcContext<'_>) -> Option<Self> {
+        tracing::enabled!(Level::DEBUG).then(|| Self {
+            method: method(ctx),
+            peer: peer(ctx),
+            since: Instant::now(),
+        })
+    }
+
+    /// To be called when the answer is there, before it is sent.
+    pub(super) fn answered(self, error: Option<&Error>) {
+        let Self {
+            method,
+            peer,
+            since,
+        } = self;
+        let took = since.elapsed();
+        let (status, error) = outcome(error);
+        tracing::debug!(method, peer, status, error, ?took, "call");
+    }
+}
+
+/// The status, and why. What people wrote stands in it, so it is escaped; there
+/// is no such field in the line of a success.
+fn outcome(error: Option<&Error>) -> (&'static str, Option<DebugValue<&str>>) {
+    match error {
+        None => ("OK", None),
+        Some(error) => (status::name(error.code), Some(debug(&*error.message))),
+    }
+}
+
+fn method(ctx: &RpcContext<'_>) -> String {
+    String::from_utf8_lossy(ctx.method()).into_owned()
+}
+
+fn peer(ctx: &RpcContext<'_>) -> String {
+    address(&ctx.peer())
+}
+
+/// ADDRESS:PORT of the C core's URI, as everybody else writes it.
+fn address(uri: &str) -> String {
+    let address = uri.strip_prefix("ipv4:").or(uri.strip_prefix("ipv6:"));
+    let plain = address
+        .unwrap_or(uri)
+        .replace("%5B", "[")
+        .replace("%5D", "]");
+    plain.replace("%25", "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn a_peer_is_written_as_everybody_writes_addresses() {
+        assert_eq!(address("ipv4:127.0.0.1:4711"), "127.0.0.1:4711");
+        assert_eq!(address("ipv6:%5B::1%5D:4711"), "[::1]:4711");
+        assert_eq!(address("ipv6:%5Bfe80::1%25eth0%5D:1"), "[fe80::1%eth0]:1");
+        assert_eq!(address("unix:/run/s"), "unix:/run/s");
+    }
+}
