@@ -121,7 +121,9 @@ fn a_dead_link_would_be_seen() {
         5
     );
     assert_eq!(
-        dead("# E `f`, g\n# H\n# H\n[h](#h) [h](#h-1)\n[a](../README.md) [b](#e-f-g) [c](https://x/y) `[d](e)`"),
+        dead(
+            "# E `f`, g\n# H\n# H\n[h](#h) [h](#h-1)\n[a](../README.md) [b](#e-f-g) [c](https://x/y) `[d](e)`"
+        ),
         0
     );
 }
