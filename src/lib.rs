@@ -10,7 +10,8 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and whoever likes may use `error`, `status`, `backoff`, `latency`, `number` and `throttle`.
+//! and everyone may use `error`, `json`, `latency`, `number`, `retry`, `status`, `sync`
+//! and `throttle`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -54,8 +55,6 @@ pub mod fanout;
 pub mod sync;
 
 #[cfg(not(feature = "shuttle"))]
-pub mod backoff;
-#[cfg(not(feature = "shuttle"))]
 pub mod cli;
 #[cfg(not(feature = "shuttle"))]
 pub mod compare;
@@ -79,6 +78,8 @@ pub mod json;
 pub mod latency;
 #[cfg(not(feature = "shuttle"))]
 pub mod number;
+#[cfg(not(feature = "shuttle"))]
+pub mod retry;
 #[cfg(not(feature = "shuttle"))]
 pub mod status;
 #[cfg(not(feature = "shuttle"))]

@@ -13,8 +13,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::database::{Database, Failure, HistoryStore, Stored};
 use super::oneshot::Oneshot;
 use super::server::BACKOFF;
-use crate::backoff::Backoff;
 use crate::error::{Code, Error};
+use crate::retry::Retry;
 use crate::sync::lock;
 
 /// How long the end waits for the thread, which may be in a transaction.
@@ -71,8 +71,7 @@ impl<T: Task> Executor<T> {
             together: capacity.min(T::TOGETHER),
             jobs,
             store: None,
-            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
-            last_error: None,
+            retry: Retry::new(BACKOFF.0, BACKOFF.1),
             _over: over_sender,
         };
         thread::Builder::new()
@@ -133,9 +132,7 @@ struct Worker<T: Task> {
     together: usize,
     jobs: Receiver<Job<T>>,
     store: Option<Box<dyn HistoryStore>>,
-    backoff: Backoff,
-    /// So that the same error again and again is told once.
-    last_error: Option<String>,
+    retry: Retry,
     _over: Sender<()>,
 }
 
@@ -187,20 +184,17 @@ impl<T: Task> Worker<T> {
     fn open(&mut self) {
         match self.database.open() {
             Ok(store) => {
-                if self.last_error.take().is_some() {
+                if self.retry.succeeded() {
                     tracing::info!("the database is back");
                 }
-                self.backoff.reset();
                 self.store = Some(store);
             }
             Err(error) => {
-                let error = error.to_string();
-                if self.last_error.as_ref() != Some(&error) {
-                    tracing::warn!(error, "cannot open the database; trying again");
-                    self.last_error = Some(error);
+                if self.retry.is_news(&error) {
+                    tracing::warn!(%error, "cannot open the database; trying again");
                 }
                 // Nothing tells when a database comes back.
-                thread::sleep(self.backoff.wait(fastrand::f64()));
+                thread::sleep(self.retry.next_wait());
             }
         }
     }

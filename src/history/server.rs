@@ -9,13 +9,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::Receiver;
 
 use super::database::Database;
 use super::entry as rules;
-use crate::backoff::Backoff;
 use crate::db::Error as StoreError;
 use crate::http::{Front, Limits, Serving};
+use crate::retry::Retry;
 
 use super::api::Api;
 use super::executor::Executor;
@@ -94,17 +94,18 @@ pub fn start(
 /// Returns whether it was done before the `stop`.
 fn migrate(config: &Config, stop: &Receiver<()>) -> Result<bool, StoreError> {
     let deadline = Instant::now() + config.patience;
-    let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+    let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
     loop {
         match config.database.migrate() {
             Ok(()) => return Ok(true),
             Err(error) if error.may_pass() && Instant::now() < deadline => {
-                tracing::warn!(%error, "no database yet; trying again");
+                if retry.is_news(&error) {
+                    tracing::warn!(%error, "no database yet; trying again");
+                }
             }
             Err(error) => return Err(error),
         }
-        let wait = backoff.wait(fastrand::f64());
-        if stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+        if retry.wait(stop).is_err() {
             return Ok(false);
         }
     }

@@ -10,8 +10,8 @@ use super::job::{Job, State};
 use super::queue::failpoint::{self, Point};
 use super::queue::{Dead, Queue, Token};
 use super::results::{JobStore, Known};
-use crate::backoff::Backoff;
 use crate::db::Error;
+use crate::retry::Retry;
 
 /// Reports that may wait; then workers wait, too.
 pub const QUEUE: usize = 1024;
@@ -122,18 +122,16 @@ impl Ledger {
         &mut self,
         mut work: impl FnMut(&mut dyn JobStore) -> Result<T, Error>,
     ) -> Result<T, Ended> {
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let error = match work(&mut *self.store) {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let wait = backoff.wait(fastrand::f64());
-            tracing::warn!(wait_ms = wait.as_millis(), "cannot store results: {error}");
-            match self.stopped.recv_timeout(wait) {
-                Err(error) if error.is_timeout() => {}
-                _ => return Err(Ended),
+            if retry.is_news(&error) {
+                tracing::warn!("cannot store results, trying again: {error}");
             }
+            retry.wait(&self.stopped).map_err(|_| Ended)?;
         }
     }
 }

@@ -13,9 +13,9 @@ use super::queue::failpoint::{self, Point};
 use super::queue::{Dead, Delivery, Obituary, Queue, new_id};
 use super::results::Known;
 use super::task::{self, Part};
-use crate::backoff::Backoff;
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
+use crate::retry::Retry;
 use crate::status;
 
 /// Waits after a failure.
@@ -112,7 +112,7 @@ impl Worker {
                 }
             }
         }
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let asked = part.task.clone();
             match asked.and_then(|task| self.client.answer(&task)) {
@@ -132,7 +132,7 @@ impl Worker {
             if delivery.id.is_some() {
                 self.report(Report::Progress(job.clone()))?;
             }
-            self.pause(backoff.wait(fastrand::f64()))?;
+            self.pause(retry.next_wait())?;
             self.check(delivery)?;
         }
         job.finished_at = Some(Timestamp::now());

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "error", "status", "backoff", "json", "latency", "number", "sync", "throttle",
+    "error", "status", "retry", "json", "latency", "number", "sync", "throttle",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
 /// the rules, besides its own room. The longest name that fits counts.
 const ARROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
-    ("backoff", &[]),
+    ("retry", &[]),
     ("latency", &[]),
     ("number", &[]),
     ("throttle", &["sync"]),

@@ -1,10 +1,9 @@
 //! Our programs and the Python programs, started on free ports and waited for.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -259,18 +258,9 @@ pub fn tail(server: &str) -> Process {
     process
 }
 
-/// A port that nobody has now. Not one that the kernel gives to outgoing
-/// connections, or somebody could have it in a moment.
+/// A port that nobody has now.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = fastrand::u16(10_000..30_000);
-    let _ = NEXT.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
-    loop {
-        let port = 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20_000;
-        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
-            return port;
-        }
-    }
+    messenger::compare::load::process::free_port().expect("a free port")
 }
 
 pub fn accepts(port: u16) -> bool {

@@ -11,10 +11,10 @@ use futures_util::stream::AbortHandle;
 
 use super::Config;
 use super::postbox::Postbox;
-use crate::backoff::Backoff;
 use crate::chat::client::{ChatClient, ChatStream};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::Proof;
+use crate::retry::Retry;
 use crate::sync::lock;
 
 /// The first and the longest wait between two tries. A server that was restarted
@@ -145,24 +145,20 @@ struct Work {
 
 impl Work {
     fn run(mut self) {
-        let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-        let mut last_error = None;
+        let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
         loop {
             match self.client.subscribe(SUBSCRIBE_TIMEOUT, self.settle) {
                 Ok((stream, proof)) => {
-                    backoff.reset();
-                    last_error = None;
+                    retry.succeeded();
                     self.read(stream, proof);
                 }
-                // The same error again and again is told once.
-                Err(error) if last_error.as_ref() == Some(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot subscribe; trying again");
-                    last_error = Some(error);
+                    if retry.is_news(&error) {
+                        tracing::warn!(%error, "cannot subscribe; trying again");
+                    }
                 }
             }
-            let wait = backoff.wait(fastrand::f64());
-            if self.stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+            if retry.wait(&self.stop).is_err() {
                 return;
             }
         }

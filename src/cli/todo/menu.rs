@@ -9,9 +9,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::{SETTLE, line, print_list, told};
-use crate::backoff::Backoff;
 use crate::cli::{Error, signals, terminal};
 use crate::error::Error as Refusal;
+use crate::retry::Retry;
 use crate::todo::client::TodoClient;
 use crate::todo::list::{Action, Change};
 
@@ -166,7 +166,7 @@ fn keep_watching(
     client: &TodoClient,
     news: &Sender<News>,
 ) -> Result<(), crossbeam_channel::SendError<News>> {
-    let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
+    let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
     let mut away = false;
     loop {
         let error = match client.watch(SETTLE) {
@@ -174,7 +174,7 @@ fn keep_watching(
                 if std::mem::take(&mut away) {
                     news.send(News::Back)?;
                 }
-                backoff.reset();
+                retry.succeeded();
                 loop {
                     match stream.recv() {
                         Ok(change) => news.send(News::Change(change))?,
@@ -189,6 +189,6 @@ fn keep_watching(
         }
         // Nothing can be waited for: a server that is away tells nobody when
         // it is back.
-        thread::sleep(backoff.wait(fastrand::f64()));
+        thread::sleep(retry.next_wait());
     }
 }

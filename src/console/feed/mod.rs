@@ -20,11 +20,11 @@ use pulse::Pulse;
 
 use super::event::Service;
 use super::hub::Hub;
-use crate::backoff::Backoff;
 use crate::error::{Code, Error};
 use crate::grpc::client::Connection;
 use crate::history::client::HistoryClient;
 use crate::jobs::client::Desk;
+use crate::retry::Retry;
 use crate::sync::lock;
 use crate::ticker::client::Symbol;
 
@@ -207,8 +207,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()
 
 fn keep<F: Feed>(mut feed: F, threads: &Threads, link: &Link) {
     let service = F::SERVICE.name();
-    let mut backoff = Backoff::new(BACKOFF.0, BACKOFF.1);
-    let mut last_error = None;
+    let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
     loop {
         let started = Instant::now();
         let Err(error) = feed.follow(&threads.hub, link);
@@ -221,18 +220,15 @@ fn keep<F: Feed>(mut feed: F, threads: &Threads, link: &Link) {
             return;
         }
         threads.hub.status(F::SERVICE, Some(error.clone()));
+        if was_live && started.elapsed() >= LASTING {
+            retry.succeeded();
+        }
         if was_live {
             tracing::warn!(%error, service, "the stream is lost; connecting again");
-        } else if last_error.as_ref() != Some(&error) {
-            // The same error again and again is told once.
+        } else if retry.is_news(&error) {
             tracing::warn!(%error, service, "cannot reach the service; trying again");
         }
-        last_error = Some(error);
-        if was_live && started.elapsed() >= LASTING {
-            backoff.reset();
-        }
-        let wait = backoff.wait(fastrand::f64());
-        if threads.stop.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+        if retry.wait(&threads.stop).is_err() {
             return;
         }
     }

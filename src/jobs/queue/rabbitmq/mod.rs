@@ -19,7 +19,7 @@ use lapin::uri::AMQPUri;
 use smol::Timer;
 
 use super::{Command, Delivery, Owned, Publication};
-use crate::backoff::Backoff;
+use crate::retry::Retry;
 use link::{Arrival, Link};
 
 /// Which broker, and which queue there.
@@ -137,11 +137,11 @@ impl Owner {
         if self.wait_for_work().is_err() {
             return;
         }
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let over = match self.connect() {
                 Ok(mut link) => {
-                    backoff.reset();
+                    retry.succeeded();
                     tracing::info!(broker = self.broker.address(), "connected to RabbitMQ");
                     let over = self.serve(&mut link);
                     self.take_back();
@@ -152,9 +152,12 @@ impl Owner {
             };
             let Over::Lost(reason) = over else { return };
             let reason = format!("RabbitMQ at {}: {reason}", self.broker.address());
-            let wait = backoff.wait(fastrand::f64());
-            tracing::warn!(wait_ms = wait.as_millis(), "{reason}");
-            if self.stand_by(wait, &reason).is_err() {
+            if retry.is_news(&reason) {
+                tracing::warn!("{reason}; trying again");
+            } else {
+                tracing::debug!("again: {reason}");
+            }
+            if self.stand_by(retry.next_wait(), &reason).is_err() {
                 return;
             }
         }
