@@ -71,6 +71,7 @@ msrv: build-needs ## compile with the oldest Rust that Cargo.toml promises
 	@rustup run $(MSRV) rustc --version >/dev/null 2>&1 || \
 		{ echo 'make msrv needs rustup and Rust $(MSRV): rustup toolchain install --profile minimal $(MSRV)' >&2; exit 1; }
 	rustup run $(MSRV) cargo check --release --all-targets --locked --target-dir $(TARGET)/msrv
+
 docs: build-needs ## write the generated parts of docs/ anew
 	UPDATE_DOCS=1 $(CARGO) test --release --locked --test integration -- docs::configuration docs::limits differences
 

@@ -17,7 +17,7 @@ RUN mkdir -p src tests \
 
 # COPY keeps the files' times, which may lie before the empty program's.
 # The program carries the table of differences and the programs to compare with.
-COPY docs/differences.md docs/
+COPY docs/differences.json docs/
 COPY tests/reference tests/reference/
 COPY tests/peers tests/peers/
 COPY src src/

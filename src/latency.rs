@@ -24,6 +24,14 @@ impl Latencies {
         self.0.saturating_record(nanos);
     }
 
+    /// Adds the latencies of another client.
+    ///
+    /// # Errors
+    /// Never, as both have the same bounds.
+    pub fn add(&mut self, other: &Self) -> io::Result<()> {
+        self.0.add(&other.0).map_err(io::Error::other)
+    }
+
     /// Mean in microseconds.
     pub fn mean_us(&self) -> f64 {
         self.0.mean() / 1e3

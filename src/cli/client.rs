@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, signals, target};
+use super::{Error, affinity, descriptors, duration, signals, target};
 use crate::chat::bridge;
 use crate::chat::bridge::postbox;
 use crate::grpc::client::Keepalive;
@@ -37,6 +37,10 @@ pub struct Args {
     /// Keepalive interval; grpcio servers close connections that ping more often than every 5 minutes
     #[arg(long, env = "MESSENGER_CLIENT_KEEPALIVE", default_value = "310s", value_name = "TIME", value_parser = duration::parse)]
     keepalive: Duration,
+    /// Run all threads on this CPU only; a request passes through several threads, and
+    /// waking one on another CPU is most of its cost
+    #[arg(long, env = "MESSENGER_PIN_CPU", value_name = "N")]
+    pin_cpu: Option<u16>,
     #[command(flatten)]
     limits: Limits,
 }
@@ -145,6 +149,7 @@ impl Args {
     }
 
     pub fn run(&self) -> Result<(), Error> {
+        self.pin_cpu.map(affinity::pin).transpose()?;
         let stop = signals::stop()?;
         let config = self.config();
         descriptors::check_limit(config.http.connections);

@@ -1,6 +1,7 @@
 //! The command line: text in, typed configuration out, and one file for each
 //! command. What a command does is in the services, `console` and `compare`.
 
+mod affinity;
 mod bench;
 mod call;
 mod client;

@@ -5,6 +5,7 @@
 //! client of all of them, the same for each.
 
 pub mod behaviour;
+pub mod differences;
 pub mod load;
 pub mod machine;
 pub mod peer;

@@ -3,8 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::load::process::{Program, Ready, free_port};
+use super::load::unary;
+
+/// Between two messages while a bridge starts.
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// Somebody's implementation of a server or a bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +121,30 @@ impl Toolbox {
             }
             Peer::Tonic | Peer::Floor => Err(io::Error::other("there is no such bridge")),
         }
+    }
+
+    /// The same, while messages come: a Python bridge takes the first one for the
+    /// sign that it is subscribed, and waits ten seconds for it. What was sent is
+    /// in its postbox.
+    ///
+    /// # Errors
+    /// As [`Self::bridge`].
+    pub fn bridge_among_messages(&self, peer: &Peer, server: &str) -> io::Result<Program> {
+        if *peer != Peer::Python {
+            return self.bridge(peer, server);
+        }
+        let (started, wait) = bounded::<()>(0);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                while wait.recv_timeout(BETWEEN) == Err(RecvTimeoutError::Timeout) {
+                    // Whoever uses the bridge will see what is wrong with its server.
+                    let _ = unary::once(server);
+                }
+            });
+            // Tells the thread when this is over.
+            let _started = started;
+            self.bridge(peer, server)
+        })
     }
 
     fn script(&self, name: &str) -> Command {

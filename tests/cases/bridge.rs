@@ -1,13 +1,13 @@
 //! The bridge as people use it: what it answers, and that it misses nothing.
 
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use serde_json::json;
 
 use crate::support::http::{Answer, flush, messages, post, request, seen, send as post_message};
 use crate::support::process::Signal;
-use crate::support::programs::{Bridge, Server, accepts, free_port};
+use crate::support::programs::{Bridge, Server, accepts, free_port, messenger};
 use crate::support::rpc::{client, send};
 use crate::support::{SOON, eventually, heavy, nanos};
 
@@ -276,4 +276,36 @@ fn a_busy_http_port_is_refused_with_one_line() {
     let log = second.log();
     assert_eq!(log.lines().count(), 1, "{log}");
     assert!(log.contains(&first.port().to_string()), "{log}");
+}
+
+#[test]
+fn a_pinned_bridge_runs_on_one_processor() {
+    let allowed = fs::read_to_string("/proc/self/status").unwrap();
+    let allowed = allowed
+        .lines()
+        .find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
+    let first: String = allowed
+        .unwrap()
+        .trim()
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let server = Server::start(&[]);
+    let bridge = Bridge::start(&server.address(), &["--pin-cpu", &first]);
+    let threads = fs::read_dir(format!("/proc/{}/task", bridge.pid())).unwrap();
+    let mut count = 0;
+    for thread in threads {
+        let status = fs::read_to_string(thread.unwrap().path().join("status"));
+        // One that has just ended.
+        let Ok(status) = status else { continue };
+        let list = status
+            .lines()
+            .find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
+        assert_eq!(list.unwrap().trim(), first);
+        count += 1;
+    }
+    assert!(count > 3, "{count} threads are not all of a bridge");
+    let mut nowhere = messenger(&["client", "--pin-cpu", "60000"]);
+    assert_eq!(nowhere.wait_exit(SOON), 1);
+    assert!(nowhere.log().contains("--pin-cpu 60000: no such processor"));
 }

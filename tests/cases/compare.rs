@@ -58,8 +58,8 @@ fn figures(result: &Value) -> BTreeMap<String, Vec<f64>> {
 fn both_halves_come_as_text_json_and_a_page() {
     let _machine = heavy();
     let folder = tempfile::tempdir().unwrap();
-    let only =
-        "order,bad-json,start-server,unary-16,fanout-10,paced-3-100,http-send,http-flush-100";
+    let only = "order,bad-json,start-server,unary-16,fanout-10,paced-3-100,http-send-1,\
+                http-send-4-at-rust,http-flush-100";
     let (code, text, log) = compare(folder.path(), &["--peer", "floor", "--only", only]);
     assert_eq!((code, log.as_str()), (0, ""), "{text}");
     let report = report(folder.path());
@@ -87,7 +87,7 @@ fn both_halves_come_as_text_json_and_a_page() {
         serde_json::json!(["Rust", "Python", "C core"])
     );
     let measurements = speed["measurements"].as_array().unwrap();
-    assert_eq!(measurements.len(), 6);
+    assert_eq!(measurements.len(), 7);
     for measurement in measurements {
         let name = measurement["name"].as_str().unwrap();
         let results = measurement["results"].as_array().unwrap();

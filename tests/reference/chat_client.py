@@ -1,15 +1,25 @@
+"""The chat's HTTP client that is usually written for this task: a postbox that a
+background thread fills from the stream, and a single-threaded HTTP server."""
+
+import copy
 import json
 import os
 import threading
+import time
+from datetime import datetime, timezone
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import grpc
+from google.protobuf import json_format
 from google.protobuf.empty_pb2 import Empty
-from google.protobuf.json_format import MessageToDict, ParseDict
 
 import messenger_pb2
 import messenger_pb2_grpc
+
+CONNECT_TIMEOUT = 15.0
+SUBSCRIBE_TIMEOUT = 10.0
+RECONNECT_PAUSE = 0.2
 
 
 class PostBox:
@@ -23,9 +33,38 @@ class PostBox:
 
     def collect_messages(self):
         with self._lock:
-            messages = self._messages
-            self._messages = []
+            messages = copy.deepcopy(self._messages)
+            self._messages.clear()
         return messages
+
+
+def time_to_json(timestamp):
+    """Always nine digits of the second."""
+    second = datetime.fromtimestamp(timestamp.seconds, timezone.utc)
+    return f'{second:%Y-%m-%dT%H:%M:%S}.{timestamp.nanos:09d}Z'
+
+
+class StreamReader(threading.Thread):
+    def __init__(self, stub, postbox):
+        super().__init__(daemon=True)
+        self._stub = stub
+        self._postbox = postbox
+        self.subscribed = threading.Event()
+
+    def run(self):
+        while True:
+            try:
+                stream = self._stub.ReadMessages(Empty())
+                stream.initial_metadata()
+                self.subscribed.set()
+                for message in stream:
+                    self._postbox.put_message({
+                        'author': message.author,
+                        'text': message.text,
+                        'sendTime': time_to_json(message.send_time),
+                    })
+            except grpc.RpcError:
+                time.sleep(RECONNECT_PAUSE)
 
 
 class MessageHandler(BaseHTTPRequestHandler):
@@ -53,13 +92,11 @@ class MessageHandler(BaseHTTPRequestHandler):
         self.wfile.write(response_bytes)
 
     def _send_message(self, content):
-        request = ParseDict(json.loads(content), messenger_pb2.SendMessageRequest())
-        return MessageToDict(self.stub.SendMessage(request))
-
-
-def read_messages(stream, postbox):
-    for message in stream:
-        postbox.put_message(MessageToDict(message))
+        request = json_format.ParseDict(
+            json.loads(content), messenger_pb2.SendMessageRequest()
+        )
+        response = self.stub.SendMessage(request)
+        return {'sendTime': time_to_json(response.send_time)}
 
 
 def main():
@@ -67,11 +104,16 @@ def main():
     http_port = int(os.environ.get('MESSENGER_HTTP_PORT', '8080'))
 
     channel = grpc.insecure_channel(grpc_server_address)
+    try:
+        grpc.channel_ready_future(channel).result(timeout=CONNECT_TIMEOUT)
+    except grpc.FutureTimeoutError:
+        pass  # Whoever sends will be told.
     stub = messenger_pb2_grpc.MessengerServerStub(channel)
     postbox = PostBox()
 
-    stream = stub.ReadMessages(Empty(), wait_for_ready=True)
-    threading.Thread(target=read_messages, args=(stream, postbox), daemon=True).start()
+    reader = StreamReader(stub, postbox)
+    reader.start()
+    reader.subscribed.wait(SUBSCRIBE_TIMEOUT)
 
     MessageHandler.stub = stub
     MessageHandler.postbox = postbox

@@ -4,8 +4,9 @@ that a check of `messenger compare` would see it.
 faults.py server FAULT    a name in faults_server.py
 faults.py bridge FAULT    a name in faults_bridge.py
 
-The fault "none" is the plain program. A bridge does not look up its own name:
-where nobody answers, that takes ten seconds.
+The fault "none" is the plain program. Its HTTP server does not look up the name
+of the machine: where nobody answers, that takes ten seconds more. Nothing else
+is changed, its waits neither.
 """
 
 import os

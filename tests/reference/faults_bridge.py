@@ -243,22 +243,37 @@ def drops_clients():
 
 @plant
 def late_subscription():
-    """Subscribes with the first request."""
+    """Subscribes with the first request, though its port is open."""
     asked = threading.Event()
-    PlainStub = messenger_pb2_grpc.MessengerServerStub
+    plain_run = chat_client.StreamReader.run
 
-    class Stub:
-        def __init__(self, channel):
-            self._stub = PlainStub(channel)
-            self.SendMessage = self._stub.SendMessage
-
-        def ReadMessages(self, request, wait_for_ready):
-            asked.wait()
-            yield from self._stub.ReadMessages(request, wait_for_ready=wait_for_ready)
+    def run(self):
+        self.subscribed.set()
+        asked.wait()
+        plain_run(self)
 
     def post(self):
         asked.set()
         plain_post(self)
 
-    messenger_pb2_grpc.MessengerServerStub = Stub
+    chat_client.StreamReader.run = run
     Handler.do_POST = post
+
+
+@plant
+def deaf():
+    """A stream that is lost is lost for ever."""
+
+    class Module:
+        def sleep(seconds):
+            threading.Event().wait()
+
+    chat_client.time = Module
+
+
+@plant
+def empty_left_out():
+    """Empty fields are left out, as by MessageToDict."""
+    change_postbox(
+        lambda message: [{name: value for name, value in message.items() if value}]
+    )

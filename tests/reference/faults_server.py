@@ -198,6 +198,7 @@ def short_backlog():
 
     class Module:
         Queue = Short
+        Empty = chat_server.queue.Empty
 
     chat_server.queue = Module
 
@@ -294,3 +295,21 @@ def refuse_when_behind():
         return plain_send(self, request, context)
 
     Servicer.SendMessage = send
+
+
+@plant
+def readers_stay():
+    """A reader that has gone keeps its thread until it would be written to."""
+
+    def read(self, request, context):
+        messages = chat_server.queue.Queue()
+        with self._lock:
+            self._queues.append(messages)
+        try:
+            while True:
+                yield messages.get()
+        finally:
+            with self._lock:
+                self._queues.remove(messages)
+
+    Servicer.ReadMessages = read

@@ -1,5 +1,5 @@
-"""The message log as one writes it first: FastAPI and asyncpg, one transaction
-for each request, exact by a row lock on a counter. To compare with."""
+"""The message log that is usually written for this task: FastAPI and asyncpg, a
+transaction for each request, exact by a row lock on a counter."""
 
 import os
 from contextlib import asynccontextmanager

@@ -1,3 +1,6 @@
+"""The to-do client that is usually written for this task: a menu, and a thread that
+prints what others change."""
+
 import os
 import threading
 

@@ -1,3 +1,6 @@
+"""The to-do server that is usually written for this task: a list, a lock, and a
+queue for each watcher."""
+
 import os
 import queue
 import threading
@@ -37,9 +40,8 @@ class TodoService(todo_pb2_grpc.TodoServiceServicer):
         with self._lock:
             for task in self._tasks:
                 if task.id == request.task_id:
-                    if not task.completed:
-                        task.completed = True
-                        self._notify(task, 'COMPLETED')
+                    task.completed = True
+                    self._notify(task, 'COMPLETED')
                     return todo_pb2.CompleteTaskResponse(success=True)
         context.abort(grpc.StatusCode.NOT_FOUND, 'Task not found')
 
@@ -48,8 +50,12 @@ class TodoService(todo_pb2_grpc.TodoServiceServicer):
         with self._lock:
             self._watchers.append(updates)
         try:
-            while True:
-                yield updates.get()
+            while context.is_active():
+                try:
+                    update = updates.get(timeout=1.0)
+                except queue.Empty:
+                    continue
+                yield update
         finally:
             with self._lock:
                 self._watchers.remove(updates)

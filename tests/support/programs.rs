@@ -4,9 +4,13 @@ use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::RecvTimeoutError;
+
 use super::process::{Process, command};
+use super::rpc::{client, send};
 use super::terminal::Terminal;
 use super::{SOON, eventually, need};
 
@@ -167,13 +171,26 @@ impl Python {
         )
     }
 
+    /// Messages come while it starts, or it would wait ten seconds for one.
     pub fn bridge(server: &str) -> Program {
         let port = free_port();
         let variables = [
             ("MESSENGER_SERVER_ADDR", server),
             ("MESSENGER_HTTP_PORT", &port.to_string()),
         ];
-        Self::listening("chat_client.py", port, &variables)
+        let (started, wait) = crossbeam_channel::bounded::<()>(0);
+        thread::scope(|scope| {
+            scope.spawn(move || {
+                let sender = client(server);
+                let over = Err(RecvTimeoutError::Disconnected);
+                while wait.recv_timeout(Duration::from_millis(100)) != over {
+                    send(&sender, "", "starting");
+                }
+            });
+            // Dropped here also by a panic, which the scope would not end.
+            let _started = started;
+            Self::listening("chat_client.py", port, &variables)
+        })
     }
 
     /// `reader.py` with these arguments: a plain gRPC client.

@@ -61,8 +61,6 @@ pub struct Check {
     pub title: &'static str,
     /// What is observed where the promise is kept.
     pub expected: &'static str,
-    /// The first cell of the row in the README that tells how Python differs.
-    pub difference: Option<&'static str>,
     /// How long it may take.
     pub seconds: u64,
     /// Its subject is of no use to the next check.
@@ -82,17 +80,10 @@ impl Check {
             name,
             title,
             expected,
-            difference: None,
             seconds: 10,
             spoils: false,
             run,
         }
-    }
-
-    /// Python differs, as this row of the README's table tells.
-    pub const fn differs(mut self, row: &'static str) -> Self {
-        self.difference = Some(row);
-        self
     }
 
     /// It may take so many seconds.

@@ -16,6 +16,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use super::differences;
 use super::peer::{Peer, Toolbox};
 use super::report::{BehaviourTable, CheckRow, Outcome};
 use check::Check;
@@ -137,7 +138,7 @@ impl Run<'_> {
             name: check.name.into(),
             title: check.title.into(),
             expected: check.expected.into(),
-            difference: check.difference.map(str::to_owned),
+            difference: differences::of_check(check.name).map(|row| row.name.clone()),
             outcomes: Vec::new(),
         };
         let mut rows: Vec<_> = sheet.checks.iter().map(row).collect();

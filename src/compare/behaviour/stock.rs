@@ -1,5 +1,5 @@
 //! Fresh subjects, made ahead by threads of their own: a Python bridge may take
-//! ten seconds until it listens, and most of that it waits for a name server.
+//! ten seconds until it listens, which it waits for a name server.
 
 use std::io;
 use std::sync::Arc;

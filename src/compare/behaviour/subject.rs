@@ -127,7 +127,7 @@ pub struct Subject {
 
 impl Subject {
     /// Starts what is to be started, and returns when all of it accepts
-    /// connections.
+    /// connections. A bridge may have got messages by then.
     ///
     /// # Errors
     /// When one of the programs does not start.
@@ -140,7 +140,10 @@ impl Subject {
             None => None,
             Some(peer) => {
                 let server = server.as_ref().map(Slot::address).unwrap_or_default();
-                Some(Slot::new(peer, toolbox.bridge(peer, server)?))
+                Some(Slot::new(
+                    peer,
+                    toolbox.bridge_among_messages(peer, server)?,
+                ))
             }
         };
         Ok(Self {

@@ -47,12 +47,14 @@ impl Figures {
 pub struct Stopwatch {
     started: Instant,
     server: Option<u32>,
+    behind: Option<u32>,
     cpu: Cpu,
 }
 
 #[derive(Clone, Copy)]
 struct Cpu {
     server: Option<Duration>,
+    behind: Option<Duration>,
     load: Duration,
     machine: Duration,
 }
@@ -61,11 +63,24 @@ impl Stopwatch {
     /// # Errors
     /// When the program has ended.
     pub fn start(server: &Program) -> io::Result<Self> {
-        let server = server.id();
+        Self::of(server.id(), None)
+    }
+
+    /// For a bridge: what the server behind it uses is neither the bridge's nor
+    /// anybody else's.
+    ///
+    /// # Errors
+    /// When one of the programs has ended.
+    pub fn start_before(bridge: &Program, server: &Program) -> io::Result<Self> {
+        Self::of(bridge.id(), server.id())
+    }
+
+    fn of(server: Option<u32>, behind: Option<u32>) -> io::Result<Self> {
         Ok(Self {
             started: Instant::now(),
             server,
-            cpu: Cpu::now(server)?,
+            behind,
+            cpu: Cpu::now(server, behind)?,
         })
     }
 
@@ -77,12 +92,15 @@ impl Stopwatch {
     /// When the program has ended.
     pub fn stop(&self, operations: u64, latencies: Latencies) -> io::Result<Figures> {
         let elapsed = self.started.elapsed();
-        let now = Cpu::now(self.server)?;
+        let now = Cpu::now(self.server, self.behind)?;
         let load_cpu = now.load.saturating_sub(self.cpu.load);
-        let server_cpu = now.server.zip(self.cpu.server);
-        let server_cpu = server_cpu.map(|(now, then)| now.saturating_sub(then));
+        let used = |now: Option<Duration>, then: Option<Duration>| {
+            now.zip(then).map(|(now, then)| now.saturating_sub(then))
+        };
+        let server_cpu = used(now.server, self.cpu.server);
+        let behind_cpu = used(now.behind, self.cpu.behind);
         let machine = now.machine.saturating_sub(self.cpu.machine);
-        let ours = load_cpu + server_cpu.unwrap_or_default();
+        let ours = load_cpu + server_cpu.unwrap_or_default() + behind_cpu.unwrap_or_default();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let all = elapsed.as_secs_f64() * cores as f64;
         Ok(Figures {
@@ -98,9 +116,10 @@ impl Stopwatch {
 }
 
 impl Cpu {
-    fn now(server: Option<u32>) -> io::Result<Self> {
+    fn now(server: Option<u32>, behind: Option<u32>) -> io::Result<Self> {
         Ok(Self {
             server: server.map(cpu_time).transpose()?,
+            behind: behind.map(cpu_time).transpose()?,
             load: cpu_time(std::process::id())?,
             machine: machine_cpu_time()?,
         })

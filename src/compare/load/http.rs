@@ -1,7 +1,9 @@
-//! How much the bridge's two requests cost: one client, one request after the
-//! other, on one connection if the bridge keeps it open.
+//! How much the bridge's two requests cost: clients that each make one request
+//! after the other, on one connection if the bridge keeps it open.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use super::figures::{Figures, Stopwatch};
@@ -22,27 +24,57 @@ pub fn once(address: &str) -> io::Result<()> {
         .map(drop)
 }
 
-/// Measures `POST /sendMessage` for this long, after a short warm-up.
+/// What is sent, and by how many at a time.
+pub struct Load {
+    /// Each is a thread that waits for its answer before it sends again.
+    pub clients: usize,
+    pub text_bytes: usize,
+    /// How long to measure, after a short warm-up.
+    pub time: Duration,
+}
+
+/// Measures `POST /sendMessage`. A request that is under way at the end counts for
+/// the latencies alone.
 ///
 /// # Errors
 /// When an answer is not 200, or does not come in time.
-pub fn send(bridge: &Program, text_bytes: usize, time: Duration) -> io::Result<Figures> {
-    let text = "x".repeat(text_bytes);
+pub fn send(bridge: &Program, server: &Program, load: &Load) -> io::Result<Figures> {
+    let text = "x".repeat(load.text_bytes);
     let body = format!(r#"{{"author":"bench","text":"{text}"}}"#);
-    let mut client = Client::new(bridge.address());
-    let started = Instant::now();
-    while started.elapsed() < WARM_UP {
-        client.post("/sendMessage", &body)?;
-    }
-    let (mut requests, mut latencies) = (0, Latencies::new()?);
-    let stopwatch = Stopwatch::start(bridge)?;
-    while stopwatch.elapsed() < time {
-        let sent = Instant::now();
-        client.post("/sendMessage", &body)?;
-        latencies.record(sent.elapsed());
-        requests += 1;
-    }
-    stopwatch.stop(requests, latencies)
+    let start = Instant::now() + WARM_UP;
+    let end = start + load.time;
+    let answered = AtomicU64::new(0);
+    let client = || -> io::Result<Latencies> {
+        let (mut client, mut latencies) = (Client::new(bridge.address()), Latencies::new()?);
+        loop {
+            let sent = Instant::now();
+            if sent >= end {
+                return Ok(latencies);
+            }
+            client.post("/sendMessage", &body)?;
+            let now = Instant::now();
+            if sent >= start {
+                latencies.record(now - sent);
+            }
+            if (start..end).contains(&now) {
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..load.clients).map(|_| scope.spawn(client)).collect();
+        thread::sleep(start.saturating_duration_since(Instant::now()));
+        let stopwatch = Stopwatch::start_before(bridge, server)?;
+        thread::sleep(end.saturating_duration_since(Instant::now()));
+        let requests = answered.load(Ordering::Relaxed);
+        let mut figures = stopwatch.stop(requests, Latencies::new()?)?;
+        for client in clients {
+            let latencies = client.join();
+            let latencies = latencies.map_err(|_| io::Error::other("a client has panicked"))?;
+            figures.latencies.add(&latencies?)?;
+        }
+        Ok(figures)
+    })
 }
 
 /// Measures `POST /getAndFlushMessages` with so many messages in the bridge, so
@@ -59,6 +91,9 @@ pub fn flush(
 ) -> io::Result<Latencies> {
     let mut client = Client::new(bridge.address());
     subscribed(&mut client, server)?;
+    // What came while the bridge was started may come late.
+    idle(bridge)?;
+    client.post("/getAndFlushMessages", "")?;
     let mut latencies = Latencies::new()?;
     for _ in 0..rounds {
         send_all(server, text_bytes, messages)?;
@@ -122,7 +157,7 @@ fn idle(bridge: &Program) -> io::Result<()> {
     };
     let (mut used, mut since) = (cpu_time(pid)?, Instant::now());
     while since.elapsed() < Duration::from_millis(150) {
-        std::thread::sleep(Duration::from_millis(10));
+        thread::sleep(Duration::from_millis(10));
         let now = cpu_time(pid)?;
         if now != used {
             (used, since) = (now, Instant::now());

@@ -3,10 +3,10 @@
 
 mod answer;
 mod grid;
+mod inline;
 mod number;
 pub mod page;
 mod plot;
-pub mod readme;
 #[cfg(test)]
 pub(crate) mod sample;
 mod shown;
@@ -54,7 +54,7 @@ pub struct CheckRow {
     pub title: String,
     /// What the contract promises.
     pub expected: String,
-    /// The first cell of the row in the README's table of differences.
+    /// The name of the row of the differences that explains other answers.
     pub difference: Option<String>,
     /// In the order of the columns.
     pub outcomes: Vec<Outcome>,

@@ -25,13 +25,39 @@ pub enum Kind {
         rate: u32,
     },
     StartBridge,
-    HttpSend,
+    /// POST /sendMessage from so many clients.
+    HttpSend(usize, Behind),
     /// A flush of so many messages.
     HttpFlush(usize),
 }
 
+/// Whose server stands behind a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// That of the same implementation.
+    Own,
+    /// Ours, so that only bridges differ.
+    Ours,
+}
+
+impl Behind {
+    fn server(self, bridge: &Peer) -> Peer {
+        match (self, bridge) {
+            (Self::Own, Peer::Python) => Peer::Python,
+            _ => Peer::Ours,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Own => "each bridge before its own server",
+            Self::Ours => "each bridge before the Rust server",
+        }
+    }
+}
+
 /// What is measured when nobody says otherwise.
-pub const DEFAULT: [Kind; 13] = [
+pub const DEFAULT: [Kind; 16] = [
     Kind::StartServer,
     Kind::Unary(1),
     Kind::Unary(16),
@@ -49,7 +75,10 @@ pub const DEFAULT: [Kind; 13] = [
         rate: 500,
     },
     Kind::StartBridge,
-    Kind::HttpSend,
+    Kind::HttpSend(1, Behind::Own),
+    Kind::HttpSend(1, Behind::Ours),
+    Kind::HttpSend(16, Behind::Own),
+    Kind::HttpSend(16, Behind::Ours),
     Kind::HttpFlush(10_000),
 ];
 
@@ -63,8 +92,8 @@ const IN_FLIGHT: Load = Load::InFlight {
 /// Flushes in one repetition.
 const FLUSHES: usize = 3;
 
-/// The server behind every bridge is ours, so that only bridges differ.
-const BEHIND: Peer = Peer::Ours;
+/// At the end of the name of [`Behind::Ours`].
+const AT_RUST: &str = "-at-rust";
 
 pub struct Settings<'a> {
     pub toolbox: &'a Toolbox,
@@ -86,7 +115,8 @@ impl Kind {
             Self::Fanout(readers) => format!("fanout-{readers}"),
             Self::Paced { readers, rate } => format!("paced-{readers}-{rate}"),
             Self::StartBridge => "start-bridge".into(),
-            Self::HttpSend => "http-send".into(),
+            Self::HttpSend(clients, Behind::Own) => format!("http-send-{clients}"),
+            Self::HttpSend(clients, Behind::Ours) => format!("http-send-{clients}{AT_RUST}"),
             Self::HttpFlush(messages) => format!("http-flush-{messages}"),
         }
     }
@@ -96,17 +126,24 @@ impl Kind {
             Self::StartServer => "Server: from its start to the first answer".into(),
             Self::Unary(calls) => format!("SendMessage, {calls} in flight on one connection"),
             Self::Fanout(readers) => {
-                let readers = plural(*readers);
+                let readers = plural(*readers, "reader");
                 format!("Fan-out to {readers}, latency until the last one has it")
             }
             Self::Paced { readers, rate } => {
-                let readers = plural(*readers);
+                let readers = plural(*readers, "reader");
                 format!("{rate} messages/s to {readers}, latency until the last one has it")
             }
-            Self::StartBridge => "Bridge: from its start to the first answer".into(),
-            Self::HttpSend => "POST /sendMessage, one client".into(),
+            Self::StartBridge => {
+                let behind = Behind::Own.title();
+                format!("From the start of a bridge to its first answer, {behind}")
+            }
+            Self::HttpSend(clients, behind) => {
+                let clients = plural(*clients, "client");
+                format!("POST /sendMessage from {clients}, {}", behind.title())
+            }
             Self::HttpFlush(messages) => {
-                format!("POST /getAndFlushMessages with {messages} messages")
+                let behind = Behind::Own.title();
+                format!("POST /getAndFlushMessages with {messages} messages, {behind}")
             }
         }
     }
@@ -117,7 +154,7 @@ impl Kind {
             Self::StartServer | Self::StartBridge => "start",
             Self::Unary(_) => "call",
             Self::Fanout(_) | Self::Paced { .. } => "delivery",
-            Self::HttpSend => "request",
+            Self::HttpSend(..) => "request",
             Self::HttpFlush(_) => "flush",
         }
     }
@@ -125,7 +162,7 @@ impl Kind {
     pub fn is_of_bridges(&self) -> bool {
         matches!(
             self,
-            Self::StartBridge | Self::HttpSend | Self::HttpFlush(_)
+            Self::StartBridge | Self::HttpSend(..) | Self::HttpFlush(_)
         )
     }
 
@@ -162,19 +199,24 @@ impl Kind {
                 settings,
             ),
             Self::StartBridge => {
-                let server = server(&BEHIND)?;
+                let server = server(&Behind::Own.server(peer))?;
                 let started = Instant::now();
                 let bridge = toolbox.bridge(peer, server.address())?;
                 started_after(started, &bridge, |bridge| http::once(bridge.address()))
             }
-            Self::HttpSend => {
-                let server = server(&BEHIND)?;
-                let bridge = toolbox.bridge(peer, server.address())?;
-                Ok(reading(&http::send(&bridge, text_bytes, time)?))
+            Self::HttpSend(clients, behind) => {
+                let server = server(&behind.server(peer))?;
+                let bridge = toolbox.bridge_among_messages(peer, server.address())?;
+                let load = http::Load {
+                    clients,
+                    text_bytes,
+                    time,
+                };
+                Ok(reading(&http::send(&bridge, &server, &load)?))
             }
             Self::HttpFlush(messages) => {
-                let server = server(&BEHIND)?;
-                let bridge = toolbox.bridge(peer, server.address())?;
+                let server = server(&Behind::Own.server(peer))?;
+                let bridge = toolbox.bridge_among_messages(peer, server.address())?;
                 let latencies = http::flush(&bridge, &server, text_bytes, messages, FLUSHES)?;
                 Ok(Reading {
                     values: vec![
@@ -188,9 +230,9 @@ impl Kind {
     }
 }
 
-fn plural(readers: usize) -> String {
-    let plural = if readers == 1 { "" } else { "s" };
-    format!("{readers} reader{plural}")
+fn plural(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn fan_out(
@@ -250,7 +292,11 @@ impl FromStr for Kind {
 
     /// The name of any measurement, with any numbers.
     fn from_str(name: &str) -> Result<Self, String> {
-        let mut parts = name.split('-');
+        let (numbered, behind) = match name.strip_suffix(AT_RUST) {
+            Some(numbered) => (numbered, Behind::Ours),
+            None => (name, Behind::Own),
+        };
+        let mut parts = numbered.split('-');
         let mut number = |most: usize| {
             let number = parts.next_back().and_then(|part| part.parse().ok());
             number.filter(|number| (1..=most).contains(number))
@@ -258,9 +304,11 @@ impl FromStr for Kind {
         let kind = match name {
             "start-server" => Some(Self::StartServer),
             "start-bridge" => Some(Self::StartBridge),
-            "http-send" => Some(Self::HttpSend),
             _ if name.starts_with("unary-") => number(1000).map(Self::Unary),
             _ if name.starts_with("fanout-") => number(10_000).map(Self::Fanout),
+            _ if name.starts_with("http-send-") => {
+                number(1000).map(|clients| Self::HttpSend(clients, behind))
+            }
             _ if name.starts_with("http-flush-") => number(100_000).map(Self::HttpFlush),
             _ if name.starts_with("paced-") => {
                 number(100_000)
@@ -294,6 +342,9 @@ mod tests {
             "paced-5",
             "fanout-10001",
             "fanout-1-2",
+            "fanout-1-at-rust",
+            "http-send",
+            "http-send-at-rust",
         ] {
             assert!(wrong.parse::<Kind>().is_err(), "{wrong}");
         }

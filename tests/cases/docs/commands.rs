@@ -179,9 +179,8 @@ fn wrong(line: &Line) -> Option<String> {
                 usize::MAX
             };
             let lacks = |name: &&String| {
-                !["", " &jobs", " &history", " &client"]
-                    .iter()
-                    .any(|alias| file.contains(&format!("\n  {name}:{alias}\n")))
+                let services = ["\n", " &"].map(|rest| format!("\n  {name}:{rest}"));
+                !services.iter().any(|service| file.contains(service))
             };
             let lacks = services.by_ref().take(count).find(lacks);
             lacks.map(|name| format!("no service {name}"))
@@ -268,6 +267,8 @@ struct World {
     /// What stands in the text, and where it is here.
     places: Vec<(String, String)>,
     server: String,
+    /// Of server and bridge.
+    ports: (String, String),
     folder: tempfile::TempDir,
     _demo: Process,
     _replica: Program,
@@ -317,9 +318,12 @@ impl World {
             ("localhost:51075", server.clone()),
             ("localhost:50051", server.clone()),
         ];
+        let port = |address: &str| address.rsplit(':').next().unwrap().to_owned();
+        let ports = (port(&server), port(&places[2].1));
         Self {
             places: places.map(|(text, here)| (text.to_owned(), here)).to_vec(),
             server,
+            ports,
             folder,
             _demo: demo,
             _replica: replica,
@@ -351,6 +355,8 @@ impl World {
         );
         shell.env("CURL_HOME", self.folder.path());
         shell.env("MESSENGER_SERVER_ADDR", &self.server);
+        shell.env("MESSENGER_SERVER_PORT", &self.ports.0);
+        shell.env("MESSENGER_HTTP_PORT", &self.ports.1);
         shell.env("MESSENGER_DATA_DIR", self.folder.path());
         shell.env(
             "MESSENGER_HISTORY_URLS",

@@ -114,6 +114,7 @@ fn row(argument: &Arg) -> String {
         meaning.push_str("; may be repeated");
     }
     let default = match (defaults(argument), told) {
+        (Some(default), _) if default.is_empty() => "empty".into(),
         (Some(default), _) => format!("`{}`", portable(&default)),
         (None, Some(told)) => told.to_owned(),
         (None, None) if argument.is_required_set() => "required".into(),
@@ -139,8 +140,13 @@ fn name(argument: &Arg) -> String {
         || argument.get_id().to_string().to_uppercase(),
         ToString::to_string,
     );
+    let optional = argument.get_num_args();
+    let optional = optional.is_some_and(|count| count.min_values() == 0);
     match argument.get_long() {
         None => format!("`{value}`"),
+        Some(long) if argument.get_action().takes_values() && optional => {
+            format!("`--{long} [{value}]`")
+        }
         Some(long) if argument.get_action().takes_values() => format!("`--{long} {value}`"),
         Some(long) => format!("`--{long}`"),
     }

@@ -32,12 +32,15 @@ fn read(page: &Page) -> Seen {
         match event {
             Event::Start(Tag::Heading { .. }) => heading = Some(String::new()),
             Event::End(TagEnd::Heading(_)) => {
-                let anchor = slug(&heading.take().unwrap_or_default());
-                let name = page.name();
-                assert!(
-                    seen.anchors.insert(anchor.clone()),
-                    "{name}: two headings {anchor}"
-                );
+                // Of several with one name, GitHub numbers the second and later ones.
+                let first = slug(&heading.take().unwrap_or_default());
+                let mut anchor = first.clone();
+                for number in 1.. {
+                    if seen.anchors.insert(anchor) {
+                        break;
+                    }
+                    anchor = format!("{first}-{number}");
+                }
             }
             Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
                 seen.links.push(dest_url.into_string());
@@ -114,11 +117,13 @@ fn a_dead_link_would_be_seen() {
         dead(&page, &read(&page)).len()
     };
     assert_eq!(
-        dead("[a](nowhere.md) ![b](c.png) [d](#e) [f](../README.md#g)"),
-        4
+        dead("# H\n[h](#h-1) [a](nowhere.md) ![b](c.png) [d](#e) [f](../README.md#g)"),
+        5
     );
     assert_eq!(
-        dead("# E `f`, g\n[a](../README.md) [b](#e-f-g) [c](https://x/y) `[d](e)`"),
+        dead(
+            "# E `f`, g\n# H\n# H\n[h](#h) [h](#h-1)\n[a](../README.md) [b](#e-f-g) [c](https://x/y) `[d](e)`"
+        ),
         0
     );
 }

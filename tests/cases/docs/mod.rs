@@ -1,10 +1,11 @@
-//! The documentation: what is made from the command line is not stale, links lead
-//! somewhere, and commands do what the text says.
+//! The documentation: what is made from the command line or from a list is not
+//! stale, links lead somewhere, and commands do what the text says.
 //!
 //! With `UPDATE_DOCS=1` (`make docs`) stale parts are written anew instead.
 
 mod commands;
 mod configuration;
+mod differences;
 mod limits;
 mod links;
 

@@ -10,44 +10,38 @@ pub const CHECKS: &[Check] = &[
         "POST to a path that there is not.",
         "404 with a JSON error",
         |case| answer(case, &post("/nothing", "", b"{}")),
-    )
-    .differs("unknown path"),
+    ),
     Check::new(
         "wrong-method",
         "GET, PUT and DELETE on the paths that take POST.",
         "405 with a JSON error and Allow: POST",
         wrong_method,
-    )
-    .differs("wrong method"),
+    ),
     Check::new(
         "page",
         "GET / for people with a browser.",
         "200 with text",
         |case| answer(case, &bare("GET", "/", "")),
-    )
-    .differs("`GET /`"),
+    ),
     Check::new(
         "body-too-large",
         "A body of 1 MB is announced, and none is sent.",
         "413 with a JSON error",
         |case| answer(case, &bare("POST", SEND, "Content-Length: 1000000\r\n")),
     )
-    .differs("a body that is too large")
     .within(5),
     Check::new(
         "length-no-number",
         "A Content-Length that is no number.",
         "400 with a JSON error",
         |case| answer(case, &bare("POST", SEND, "Content-Length: abc\r\n")),
-    )
-    .differs("a Content-Length that is no length"),
+    ),
     Check::new(
         "length-negative",
         "A Content-Length below zero.",
         "400 with a JSON error",
         |case| answer(case, &bare("POST", SEND, "Content-Length: -1\r\n")),
     )
-    .differs("a Content-Length that is no length")
     .within(5),
     Check::new(
         "header-too-large",
@@ -57,15 +51,13 @@ pub const CHECKS: &[Check] = &[
             let field = format!("X-Field: {}\r\n", "x".repeat(20 << 10));
             answer(case, &post(FLUSH, &field, b""))
         },
-    )
-    .differs("a header section that is too large"),
+    ),
     Check::new(
         "header-many-fields",
         "A header of 70 fields.",
         "431 with a JSON error",
         |case| answer(case, &post(FLUSH, &"X-Field: x\r\n".repeat(70), b"")),
-    )
-    .differs("a header section that is too large"),
+    ),
 ];
 
 fn answer(case: &Case, request: &[u8]) -> Seen {

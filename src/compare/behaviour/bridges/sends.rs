@@ -8,7 +8,6 @@ use crate::compare::behaviour::http::{self, SEND, bare, post, send_body};
 
 const ARRIVES: &str = "200, and arrives as it was sent";
 const REFUSED: &str = "400 with a JSON error";
-const NOT_TAKEN: &str = "raw UTF-8 in a request, bad JSON, unknown field";
 
 pub const CHECKS: &[Check] = &[
     Check::new(
@@ -29,8 +28,7 @@ pub const CHECKS: &[Check] = &[
     Check::new("send-utf8", "Texts in raw UTF-8.", ARRIVES, |case| {
         let body = json!({"author": "анна", "text": "世界 \u{1f980}"});
         arrives(case, &body.to_string(), "анна", "世界 \u{1f980}")
-    })
-    .differs(NOT_TAKEN),
+    }),
     Check::new("send-empty", "Empty author and text.", ARRIVES, |case| {
         carried(case, "", "")
     }),
@@ -60,45 +58,36 @@ pub const CHECKS: &[Check] = &[
         let head = bare("POST", SEND, "Transfer-Encoding: chunked\r\n");
         let chunks = b"7\r\n{\"text\"\r\nb\r\n:\"chunked\"}\r\n0\r\n\r\n";
         request_arrives(case, &[&head, &chunks[..]].concat(), "", "chunked")
-    })
-    .differs("no Content-Length"),
+    }),
     Check::new("send-query", "A path with a query.", ARRIVES, |case| {
         let path = format!("{SEND}?x=1");
         let request = post(&path, "", send_body("a", "query").as_bytes());
         request_arrives(case, &request, "a", "query")
-    })
-    .differs("a query behind the path"),
+    }),
     Check::new("bad-json", "Half of a JSON object.", REFUSED, |case| {
         refused(case, r#"{"author":"a""#)
-    })
-    .differs(NOT_TAKEN),
+    }),
     Check::new("form-body", "A form instead of JSON.", REFUSED, |case| {
         refused(case, "author=a&text=b")
-    })
-    .differs(NOT_TAKEN),
+    }),
     Check::new("wrong-type", "A number for the author.", REFUSED, |case| {
         refused(case, r#"{"author":5}"#)
-    })
-    .differs(NOT_TAKEN),
+    }),
     Check::new("misspelt-field", "An unknown field.", REFUSED, |case| {
         refused(case, r#"{"autor":"a"}"#)
-    })
-    .differs(NOT_TAKEN),
+    }),
     Check::new("not-an-object", "An empty array.", REFUSED, |case| {
         refused(case, "[]")
-    })
-    .differs("an array for a message"),
+    }),
     Check::new("send-nothing", "An empty body.", REFUSED, |case| {
         refused(case, "")
-    })
-    .differs(NOT_TAKEN),
+    }),
     Check::new(
         "send-no-length",
         "Neither a body nor a length.",
         REFUSED,
         |case| request_refused(case, &bare("POST", SEND, "")),
-    )
-    .differs("no Content-Length"),
+    ),
 ];
 
 fn send(case: &Case) -> Seen {

@@ -20,8 +20,7 @@ pub const CHECKS: &[Check] = &[
         "Four senders at a time: no sendTime repeats or falls.",
         "strictly rising",
         rising_times,
-    )
-    .differs("sendTime"),
+    ),
     Check::new(
         "answer-time",
         "The sendTime in the answer is the one in the stream, to the nanosecond.",

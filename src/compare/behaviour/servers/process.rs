@@ -16,15 +16,13 @@ pub const CHECKS: &[Check] = &[
         "The standard health service knows the chat's service, and no other.",
         "SERVING, and NOT_FOUND for a stranger",
         health_service,
-    )
-    .differs("health service"),
+    ),
     Check::new(
         "port-taken",
         "A second server on the same port.",
         "the second one ends with an error",
         port_taken,
     )
-    .differs("port taken")
     .spoils(),
     Check::new(
         "server-end",
@@ -32,7 +30,6 @@ pub const CHECKS: &[Check] = &[
         "\"shutting down\" for the reader, exit code 0",
         server_end,
     )
-    .differs("end of the server")
     .spoils(),
 ];
 

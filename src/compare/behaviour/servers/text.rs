@@ -34,12 +34,10 @@ pub const CHECKS: &[Check] = &[
     ),
     Check::new("text-too-long", "A text of 300 KiB.", REFUSED, |case| {
         refused(case, "a", &"x".repeat(300 << 10), "262144")
-    })
-    .differs("author, text"),
+    }),
     Check::new("author-too-long", "An author of 257 B.", REFUSED, |case| {
         refused(case, &"a".repeat(257), "b", "256")
-    })
-    .differs("author, text"),
+    }),
 ];
 
 fn carried(case: &Case, author: &str, text: &str) -> Seen {

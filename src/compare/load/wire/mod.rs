@@ -6,7 +6,7 @@
 //! Sources: RFC 9113 (frames), RFC 7541 (headers as literals and from the static
 //! table), <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
-mod frames;
+pub mod frames;
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};

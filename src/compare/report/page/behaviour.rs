@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::{head, id_of, scrolling};
+use super::{anchor, head, id_of, scrolling};
+use crate::compare::differences;
 use crate::compare::report::answer::{self, Answer, answers, word};
 use crate::compare::report::shown::html;
-use crate::compare::report::{BehaviourTable, CheckRow, Outcome, readme};
+use crate::compare::report::{BehaviourTable, CheckRow, Outcome, inline::inline};
 
 pub const INTRODUCTION: &str = "<p>Each check talks to the programs from outside, the same way \
     to all. Below a check stand the answers that were not what it expects.</p>\n";
@@ -81,7 +82,7 @@ fn details(row: &CheckRow, answer: &Answer) -> String {
     };
     format!(
         "<div>{who}<dl><dt>expected</dt><dd><bdi>{}</bdi></dd><dt>got</dt><dd><bdi>{got}</bdi></dd>\
-         <dt>README</dt><dd>{}</dd></dl></div>\n",
+         <dt>why</dt><dd>{}</dd></dl></div>\n",
         html(expected),
         explanation(row.difference.as_deref()),
     )
@@ -89,11 +90,8 @@ fn details(row: &CheckRow, answer: &Answer) -> String {
 
 /// A link only where it leads somewhere.
 fn explanation(difference: Option<&str>) -> String {
-    let Some(key) = difference else {
-        return "does not mention it".into();
-    };
-    match readme::anchor(key) {
-        Some(id) => format!("<a href=\"#{id}\">{}</a>", readme::inline(key)),
-        None => format!("has no row \u{201c}{}\u{201d}", html(key)),
+    match differences::rows().find(|row| Some(&*row.name) == difference) {
+        Some(row) => format!("<a href=\"#{}\">{}</a>", anchor(row), inline(&row.name)),
+        None => "<strong>unexplained</strong>: no difference names this check".into(),
     }
 }

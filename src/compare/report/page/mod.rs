@@ -6,9 +6,10 @@ mod speed;
 
 use std::fmt::Write as _;
 
-use super::readme;
+use super::inline::inline;
 use super::shown::{html, slug};
 use super::{Report, number};
+use crate::compare::differences::{self, Row};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -82,36 +83,34 @@ fn contents(report: &Report) -> String {
     )
 }
 
-/// The README's table, and which checks each row explains.
+/// All groups, and which checks of this report each row explains.
 fn differences(report: &Report) -> String {
     let mut out = format!(
-        "<section id=\"differences\">\n<h2>Differences</h2>\n\
-         <p>From the README of messenger. {}</p>\n",
-        readme::introduction()
+        "<section id=\"differences\">\n<h2>Differences</h2>\n<p>{}</p>\n",
+        inline(&differences::all().introduction)
     );
-    let mut table = String::from("<table>\n");
-    for (i, row) in readme::table().iter().enumerate() {
-        let key = row.first().copied().unwrap_or_default();
-        if i == 0 {
-            // The README leaves the head of the keys empty.
-            let heads = row.iter().skip(1).map(|cell| readme::inline(cell));
-            let heads = std::iter::once("what".to_owned()).chain(heads);
-            let heads: String = heads.chain(["seen in".into()]).map(|h| head(&h)).collect();
-            let _ = write!(table, "<thead><tr>{heads}</tr></thead>\n<tbody>\n");
-            continue;
+    let heads = ["what", "Python", "here", "why", "shown by"]
+        .map(head)
+        .concat();
+    for group in &differences::all().groups {
+        let title = inline(&group.title);
+        let mut table = format!("<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n");
+        for row in &group.rows {
+            let cells = [&row.python, &row.ours, &row.why].map(|cell| inline(cell));
+            let _ = writeln!(
+                table,
+                "<tr id=\"{}\"><th scope=\"row\">{}</th><td>{}</td><td>{}</td></tr>",
+                anchor(row),
+                inline(&row.name),
+                cells.join("</td><td>"),
+                shown_by(report, row),
+            );
         }
-        let id = readme::anchor(key).unwrap_or_default();
-        let cells = row.iter().skip(1).map(|cell| readme::inline(cell));
-        let cells: String = cells.map(|cell| format!("<td>{cell}</td>")).collect();
-        let _ = writeln!(
-            table,
-            "<tr id=\"{id}\"><th scope=\"row\">{}</th>{cells}<td>{}</td></tr>",
-            readme::inline(key),
-            seen(report, key),
-        );
+        table += "</tbody>\n</table>\n";
+        let introduction = inline(&group.introduction);
+        let _ = write!(out, "<h3>{title}</h3>\n<p>{introduction}</p>\n");
+        out += &scrolling(&title, &table);
     }
-    table += "</tbody>\n</table>\n";
-    out += &scrolling("Differences", &table);
     out + "</section>\n"
 }
 
@@ -127,18 +126,28 @@ fn scrolling(label: &str, html: &str) -> String {
     )
 }
 
-/// Links to the checks that name this row.
-fn seen(report: &Report, key: &str) -> String {
-    let mut links = Vec::new();
-    for table in &report.behaviour {
-        for row in &table.rows {
-            if row.difference.as_deref() == Some(key) {
-                let (id, name) = (behaviour::check_id(table, row), html(&row.name));
-                links.push(format!("<a href=\"#{id}\">{name}</a>"));
+/// The checks and tests of a row; links to those that are in this report.
+fn shown_by(report: &Report, row: &Row) -> String {
+    let tables = report.behaviour.iter();
+    let checks = tables.flat_map(|table| table.rows.iter().map(move |check| (table, check)));
+    let checks: Vec<_> = checks.collect();
+    let shown = row.shown_by().map(|name| {
+        let found = checks.iter().find(|(_, check)| check.name == name);
+        let name = format!("<code>{}</code>", html(name));
+        match found {
+            Some((table, check)) => {
+                let id = behaviour::check_id(table, check);
+                format!("<a href=\"#{id}\">{name}</a>")
             }
+            None => name,
         }
-    }
-    links.join(", ")
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+/// The `id` of a row of the differences.
+fn anchor(row: &Row) -> String {
+    format!("difference-{}", slug(&row.name))
 }
 
 /// `id`s are of names that come from the report.

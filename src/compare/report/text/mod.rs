@@ -8,9 +8,9 @@ use comfy_table::{Attribute, Color, ContentArrangement, Table, presets};
 
 use super::answer::{self, answers, word};
 use super::grid;
+use super::number;
 use super::shown::line;
 use super::{BehaviourTable, CheckRow, Measurement, Outcome, Report, Speed};
-use super::{number, readme};
 
 /// How the terminal wants it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,12 +87,11 @@ impl Page {
         self.line(&match answer::expected(row, outcome) {
             None => format!("{start}: {got}"),
             Some(expected) => {
-                let readme = match &row.difference {
-                    Some(key) if readme::anchor(key).is_some() => format!("README: {key}"),
-                    Some(key) => format!("the README has no row \"{}\"", line(key)),
-                    None => "the README does not mention it".into(),
+                let why = match &row.difference {
+                    Some(name) => format!("difference: {}", line(name)),
+                    None => "UNEXPLAINED: no difference names this check".into(),
                 };
-                format!("{start}: expected {}; got {got} ({readme})", line(expected))
+                format!("{start}: expected {}; got {got} ({why})", line(expected))
             }
         });
     }

@@ -49,8 +49,21 @@ fn every_check_every_word_and_both_answers_are_there() {
     }
     assert!(shown.contains(
         "time-rises [Python | tonic] differs: expected every time is later than the one before; \
-         got 17 of 10,000 times repeat (README: sendTime)"
+         got 17 of 10,000 times repeat (difference: readers)"
     ));
+}
+
+#[test]
+fn a_difference_that_no_row_explains_is_marked() {
+    let marked = plain(None);
+    let marked = marked
+        .lines()
+        .filter(|line| line.contains("(UNEXPLAINED: "));
+    let checks = marked.map(|line| line.split(' ').next().unwrap_or_default());
+    assert_eq!(
+        checks.collect::<Vec<_>>(),
+        ["slow-reader", "slow-reader", "empty-author"]
+    );
 }
 
 #[test]

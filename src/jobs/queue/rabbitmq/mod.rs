@@ -154,6 +154,8 @@ impl Owner {
             let reason = format!("RabbitMQ at {}: {reason}", self.broker.address());
             if retry.is_news(&reason) {
                 tracing::warn!("{reason}; trying again");
+            } else {
+                tracing::debug!("again: {reason}");
             }
             if self.stand_by(retry.next_wait(), &reason).is_err() {
                 return;
