@@ -15,27 +15,27 @@ pub struct Args {
     #[command(flatten)]
     target: target::Args,
     /// Address to listen on
-    #[arg(long, env = "MESSENGER_HTTP_HOST", default_value = "0.0.0.0")]
+    #[arg(long, env = "MESSENGER_HTTP_HOST", default_value = bridge::Config::default().host)]
     host: String,
     /// HTTP port to listen on; 0 takes any free one and prints it
     #[arg(
         long,
         env = "MESSENGER_HTTP_PORT",
-        default_value_t = 8080,
+        default_value_t = bridge::Config::default().http_port,
         value_name = "PORT"
     )]
     http_port: u16,
     /// Maximum wait for the first subscription before listening
-    #[arg(long, env = "MESSENGER_CONNECT_WAIT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_CONNECT_WAIT", default_value = duration::text(bridge::Config::default().connect_wait), value_name = "TIME", value_parser = duration::parse)]
     connect_wait: Duration,
     /// Wait after subscribing to a server that cannot acknowledge it, such as a Python server
-    #[arg(long, env = "MESSENGER_SETTLE", default_value = "200ms", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_SETTLE", default_value = duration::text(bridge::Config::default().settle), value_name = "TIME", value_parser = duration::parse)]
     settle: Duration,
     /// Deadline of each SendMessage call
-    #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = duration::text(bridge::Config::default().send_timeout), value_name = "TIME", value_parser = duration::parse)]
     send_timeout: Duration,
     /// Keepalive interval; grpcio servers close connections that ping more often than every 5 minutes
-    #[arg(long, env = "MESSENGER_CLIENT_KEEPALIVE", default_value = "310s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_CLIENT_KEEPALIVE", default_value = duration::text(Keepalive::default().interval), value_name = "TIME", value_parser = duration::parse)]
     keepalive: Duration,
     /// Run all threads on this CPU only; a request passes through several threads, and
     /// waking one on another CPU is most of its cost
@@ -59,12 +59,12 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_POSTBOX_MESSAGES",
-        default_value_t = 100_000,
+        default_value_t = postbox::Capacity::default().messages,
         value_name = "N"
     )]
     postbox_messages: usize,
     /// Most bytes of authors and texts in the postbox; over it the oldest are dropped
-    #[arg(long, env = "MESSENGER_POSTBOX_BYTES", default_value_t = 64 << 20, value_name = "BYTES")]
+    #[arg(long, env = "MESSENGER_POSTBOX_BYTES", default_value_t = postbox::Capacity::default().bytes, value_name = "BYTES")]
     postbox_bytes: usize,
     #[command(flatten)]
     http: HttpLimits,
@@ -77,7 +77,7 @@ pub struct HttpLimits {
     #[arg(
         long,
         env = "MESSENGER_HTTP_HEADER_BYTES",
-        default_value_t = 16_384,
+        default_value_t = http::Limits::default().header_bytes,
         value_name = "BYTES"
     )]
     http_header_bytes: usize,
@@ -85,7 +85,7 @@ pub struct HttpLimits {
     #[arg(
         long,
         env = "MESSENGER_HTTP_HEADER_FIELDS",
-        default_value_t = 64,
+        default_value_t = http::Limits::default().header_fields,
         value_name = "N"
     )]
     http_header_fields: usize,
@@ -93,21 +93,21 @@ pub struct HttpLimits {
     #[arg(
         long,
         env = "MESSENGER_HTTP_BODY_BYTES",
-        default_value_t = 524_288,
+        default_value_t = http::Limits::default().body_bytes,
         value_name = "BYTES"
     )]
     http_body_bytes: usize,
     /// Maximum time to receive a whole request
-    #[arg(long, env = "MESSENGER_HTTP_REQUEST_TIME", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_HTTP_REQUEST_TIME", default_value = duration::text(http::Limits::default().request_time), value_name = "TIME", value_parser = duration::parse)]
     http_request_time: Duration,
     /// Idle time after which a keep-alive connection is closed
-    #[arg(long, env = "MESSENGER_HTTP_IDLE_TIME", default_value = "60s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_HTTP_IDLE_TIME", default_value = duration::text(http::Limits::default().idle_time), value_name = "TIME", value_parser = duration::parse)]
     http_idle_time: Duration,
     /// Most open connections; more get 503
     #[arg(
         long,
         env = "MESSENGER_HTTP_CONNECTIONS",
-        default_value_t = 1024,
+        default_value_t = http::Limits::default().connections,
         value_name = "N"
     )]
     http_connections: usize,

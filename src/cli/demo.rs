@@ -24,7 +24,7 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_DEMO_HOST", default_value = "127.0.0.1")]
     host: String,
     /// Port of the gRPC server
-    #[arg(long, env = "MESSENGER_SERVER_PORT", default_value_t = 51075)]
+    #[arg(long, env = "MESSENGER_SERVER_PORT", default_value_t = server::PORT)]
     port: u16,
     /// Another port of the gRPC server; may be repeated
     #[arg(
@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(
         long,
         env = "MESSENGER_HTTP_PORT",
-        default_value_t = 8080,
+        default_value_t = bridge::Config::default().http_port,
         value_name = "PORT"
     )]
     http_port: u16,
@@ -47,7 +47,7 @@ pub struct Args {
     #[arg(
         long,
         env = "MESSENGER_WEB_PORT",
-        default_value_t = 8090,
+        default_value_t = console::Config::default().http_port,
         value_name = "PORT"
     )]
     web_port: u16,
@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(
         long,
         env = "MESSENGER_HISTORY_PORT",
-        default_value_t = 8070,
+        default_value_t = history::server::PORT,
         value_name = "PORT"
     )]
     history_port: u16,

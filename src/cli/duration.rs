@@ -28,6 +28,14 @@ pub fn parse(text: &str) -> Result<Duration, String> {
         .map_err(|_| "duration out of range".to_owned())
 }
 
+/// A duration as [`parse`] takes it, in seconds or milliseconds.
+pub fn text(duration: Duration) -> String {
+    match duration.as_millis() {
+        millis if !millis.is_multiple_of(1000) => format!("{millis}ms"),
+        millis => format!("{}s", millis / 1000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +46,9 @@ mod tests {
         assert_eq!(parse("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(parse("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse("2m"), Ok(Duration::from_secs(120)));
+        for time in ["250ms", "5s", "310s"] {
+            assert_eq!(parse(time).map(text), Ok(time.to_owned()));
+        }
         for wrong in ["", "s", "-1s", "5h", "1e300s", "NaN"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

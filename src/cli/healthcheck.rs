@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{Error, duration, target};
+use crate::chat::bridge;
+use crate::grpc::server;
 
 /// Exit with 0 if a server or a bridge is healthy, else with 1 and a reason
 ///
@@ -21,13 +23,13 @@ pub struct Args {
     #[arg(long, value_name = "HOST:PORT[/PATH]")]
     http: Option<Option<String>>,
     /// Port of the server on localhost
-    #[arg(long, env = "MESSENGER_SERVER_PORT", default_value_t = 51075)]
+    #[arg(long, env = "MESSENGER_SERVER_PORT", default_value_t = server::PORT)]
     port: u16,
     /// Port on localhost for --http without a value
     #[arg(
         long,
         env = "MESSENGER_HTTP_PORT",
-        default_value_t = 8080,
+        default_value_t = bridge::Config::default().http_port,
         value_name = "PORT"
     )]
     http_port: u16,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, duration, target};
+use crate::chat::bridge;
 use crate::chat::client::ChatClient;
 use crate::chat::json;
 
@@ -17,7 +18,7 @@ pub struct Args {
     #[command(flatten)]
     target: target::Args,
     /// Deadline of the call
-    #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = duration::text(bridge::Config::default().send_timeout), value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
     /// A JSON object instead of the plain time
     #[arg(long, env = "MESSENGER_JSON")]

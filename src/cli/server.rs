@@ -12,10 +12,10 @@ use crate::{chat, todo};
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Address to listen on
-    #[arg(long, env = "MESSENGER_SERVER_HOST", default_value = "0.0.0.0")]
+    #[arg(long, env = "MESSENGER_SERVER_HOST", default_value = server::Config::default().host)]
     host: String,
     /// Port to listen on; 0 takes any free one and prints it
-    #[arg(long, env = "MESSENGER_SERVER_PORT", default_value_t = 51075)]
+    #[arg(long, env = "MESSENGER_SERVER_PORT", default_value_t = server::PORT)]
     port: u16,
     /// Another port to listen on; may be repeated
     #[arg(
@@ -26,7 +26,7 @@ pub struct Args {
     )]
     also_port: Vec<u16>,
     /// Completion-queue threads, the counterpart of max_workers in Python
-    #[arg(long, env = "MESSENGER_GRPC_THREADS", default_value_t = 2, value_name = "N",
+    #[arg(long, env = "MESSENGER_GRPC_THREADS", default_value_t = server::Config::default().threads, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=64))]
     grpc_threads: u16,
     #[command(flatten)]
@@ -51,7 +51,7 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_MAX_AUTHOR_BYTES",
-        default_value_t = 256,
+        default_value_t = chat::message::Limits::default().author_bytes,
         value_name = "BYTES"
     )]
     max_author_bytes: usize,
@@ -59,7 +59,7 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_MAX_TEXT_BYTES",
-        default_value_t = 262_144,
+        default_value_t = chat::message::Limits::default().text_bytes,
         value_name = "BYTES"
     )]
     max_text_bytes: usize,
@@ -67,7 +67,7 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_MAX_TITLE_BYTES",
-        default_value_t = 1024,
+        default_value_t = todo::list::Limits::default().title_bytes,
         value_name = "BYTES"
     )]
     max_title_bytes: usize,
@@ -75,7 +75,7 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_MAX_TASKS",
-        default_value_t = 100_000,
+        default_value_t = todo::list::Limits::default().tasks,
         value_name = "N"
     )]
     max_tasks: usize,
@@ -83,7 +83,7 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_MAX_RECEIVE_BYTES",
-        default_value_t = 524_288,
+        default_value_t = server::Config::default().receive_bytes,
         value_name = "BYTES"
     )]
     max_receive_bytes: usize,
@@ -91,18 +91,18 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_MAX_METADATA_BYTES",
-        default_value_t = 16_384,
+        default_value_t = server::Config::default().metadata_bytes,
         value_name = "BYTES"
     )]
     max_metadata_bytes: usize,
     /// Most memory for gRPC's buffers, all connections together
-    #[arg(long, env = "MESSENGER_MAX_BUFFER_BYTES", default_value_t = 1 << 30, value_name = "BYTES")]
+    #[arg(long, env = "MESSENGER_MAX_BUFFER_BYTES", default_value_t = server::Config::default().memory_bytes, value_name = "BYTES")]
     max_buffer_bytes: usize,
     /// Most open streams; more get RESOURCE_EXHAUSTED
     #[arg(
         long,
         env = "MESSENGER_MAX_STREAMS",
-        default_value_t = 10_000,
+        default_value_t = server::Config::default().streams,
         value_name = "N"
     )]
     max_streams: usize,
@@ -110,18 +110,18 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_BACKLOG_MESSAGES",
-        default_value_t = 8192,
+        default_value_t = broadcast::Capacity::default().messages,
         value_name = "N"
     )]
     backlog_messages: usize,
     /// Backlog of one reader in bytes; over it the reader is cut as a slow consumer
-    #[arg(long, env = "MESSENGER_BACKLOG_BYTES", default_value_t = 8 << 20, value_name = "BYTES")]
+    #[arg(long, env = "MESSENGER_BACKLOG_BYTES", default_value_t = broadcast::Capacity::default().bytes, value_name = "BYTES")]
     backlog_bytes: usize,
     /// Keepalive interval: a silent client is pinged after this time
-    #[arg(long, env = "MESSENGER_KEEPALIVE", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_KEEPALIVE", default_value = duration::text(server::Config::default().keepalive), value_name = "TIME", value_parser = duration::parse)]
     keepalive: Duration,
     /// Keepalive timeout: without an answer to the ping, the connection is closed
-    #[arg(long, env = "MESSENGER_KEEPALIVE_TIMEOUT", default_value = "3s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, env = "MESSENGER_KEEPALIVE_TIMEOUT", default_value = duration::text(server::Config::default().keepalive_timeout), value_name = "TIME", value_parser = duration::parse)]
     keepalive_timeout: Duration,
 }
 
@@ -133,7 +133,7 @@ impl Args {
         server::Config {
             host: self.host.clone(),
             ports,
-            threads: usize::from(self.grpc_threads),
+            threads: self.grpc_threads,
             receive_bytes: limits.max_receive_bytes,
             metadata_bytes: limits.max_metadata_bytes,
             memory_bytes: limits.max_buffer_bytes,

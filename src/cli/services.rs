@@ -27,7 +27,7 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_DATA_DIR", value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Interval of price changes, 10ms to 60m
-    #[arg(long, env = "MESSENGER_TICKER_INTERVAL", default_value = "2s", value_name = "TIME", value_parser = interval)]
+    #[arg(long, env = "MESSENGER_TICKER_INTERVAL", default_value = duration::text(ticker::server::Config::default().interval), value_name = "TIME", value_parser = interval)]
     ticker_interval: Duration,
     /// Updates for each requested symbol; 0 is unlimited
     #[arg(

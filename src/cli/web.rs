@@ -22,13 +22,13 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_WEB_JOBS")]
     jobs: bool,
     /// Address to listen on; there is no login
-    #[arg(long, env = "MESSENGER_WEB_HOST", default_value = "127.0.0.1")]
+    #[arg(long, env = "MESSENGER_WEB_HOST", default_value = console::Config::default().host)]
     host: String,
     /// HTTP port to listen on; 0 takes any free one and prints it
     #[arg(
         long,
         env = "MESSENGER_WEB_PORT",
-        default_value_t = 8090,
+        default_value_t = console::Config::default().http_port,
         value_name = "PORT"
     )]
     http_port: u16,

@@ -22,7 +22,7 @@ pub struct Config {
     pub ports: Vec<u16>,
     /// Completion-queue threads, the counterpart of a ThreadPoolExecutor's
     /// workers; handlers never block them.
-    pub threads: usize,
+    pub threads: u16,
     /// The largest message that is received, in bytes.
     pub receive_bytes: usize,
     /// The largest total of a call's metadata, in bytes.
@@ -41,7 +41,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             host: "0.0.0.0".into(),
-            ports: vec![51075],
+            ports: vec![PORT],
             threads: 2,
             receive_bytes: 512 * 1024,
             metadata_bytes: 16 * 1024,
@@ -58,6 +58,9 @@ impl Default for Config {
 const FINAL_STATUS: Duration = Duration::from_millis(2500);
 const FINISHING: Duration = Duration::from_millis(500);
 const CANCELLING: Duration = Duration::from_millis(1000);
+
+/// The port of the chat server, which the Python programs use too.
+pub const PORT: u16 = 51075;
 
 /// A server that listens.
 pub struct Server {
@@ -76,7 +79,7 @@ pub struct BindError {
 
 /// The completion-queue threads of a server, named "grpc-0" and so on.
 pub fn environment(config: &Config) -> Arc<Environment> {
-    let environment = EnvBuilder::new().cq_count(config.threads.max(1));
+    let environment = EnvBuilder::new().cq_count(config.threads.max(1).into());
     Arc::new(environment.name_prefix("grpc").build())
 }
 

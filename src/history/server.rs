@@ -26,6 +26,9 @@ use super::tail::Tail;
 pub(super) const BACKOFF: (Duration, Duration) =
     (Duration::from_millis(50), Duration::from_millis(500));
 
+/// The HTTP port of the log.
+pub const PORT: u16 = 8070;
+
 #[derive(Clone, Debug)]
 pub struct Config {
     pub database: Database,

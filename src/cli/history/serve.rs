@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(
         long,
         env = "MESSENGER_HISTORY_PORT",
-        default_value_t = 8070,
+        default_value_t = server::PORT,
         value_name = "PORT"
     )]
     http_port: u16,
@@ -54,7 +54,7 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_MAX_SENDER_BYTES",
-        default_value_t = 256,
+        default_value_t = rules::Limits::default().sender_bytes,
         value_name = "BYTES"
     )]
     max_sender_bytes: usize,
@@ -62,7 +62,7 @@ struct Limits {
     #[arg(
         long,
         env = "MESSENGER_MAX_TEXT_BYTES",
-        default_value_t = 262_144,
+        default_value_t = rules::Limits::default().text_bytes,
         value_name = "BYTES"
     )]
     max_text_bytes: usize,
