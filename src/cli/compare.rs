@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Error, duration};
 use crate::compare::peer::{Peer, Toolbox};
-use crate::compare::prepare::{Wishes, prepare};
+use crate::compare::prepare::{Options, prepare};
 use crate::compare::report::text::{Style, text};
 use crate::compare::report::{Report, page};
 use crate::compare::{behaviour, machine, speed};
@@ -93,7 +93,8 @@ Examples:
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum Other {
     Tonic,
-    Floor,
+    #[value(name = "floor")]
+    Baseline,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,12 +110,12 @@ impl Args {
             return Ok(());
         }
         let (checks, kinds) = self.chosen()?;
-        let wishes = Wishes {
+        let options = Options {
             folder: self.work.clone(),
             python: self.python.clone(),
             tonic: self.peer.contains(&Other::Tonic),
         };
-        let toolbox = prepare(&wishes)?;
+        let toolbox = prepare(&options)?;
         let date = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let speed = speed::Plan {
             servers: self.servers(true),
@@ -190,7 +191,10 @@ impl Args {
     /// `fast` for those too that have no limits and no promises to check.
     fn servers(&self, fast: bool) -> Vec<Peer> {
         let mut servers = vec![Peer::Ours, Peer::Python];
-        for (other, peer) in [(Other::Tonic, Peer::Tonic), (Other::Floor, Peer::Floor)] {
+        for (other, peer) in [
+            (Other::Tonic, Peer::Tonic),
+            (Other::Baseline, Peer::Baseline),
+        ] {
             if fast && self.peer.contains(&other) {
                 servers.push(peer);
             }

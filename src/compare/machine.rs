@@ -26,7 +26,7 @@ pub fn machine(toolbox: &Toolbox, peers: &[Peer]) -> Machine {
         match peer {
             Peer::Python => versions.extend(python(toolbox)),
             Peer::Tonic => versions.push(("tonic".into(), prepare::tonic_version().into())),
-            Peer::Ours | Peer::Floor | Peer::Foreign(_) => {}
+            Peer::Ours | Peer::Baseline | Peer::Foreign(_) => {}
         }
     }
     Machine {

@@ -23,8 +23,8 @@ pub enum Peer {
     Python,
     /// The server in `tests/peers/tonic`.
     Tonic,
-    /// The C core without our threads: `bench::floor`.
-    Floor,
+    /// The C core without our threads: `load::baseline`.
+    Baseline,
     /// Whatever listens there; it is neither started nor ended.
     Foreign(String),
 }
@@ -35,7 +35,7 @@ impl Peer {
             Self::Ours => "Rust",
             Self::Python => "Python",
             Self::Tonic => "tonic",
-            Self::Floor => "C core",
+            Self::Baseline => "C core",
             Self::Foreign(address) => address,
         }
     }
@@ -83,7 +83,7 @@ impl Toolbox {
                 command.args(["--port", &port.to_string()]);
                 return Program::start(command, &Ready::Line);
             }
-            Peer::Floor => {
+            Peer::Baseline => {
                 let mut command = Command::new(&self.messenger);
                 command.args(["bench", "floor-server", "--port", &port.to_string()]);
                 return Program::start(command, &Ready::Line);
@@ -119,7 +119,7 @@ impl Toolbox {
                 command.args(["--log-level", "error", "--server", server]);
                 Program::start(command, &Ready::Line)
             }
-            Peer::Tonic | Peer::Floor => Err(io::Error::other("there is no such bridge")),
+            Peer::Tonic | Peer::Baseline => Err(io::Error::other("there is no such bridge")),
         }
     }
 

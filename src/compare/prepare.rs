@@ -33,7 +33,7 @@ const CARRIED: &[(&str, &str)] = carried![
 ];
 
 /// What to prepare, and where.
-pub struct Wishes {
+pub struct Options {
     /// Kept for the next time.
     pub folder: PathBuf,
     /// An interpreter that has all packages and stubs already.
@@ -46,8 +46,8 @@ pub struct Wishes {
 ///
 /// # Errors
 /// What is missing, and how to get it.
-pub fn prepare(wishes: &Wishes) -> io::Result<Toolbox> {
-    let folder = std::path::absolute(&wishes.folder)?;
+pub fn prepare(options: &Options) -> io::Result<Toolbox> {
+    let folder = std::path::absolute(&options.folder)?;
     for (path, content) in CARRIED {
         let path = folder.join(path);
         // Unchanged files keep their time, or cargo would build again.
@@ -56,11 +56,11 @@ pub fn prepare(wishes: &Wishes) -> io::Result<Toolbox> {
             fs::write(&path, content)?;
         }
     }
-    let python = match &wishes.python {
+    let python = match &options.python {
         Some(python) => python.clone(),
         None => python(&folder)?,
     };
-    let tonic = wishes.tonic.then(|| tonic(&folder)).transpose()?;
+    let tonic = options.tonic.then(|| tonic(&folder)).transpose()?;
     Ok(Toolbox {
         python,
         scripts: folder.join("tests/reference"),

@@ -1,7 +1,7 @@
 //! `messenger bench floor-server`: the baseline.
 
 use crate::cli::{Error, signals};
-use crate::compare::load::floor;
+use crate::compare::load::baseline;
 
 /// Run the baseline: a chat server without stream threads and without limits
 #[derive(clap::Args, Debug)]
@@ -25,7 +25,7 @@ Examples:
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let server = floor::start(self.port)?;
+        let server = baseline::start(self.port)?;
         for port in server.ports() {
             println!("baseline server listening on 127.0.0.1:{port}");
         }

@@ -1,9 +1,9 @@
 //! Measurements. The load is this process, what is measured always another one,
 //! and it is said how much CPU time each of them used.
 
+pub mod baseline;
 pub mod fanout;
 pub mod figures;
-pub mod floor;
 pub mod history;
 pub mod http;
 pub mod jobs;
