@@ -157,8 +157,7 @@ fn what_keeps_failing_dies_and_comes_back(place: Place) {
 fn a_broker_that_hangs_is_noticed_and_connected_to_again() {
     let (broker, server) = (Broker::start(), message_server());
     let place = Place::at(&broker.url());
-    // At info, the same failure again and again is one line.
-    let worker = place.work(&server.address(), &["--log-level", "debug"]);
+    let worker = place.work(&server.address(), &[]);
     place.send(&["fact:3"]);
     assert_eq!(worker.line(A_WHILE).as_deref(), Some("fact:3 -> 6"));
     broker.hang();

@@ -64,7 +64,7 @@ fn everything_works_with_the_keyboard_alone() {
     page.press("ArrowLeft");
     tab();
     assert_eq!(page.focus(), "ticker-symbol");
-    page.write("nvda");
+    page.write("NVDA");
     page.press("Enter");
     page.shows("tbody th", "NVDA");
     tab();
