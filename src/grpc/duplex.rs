@@ -18,10 +18,11 @@ use futures_util::future::{AbortHandle, Abortable};
 use futures_util::{FutureExt as _, Sink as _, SinkExt as _, StreamExt as _};
 use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
 
+use super::STACK_BYTES;
 use super::blocking;
 use super::journal::StreamLog;
 use super::method::Encoded;
-use super::stream::{STACK_BYTES, STATUS_WAIT, Streams};
+use super::stream::{STATUS_WAIT, Streams};
 use crate::error::{Code, Error};
 use crate::status;
 use crate::sync::lock;

@@ -14,7 +14,7 @@ use grpcio::RpcContext;
 use tracing::Level;
 use tracing::field::{DebugValue, debug};
 
-use super::stream::STACK_BYTES;
+use super::STACK_BYTES;
 use crate::error::Error;
 use crate::status;
 use crate::throttle::{Admission, Throttle};

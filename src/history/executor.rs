@@ -12,10 +12,13 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::database::{Database, Failure, HistoryStore, Stored};
 use super::oneshot::Oneshot;
-use super::server::BACKOFF;
 use crate::error::{Code, Error};
 use crate::retry::Retry;
 use crate::sync::lock;
+
+/// The first and the longest wait between two tries to reach the database.
+pub(super) const BACKOFF: (Duration, Duration) =
+    (Duration::from_millis(50), Duration::from_millis(500));
 
 /// How long a shutdown waits for the thread, which may be in a transaction.
 const JOIN_WAIT: Duration = Duration::from_millis(400);

@@ -18,13 +18,9 @@ use crate::http::{Front, Limits, Serving};
 use crate::retry::Retry;
 
 use super::api::Api;
-use super::executor::Executor;
+use super::executor::{BACKOFF, Executor};
 use super::operation::{Append, Read};
 use super::tail::Tail;
-
-/// The first and the longest wait between two tries to reach the database.
-pub(super) const BACKOFF: (Duration, Duration) =
-    (Duration::from_millis(50), Duration::from_millis(500));
 
 /// The HTTP port of the log.
 pub const PORT: u16 = 8070;

@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::chat::{Chat, MARKER, Reader, unique};
-use super::check::{Trouble, said};
 use super::http::{self, Connection, Reply};
 use super::subject::{Slot, Subject};
+use super::trouble::{Trouble, said};
 use crate::chat::client::Message;
 use crate::compare::load::process::Program;
 use crate::compare::peer::Peer;

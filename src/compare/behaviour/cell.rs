@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::case::{Case, settle};
-use super::check::{Check, Seen, Trouble};
+use super::check::Check;
 use super::subject::Subject;
+use super::trouble::{Seen, Trouble};
 use crate::compare::report::Outcome;
 
 /// What a check gets to notice its own deadline.

@@ -12,7 +12,7 @@ use grpcio::{
 };
 use protobuf::well_known_types::empty::Empty;
 
-use super::check::{Trouble, said};
+use super::trouble::{Trouble, said};
 use crate::chat::client::Message;
 use crate::chat::wire;
 use crate::chat::wire::ChatMessage;

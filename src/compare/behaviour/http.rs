@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::check::{Trouble, said};
+use super::trouble::{Trouble, said};
 use crate::chat::client::Message;
 use crate::fanout::clock::Timestamp;
 

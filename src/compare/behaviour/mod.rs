@@ -11,6 +11,7 @@ mod http;
 mod servers;
 mod stock;
 mod subject;
+mod trouble;
 
 use std::io;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::check::{Trouble, said};
+use super::trouble::{Trouble, said};
 use crate::compare::load::process::Program;
 use crate::compare::peer::{Peer, Toolbox};
 use crate::sync::lock;

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use grpcio::{Environment, RpcContext, ServerStreamingSink};
 
+use super::STACK_BYTES;
 use super::journal::{Journal, StreamLog};
 use super::method::Encoded;
 use super::subscription;
@@ -27,9 +28,6 @@ use crate::status;
 use crate::sync::{lock, unpoisoned};
 use run_queue::{Forward, RunQueue, RunQueues};
 use writer::{Batch, Handover, Writer};
-
-/// A stream's thread does little, and there may be ten thousand of them.
-pub(super) const STACK_BYTES: usize = 64 * 1024;
 
 /// How many messages are handed over at once, at most.
 const BATCH_MESSAGES: usize = 1024;

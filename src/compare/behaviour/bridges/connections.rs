@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::chat::client::Message;
 use crate::compare::behaviour::case::{Case, concurrently};
-use crate::compare::behaviour::check::{Check, Seen, Trouble};
+use crate::compare::behaviour::check::Check;
 use crate::compare::behaviour::http::{self, FLUSH, SEND, bare, post, send_body};
+use crate::compare::behaviour::trouble::{Seen, Trouble};
 
 /// An answer of so many bytes is more than the sockets between the two can hold,
 /// so that it is known not to have arrived.

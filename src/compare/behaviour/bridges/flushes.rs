@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::chat::client::Message;
 use crate::compare::behaviour::case::{Case, all_of, concurrently, words};
 use crate::compare::behaviour::chat::MARKER;
-use crate::compare::behaviour::check::{Check, Seen, Trouble, said};
+use crate::compare::behaviour::check::Check;
 use crate::compare::behaviour::http::{self, FLUSH, Reply, bare, post, send_body};
+use crate::compare::behaviour::trouble::{Seen, Trouble, said};
 
 const MESSAGE: &str = "the message, once";
 

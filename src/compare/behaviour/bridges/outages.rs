@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::compare::behaviour::case::{Case, words};
-use crate::compare::behaviour::check::{Check, Seen, Trouble};
+use crate::compare::behaviour::check::Check;
 use crate::compare::behaviour::http::{FLUSH, post, send_body};
+use crate::compare::behaviour::trouble::{Seen, Trouble};
 use crate::compare::load::process::free_port;
 
 const UNAVAILABLE: &str = "503 with a JSON error";

@@ -1,8 +1,9 @@
 //! Requests that are wrong in HTTP's own terms.
 
 use crate::compare::behaviour::case::Case;
-use crate::compare::behaviour::check::{Check, Seen};
+use crate::compare::behaviour::check::Check;
 use crate::compare::behaviour::http::{FLUSH, SEND, bare, post};
+use crate::compare::behaviour::trouble::Seen;
 
 pub const CHECKS: &[Check] = &[
     Check::new(

@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use crate::compare::behaviour::case::{Case, words};
-use crate::compare::behaviour::check::{Check, Seen};
+use crate::compare::behaviour::check::Check;
 use crate::compare::behaviour::http::{self, SEND, bare, post, send_body};
+use crate::compare::behaviour::trouble::Seen;
 
 const ARRIVES: &str = "200, and arrives as it was sent";
 const REFUSED: &str = "400 with a JSON error";

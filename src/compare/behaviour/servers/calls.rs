@@ -6,7 +6,8 @@ use protobuf::Message as _;
 use crate::chat::wire;
 use crate::compare::behaviour::case::Case;
 use crate::compare::behaviour::chat::Chat;
-use crate::compare::behaviour::check::{Check, Seen};
+use crate::compare::behaviour::check::Check;
+use crate::compare::behaviour::trouble::Seen;
 use crate::error::{Code, Error};
 use crate::status;
 

@@ -5,7 +5,8 @@ use std::thread;
 
 use crate::chat::client::Message;
 use crate::compare::behaviour::case::{Case, all_of, words};
-use crate::compare::behaviour::check::{Check, Seen, Trouble};
+use crate::compare::behaviour::check::Check;
+use crate::compare::behaviour::trouble::{Seen, Trouble};
 use crate::fanout::clock::Timestamp;
 
 pub const CHECKS: &[Check] = &[

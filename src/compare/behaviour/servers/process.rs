@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::compare::behaviour::case::Case;
 use crate::compare::behaviour::chat::Next;
-use crate::compare::behaviour::check::{Check, Seen, Trouble};
+use crate::compare::behaviour::check::Check;
+use crate::compare::behaviour::trouble::{Seen, Trouble};
 use crate::compare::peer::Peer;
 use crate::grpc::health::wire::{self, HealthCheckRequest, Status};
 use crate::status;

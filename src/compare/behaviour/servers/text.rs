@@ -1,7 +1,8 @@
 //! What an author and a text may be.
 
 use crate::compare::behaviour::case::{Case, words};
-use crate::compare::behaviour::check::{Check, Seen};
+use crate::compare::behaviour::check::Check;
+use crate::compare::behaviour::trouble::Seen;
 use crate::status;
 
 const ARRIVES: &str = "arrives as it was sent";
