@@ -10,7 +10,7 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and every module may use `error`, `json`, `latency`, `number`, `retry`, `status`, `sync`
+//! and every module may use `budget`, `error`, `json`, `latency`, `number`, `retry`, `status`, `sync`
 //! and `throttle`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
@@ -49,6 +49,8 @@
 //! The cargo feature `shuttle` builds only the fan-out and the bridge's postbox, on
 //! shuttle's primitives, to explore thread interleavings.
 
+#[cfg(not(feature = "shuttle"))]
+pub mod budget;
 pub mod chat;
 pub mod error;
 pub mod fanout;

@@ -14,6 +14,7 @@ mod healthcheck;
 mod history;
 mod jobs;
 mod log;
+mod memory;
 mod send;
 mod server;
 mod services;

@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use crate::budget::Budget;
+
 /// Every bound of the [`Front`](super::Front). The defaults suit a service
-/// that takes small JSON bodies. Memory for requests is bounded by
-/// `connections * (header_bytes + body_bytes)`; the size of answers is the
-/// handlers' own affair.
+/// that takes small JSON bodies.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Request line and header fields together, in bytes. Over: 431 or 414.
@@ -22,6 +22,10 @@ pub struct Limits {
     pub idle_time: Duration,
     /// Open connections. Over: 503 with `Retry-After`, without a new thread.
     pub connections: usize,
+    /// Bodies that come in and answers that are not taken yet, over all
+    /// connections; handlers take from it for what they attach to answers. Over:
+    /// 503 with `Retry-After`, and a stream is cut.
+    pub memory: Budget,
     /// Open streams, which count among the connections too. Over: 503 with
     /// `Retry-After`.
     pub streams: usize,
@@ -50,6 +54,7 @@ impl Default for Limits {
             request_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(60),
             connections: 1024,
+            memory: Budget::default(),
             streams: 256,
             lane_wait: Duration::from_secs(30),
             answer_time: Duration::from_secs(60),

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "error", "status", "retry", "json", "latency", "number", "sync", "throttle",
+    "budget", "error", "status", "retry", "json", "latency", "number", "sync", "throttle",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
 /// the rules, besides its own room. The longest name that fits counts.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("budget", &[]),
     ("error", &[]),
     ("retry", &[]),
     ("latency", &[]),
@@ -22,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("status", &["error"]),
     ("sync", &[]),
     ("fanout", &["error", "sync"]),
-    ("http", &["sync"]),
+    ("http", &["budget", "retry", "sync"]),
     ("db", &["LEAVES"]),
     ("grpc", &["fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
