@@ -88,11 +88,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "compare", "console", "chat", "todo", "ticker", "jobs", "history", "grpc", "http",
-            "db", "fanout", "LEAVES",
+            "console", "chat", "todo", "ticker", "jobs", "history", "grpc", "http", "db", "fanout",
+            "LEAVES",
         ],
     ),
+    // Compiled with the laboratory only.
+    ("cli::bench", LABORATORY),
+    ("cli::compare", LABORATORY),
 ];
+
+const LABORATORY: &[&str] = &["OWN", "compare", "history::load", "LEAVES"];
 
 const SERVICE: &[&str] = &["grpc", "http", "db", "fanout", "LEAVES"];
 const WIRE: &[&str] = &["generated", "OWN", "grpc", "fanout", "LEAVES"];
@@ -298,6 +303,9 @@ fn a_violation_of_the_layout_would_be_seen() {
     assert!(seen("console::api", "use crate::todo::list::Task;"));
     assert!(seen("compare::x", "use crate::console;"));
     assert!(seen("compare::x", "use crate::cli::Error;"));
+    assert!(seen("cli::server", "use crate::compare::load;"));
+    assert!(seen("console::api", "use crate::compare;"));
+    assert!(seen("cli::bench::x", "use crate::chat::server;"));
     assert!(seen("attic::x", ""));
     assert!(!seen(
         "chat::bridge::api",
@@ -309,9 +317,42 @@ fn a_violation_of_the_layout_would_be_seen() {
     ));
     assert!(!seen("console::api", "use crate::todo::client::Task;"));
     assert!(!seen(
+        "cli::bench::x",
+        "use crate::cli::Error; use crate::compare::load;"
+    ));
+    assert!(!seen(
         "fanout::x",
         "// std::net\nuse std::sync::Arc;\n#[cfg(test)]\nmod tests { use std::thread; }"
     ));
+}
+
+/// The feature `compare` leaves nothing of the laboratory behind where it is off: no
+/// crate, and no file from outside `src`.
+#[test]
+fn what_only_the_laboratory_needs_comes_with_it_alone() {
+    let laboratory = ["src/compare", "src/cli/bench", "src/cli/compare.rs"];
+    let laboratory = laboratory.map(|place| root().join(place));
+    let product: String = files(&root().join("src"), ".rs")
+        .iter()
+        .filter(|file| !laboratory.iter().any(|place| file.starts_with(place)))
+        .map(|file| code(&fs::read_to_string(file).unwrap()))
+        .collect();
+    assert!(
+        !product.contains("include_str!(\"../../"),
+        "a file to carry"
+    );
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let dependencies = dependencies.split("\n[").next().unwrap().lines();
+    let crates = dependencies.filter_map(|line| line.split_once(" = "));
+    let always: Vec<_> = crates
+        .filter(|(_, what)| !what.contains("optional = true"))
+        .map(|(name, _)| format!("{}::", name.replace('-', "_")))
+        .collect();
+    assert!(always.len() > 20, "{always:?}");
+    for name in always {
+        assert!(product.contains(&name), "{name} is not optional");
+    }
 }
 
 #[test]
