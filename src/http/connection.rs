@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::answer::{Style, encode_head};
+use super::answer::{Body, Style, encode_head};
 use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
@@ -18,6 +18,7 @@ use super::limits::Limits;
 use super::receipt::Attached;
 use super::socket::Socket;
 use super::stream::Streams;
+use crate::budget::Hold;
 use crate::sync::{lock, unpoisoned};
 
 /// An open connection, as its thread and a shutdown see it.
@@ -50,6 +51,7 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
     };
     let mut intake = Intake::default();
     let mut buffers = Buffers::default();
+    let mut hold = limits.memory.hold();
     loop {
         if intake.is_empty() {
             connection.busy.store(false, Ordering::SeqCst);
@@ -58,17 +60,21 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 return;
             }
         }
-        let head = match intake.next(&mut client, limits, &connection.busy) {
+        let head = match intake.next(&mut client, limits, &connection.busy, &mut hold) {
             Ok(Some(head)) => head,
             Ok(None) | Err(Failure::Gone) => return,
             Err(Failure::Refused(refusal)) => {
+                intake.free(&mut hold);
                 if client.write(&refusal.encode(true, true), b"").is_ok() {
                     client.close_softly(limits);
                 }
                 return;
             }
         };
-        match answer(&mut client, shared, &head, &intake.body, &mut buffers) {
+        let body = &intake.body;
+        let fate = answer(&mut client, shared, &head, body, &mut buffers, &mut hold);
+        hold.force(0);
+        match fate {
             Fate::Delivered { keep_alive: true } => {}
             Fate::Delivered { keep_alive: false } => {
                 // With nothing unread, a plain close resets nothing.
@@ -106,32 +112,49 @@ fn answer(
     head: &Head,
     body: &[u8],
     buffers: &mut Buffers,
+    hold: &mut Hold,
 ) -> Fate {
     let Buffers { out, answer } = buffers;
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     let answered = shared.exchange.run(head, body, out, answer);
     out.clear();
     let admitted = answered.and_then(|answered| {
-        let will_stream = answered.attached.stream.is_some() && head.method != "HEAD";
-        let place = will_stream.then(|| shared.streams.enter(shared.limits.streams));
+        let Attached { stream, length, .. } = &answered.attached;
+        let endless = stream.is_some() && length.is_none() && head.method != "HEAD";
+        if answer.capacity() > KEPT_BYTES {
+            hold.set(hold.bytes() + answer.capacity())?;
+        }
+        let place = endless.then(|| shared.streams.enter(shared.limits.streams));
         Ok((answered, place.transpose()?))
     });
     let fate = match admitted {
         Ok((Answered { extent, attached }, place)) => {
-            let Attached { receipt, stream } = attached;
+            let Attached {
+                stream,
+                length,
+                receipt,
+                hold: _until_taken,
+            } = attached;
             let streamed = stream.is_some();
+            let form = match length {
+                _ if !streamed => Body::Whole,
+                Some(length) => Body::Sized(length),
+                None => Body::Streamed,
+            };
             let style = Style {
                 http10: head.http10,
                 // Nothing but the end of the connection ends a stream of HTTP/1.0.
-                keep_alive: keep_alive && !(streamed && head.http10),
-                streamed,
+                keep_alive: keep_alive && !(form == Body::Streamed && head.http10),
+                body: form,
             };
             let whole = if streamed { extent.head } else { answer.len() };
             let encoded = encode_head(answer, style, out);
             let mut written = encoded.and_then(|()| client.write(out, &answer[extent.head..whole]));
-            if let (Ok(()), Some(stream), Some(_)) = (&written, stream, &place) {
-                written = stream.send(client, !head.http10, &shared.stopping);
+            if let (Ok(()), Some(stream), true) = (&written, stream, head.method != "HEAD") {
+                let chunked = form == Body::Streamed && !head.http10;
+                written = stream.send(client, chunked, hold, &shared.stopping);
             }
+            drop(place);
             let keep_alive = style.keep_alive;
             match receipt {
                 _ if written.is_err() => Fate::Lost,

@@ -12,9 +12,10 @@ use super::head::{self, Framing, Head};
 use super::limits::Limits;
 use super::message::Refusal;
 use super::socket::{ReadError, Socket};
+use crate::budget::Hold;
 
 /// Memory that a connection keeps between two requests, per buffer.
-pub(super) const KEPT_BYTES: usize = 32 * 1024;
+pub(super) const KEPT_BYTES: usize = 4 * 1024;
 const HEAD_READ_BYTES: usize = 4 * 1024;
 const CHUNKED_READ_BYTES: usize = 16 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
@@ -48,12 +49,14 @@ impl Intake {
     }
 
     /// Waits for a request and takes it in. `busy` is set at its first byte.
-    /// `None`: the client closed, or stayed silent for the idle time.
+    /// `None`: the client closed, or stayed silent for the idle time. `hold` is
+    /// what the body takes of the budget.
     pub(super) fn next(
         &mut self,
         client: &mut Socket<'_>,
         limits: &Limits,
         busy: &AtomicBool,
+        hold: &mut Hold,
     ) -> Result<Option<Head>, Failure> {
         self.shrink();
         if self.input.is_empty() {
@@ -82,26 +85,37 @@ impl Intake {
             go_on.map_err(|_| Failure::Gone)?;
         }
         match head.framing {
-            Framing::Length(length) => self.take_length(&mut source, length)?,
-            Framing::Chunked => self.take_chunked(&mut source)?,
+            Framing::Length(length) => self.take_length(&mut source, length, hold)?,
+            Framing::Chunked => self.take_chunked(&mut source, hold)?,
         }
         Ok(Some(head))
     }
 
-    fn take_length(&mut self, source: &mut Source<'_, '_>, length: usize) -> Result<(), Failure> {
+    fn take_length(
+        &mut self,
+        source: &mut Source<'_, '_>,
+        length: usize,
+        hold: &mut Hold,
+    ) -> Result<(), Failure> {
         let ready = length.min(self.input.len());
         self.body.extend(self.input.drain(..ready));
         // Memory grows with what has come, not with what was announced.
         while self.body.len() < length {
-            let missing = length - self.body.len();
-            source.read(&mut self.body, missing.min(BODY_READ_BYTES))?;
+            let step = BODY_READ_BYTES.min(length - self.body.len());
+            self.make_room(step, length, hold)?;
+            source.read(&mut self.body, step)?;
         }
         Ok(())
     }
 
-    fn take_chunked(&mut self, source: &mut Source<'_, '_>) -> Result<(), Failure> {
+    fn take_chunked(
+        &mut self,
+        source: &mut Source<'_, '_>,
+        hold: &mut Hold,
+    ) -> Result<(), Failure> {
         let mut decoder = Decoder::new();
         loop {
+            self.make_room(self.input.len(), source.limits.body_bytes, hold)?;
             let (used, complete) = decoder.feed(&self.input, &mut self.body, source.limits)?;
             self.input.drain(..used);
             if complete {
@@ -110,6 +124,24 @@ impl Intake {
             // What the decoder leaves is less than one line.
             source.read(&mut self.input, CHUNKED_READ_BYTES)?;
         }
+    }
+
+    /// Grows the body's buffer for so many bytes more, twofold at least but not
+    /// beyond `most`. What every connection keeps is not counted.
+    fn make_room(&mut self, more: usize, most: usize, hold: &mut Hold) -> Result<(), Refusal> {
+        let (length, capacity) = (self.body.len(), self.body.capacity());
+        if length + more > capacity.max(KEPT_BYTES) {
+            let grown = (length + more).max((2 * capacity).min(most));
+            hold.set(grown)?;
+            self.body.reserve_exact(grown - length);
+        }
+        Ok(())
+    }
+
+    /// Gives back all memory, for a client that is only listened to.
+    pub(super) fn free(&mut self, hold: &mut Hold) {
+        *self = Self::default();
+        hold.force(0);
     }
 
     fn shrink(&mut self) {
