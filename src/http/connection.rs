@@ -15,22 +15,47 @@ use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
 use super::limits::Limits;
+use super::message::Refusal;
 use super::receipt::Attached;
 use super::socket::Socket;
 use super::stream::Streams;
 use crate::budget::Hold;
 use crate::sync::{lock, unpoisoned};
 
+/// How long a request may take before its connection has to make room for
+/// another one at the limit.
+const SLOW: Duration = Duration::from_secs(1);
+
 /// An open connection, as its thread and a shutdown see it.
 pub(super) struct Connection {
     stream: TcpStream,
-    /// From the first byte of a request until its answer is written.
-    busy: AtomicBool,
+    turn: Mutex<Turn>,
+}
+
+/// Whom a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// For its client to begin a request, since then.
+    Idle(Instant),
+    /// For its client to go on with one.
+    Request(Instant),
+    /// Not for its client, or for it to take an answer.
+    Ours,
+    /// It has to make room for another one.
+    Over,
 }
 
 impl Connection {
     pub(super) fn into_stream(self) -> TcpStream {
         self.stream
+    }
+
+    pub(super) fn set(&self, turn: Turn) {
+        *lock(&self.turn) = turn;
+    }
+
+    fn turn(&self) -> Turn {
+        *lock(&self.turn)
     }
 }
 
@@ -54,16 +79,20 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
     let mut hold = limits.memory.hold();
     loop {
         if intake.is_empty() {
-            connection.busy.store(false, Ordering::SeqCst);
+            connection.set(Turn::Idle(Instant::now()));
             // In this order: a shutdown that still saw it busy is seen here.
             if shared.stopping.load(Ordering::SeqCst) {
                 return;
             }
         }
-        let head = match intake.next(&mut client, limits, &connection.busy, &mut hold) {
+        let head = match intake.next(&mut client, limits, connection, &mut hold) {
             Ok(Some(head)) => head,
             Ok(None) | Err(Failure::Gone) => return,
-            Err(Failure::Refused(refusal)) => {
+            Err(Failure::Refused(mut refusal)) => {
+                if connection.turn() == Turn::Over {
+                    refusal = over(limits);
+                }
+                connection.set(Turn::Ours);
                 intake.free(&mut hold);
                 if client.write(&refusal.encode(true, true), b"").is_ok() {
                     client.close_softly(limits);
@@ -89,6 +118,12 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
             }
         }
     }
+}
+
+fn over(limits: &Limits) -> Refusal {
+    let limit = limits.connections;
+    let message = format!("too slow while the limit of {limit} connections is reached");
+    Refusal::new(408, message)
 }
 
 /// Reused for every request of a connection.
@@ -203,7 +238,7 @@ impl Connections {
     pub(super) fn add(&self, number: u64, stream: TcpStream) -> Arc<Connection> {
         let connection = Arc::new(Connection {
             stream,
-            busy: AtomicBool::new(false),
+            turn: Mutex::new(Turn::Idle(Instant::now())),
         });
         self.lock().insert(number, Arc::clone(&connection));
         connection
@@ -217,11 +252,31 @@ impl Connections {
         }
     }
 
+    /// Ends the connection that waits longest for its client: to begin a request,
+    /// or else to go on with one, for [`SLOW`] at least. Whether there was one.
+    pub(super) fn make_room(&self) -> bool {
+        let open = self.lock();
+        let now = Instant::now();
+        let waiting = open.values().filter_map(|connection| {
+            let rank = match connection.turn() {
+                Turn::Idle(since) => (0, since),
+                Turn::Request(since) if now.duration_since(since) >= SLOW => (1, since),
+                _ => return None,
+            };
+            Some((rank, connection))
+        });
+        let longest = waiting.min_by_key(|(rank, _)| *rank);
+        longest.is_some_and(|(_, connection)| {
+            connection.set(Turn::Over);
+            connection.stream.shutdown(Shutdown::Read).is_ok()
+        })
+    }
+
     /// Wakes the connections that wait for a request. Only their reading side is
     /// closed, so a request that has just come in is still answered.
     pub(super) fn close_idle(&self) {
         for connection in self.lock().values() {
-            if !connection.busy.load(Ordering::SeqCst) {
+            if matches!(connection.turn(), Turn::Idle(_)) {
                 let _ = connection.stream.shutdown(Shutdown::Read);
             }
         }

@@ -4,10 +4,10 @@
 //! the next round. It must not know lanes or answers. A connection's thread
 //! runs it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::chunked::Decoder;
+use super::connection::{Connection, Turn};
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
 use super::message::Refusal;
@@ -40,6 +40,8 @@ pub(super) struct Intake {
     input: Vec<u8>,
     /// The decoded body of the request that was returned last.
     pub(super) body: Vec<u8>,
+    /// The client has sent something, or has had the time for it.
+    known: bool,
 }
 
 impl Intake {
@@ -48,23 +50,30 @@ impl Intake {
         self.input.is_empty()
     }
 
-    /// Waits for a request and takes it in. `busy` is set at its first byte.
+    /// Waits for a request and takes it in. The connection is told at its
+    /// first byte, and at its last.
     /// `None`: the client closed, or stayed silent for the idle time. `hold` is
     /// what the body takes of the budget.
     pub(super) fn next(
         &mut self,
         client: &mut Socket<'_>,
         limits: &Limits,
-        busy: &AtomicBool,
+        connection: &Connection,
         hold: &mut Hold,
     ) -> Result<Option<Head>, Failure> {
         self.shrink();
         if self.input.is_empty() {
-            match client.read(&mut self.input, HEAD_READ_BYTES, limits.idle_time) {
+            // A client that never sent anything gets less time.
+            let time = match std::mem::replace(&mut self.known, true) {
+                true => limits.idle_time,
+                false => limits.idle_time.min(limits.request_time),
+            };
+            match client.read(&mut self.input, HEAD_READ_BYTES, time) {
                 Ok(0) | Err(_) => return Ok(None),
-                Ok(_) => busy.store(true, Ordering::SeqCst),
+                Ok(_) => {}
             }
         }
+        connection.set(Turn::Request(Instant::now()));
         let mut source = Source {
             client,
             deadline: Instant::now() + limits.request_time,
@@ -88,6 +97,7 @@ impl Intake {
             Framing::Length(length) => self.take_length(&mut source, length, hold)?,
             Framing::Chunked => self.take_chunked(&mut source, hold)?,
         }
+        connection.set(Turn::Ours);
         Ok(Some(head))
     }
 

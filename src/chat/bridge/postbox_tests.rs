@@ -44,7 +44,9 @@ mod cases {
         for first_back in [0, 1] {
             let postbox = Postbox::new(capacity);
             let mut flushed = [[0, 1], [2, 3]].map(|pair| {
-                pair.map(|number| postbox.deliver(message(number)));
+                for number in pair {
+                    postbox.deliver(message(number));
+                }
                 Some(postbox.flush())
             });
             postbox.deliver(message(4));
