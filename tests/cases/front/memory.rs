@@ -43,14 +43,10 @@ fn log(store: &Store) -> Program {
 /// Clients that ask and read no further than the status, of which some are told
 /// that there is no room.
 fn unread(address: SocketAddr, request: &[u8], count: usize) -> Vec<Peer> {
-    let peers: Vec<_> = (0..count).map(|_| Peer::connect(address)).collect();
-    let mut peers: Vec<_> = peers
-        .into_iter()
-        .map(|peer| {
-            peer.send(request);
-            peer
-        })
-        .collect();
+    let mut peers: Vec<_> = (0..count).map(|_| Peer::connect(address)).collect();
+    for peer in &peers {
+        peer.send(request);
+    }
     let mut refused = 0;
     for peer in &mut peers {
         let head = peer.answer_head();
