@@ -14,6 +14,7 @@ pub mod health;
 pub mod host;
 pub mod journal;
 pub mod method;
+mod request;
 pub mod server;
 pub mod stream;
 pub mod subscription;

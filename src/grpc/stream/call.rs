@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::Sink as _;
-use grpcio::{RpcStatus, ServerStreamingSink, ServerStreamingSinkFailure, WriteFlags};
+use grpcio::{RpcStatus, WriteFlags};
 
 use super::writer::{Batch, Command, Driver, Handover};
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{End, Envelope, Membership};
 use crate::fanout::clock::Timestamp;
+use crate::grpc::handler::{StreamSink, StreamSinkFailure};
 use crate::grpc::journal::StreamLog;
 use crate::grpc::method::Encoded;
 use crate::status;
@@ -32,8 +33,8 @@ pub(super) struct Call {
 }
 
 enum State {
-    Open(ServerStreamingSink<Encoded>),
-    Finishing(ServerStreamingSinkFailure),
+    Open(StreamSink),
+    Finishing(StreamSinkFailure),
     Gone,
 }
 
@@ -49,7 +50,7 @@ impl Call {
     /// `first` is written before any batch.
     pub(super) fn new(
         membership: Membership<Encoded>,
-        sink: ServerStreamingSink<Encoded>,
+        sink: StreamSink,
         first: Option<Encoded>,
         stream_log: Option<Arc<StreamLog>>,
     ) -> Self {
@@ -72,7 +73,7 @@ impl Call {
     }
 
     /// The sink, if nothing has come to an end yet.
-    pub(super) fn take_sink(&mut self) -> Option<ServerStreamingSink<Encoded>> {
+    pub(super) fn take_sink(&mut self) -> Option<StreamSink> {
         self.stream_log = None;
         match std::mem::replace(&mut self.state, State::Gone) {
             State::Open(sink) => Some(sink),

@@ -16,9 +16,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use grpcio::{Environment, RpcContext, ServerStreamingSink};
+use grpcio::Environment;
 
 use super::STACK_BYTES;
+use super::handler::{Caller, StreamSink};
 use super::journal::{Journal, StreamLog};
 use super::method::Encoded;
 use super::subscription;
@@ -39,7 +40,8 @@ const RING_BATCHES: usize = 4;
 /// How long the final status may wait for a peer that does not read.
 pub(super) const STATUS_WAIT: Duration = Duration::from_secs(10);
 
-type Pair = (Subscription<Encoded>, Membership<Encoded>);
+/// A subscription, as [`Streams::serve`] takes it.
+pub type Pair = (Subscription<Encoded>, Membership<Encoded>);
 
 /// All server streams of a process: counts them, and bounds their number.
 #[derive(Clone)]
@@ -94,18 +96,18 @@ impl Streams {
     /// else. Called on a completion-queue thread; never blocks.
     pub fn serve(
         &self,
-        ctx: &RpcContext<'_>,
-        sink: ServerStreamingSink<Encoded>,
+        caller: &Caller,
+        sink: StreamSink,
         name: &str,
         first: Option<Encoded>,
         subscribe: impl FnOnce() -> Result<Pair, Error>,
     ) {
         let name = self.thread_name(name);
-        let stream_log = self.stream_log(ctx, &name);
+        let stream_log = self.stream_log(caller.method.as_bytes(), &caller.peer, &name);
         let pair = self.permit().and_then(|permit| Ok((permit, subscribe()?)));
         let (permit, (subscription, membership)) = match pair {
             Ok(pair) => pair,
-            Err(error) => return refuse(ctx, sink, &error, stream_log.as_deref()),
+            Err(error) => return refuse(caller, sink, &error, stream_log.as_deref()),
         };
         let handover = Arc::new(Handover::new(membership, sink, first, stream_log.clone()));
         let stream = Arc::new(Stream {
@@ -128,19 +130,24 @@ impl Streams {
             tracing::error!(%error, "cannot start a thread for a stream");
             if let Some(sink) = handover.take_back() {
                 let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
-                refuse(ctx, sink, &error, stream_log.as_deref());
+                refuse(caller, sink, &error, stream_log.as_deref());
             }
             return;
         }
         if let Some(stream_log) = stream_log {
             stream_log.opened();
         }
-        ctx.spawn(Writer::new(handover, permit));
+        caller.spawn(Writer::new(handover, permit));
     }
 
     /// Log entry for a stream; `None` if streams are not logged.
-    pub(super) fn stream_log(&self, ctx: &RpcContext<'_>, stream: &str) -> Option<Arc<StreamLog>> {
-        self.journal.stream_log(ctx, stream)
+    pub(super) fn stream_log(
+        &self,
+        method: &[u8],
+        peer: &str,
+        stream: &str,
+    ) -> Option<Arc<StreamLog>> {
+        self.journal.stream_log(method, peer, stream)
     }
 
     /// Waits until all streams are over, at most so long. Returns how many are
@@ -190,23 +197,18 @@ impl Drop for Permit {
 
 /// What a stream sends first when its client asks for it; see
 /// [`subscription::PROBE`].
-pub fn acknowledgement(ctx: &RpcContext<'_>) -> Option<Encoded> {
-    let mut headers = ctx.request_headers().iter();
-    let asked = headers.any(|(name, _)| name == subscription::ACK_HEADER);
-    asked.then(subscription::acknowledgement)
+pub fn acknowledgement(caller: &Caller) -> Option<Encoded> {
+    caller
+        .wants_acknowledgement()
+        .then(subscription::acknowledgement)
 }
 
-fn refuse(
-    ctx: &RpcContext<'_>,
-    sink: ServerStreamingSink<Encoded>,
-    error: &Error,
-    stream_log: Option<&StreamLog>,
-) {
+fn refuse(caller: &Caller, sink: StreamSink, error: &Error, stream_log: Option<&StreamLog>) {
     if let Some(stream_log) = stream_log {
         stream_log.refused(error);
     }
     let failed = sink.fail(status::to_grpc(error));
-    ctx.spawn(async move { drop(failed.await) });
+    caller.spawn(async move { drop(failed.await) });
 }
 
 /// One server stream, shared by its thread and the run queue.

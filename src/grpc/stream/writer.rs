@@ -12,10 +12,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use grpcio::ServerStreamingSink;
-
 use super::call::Call;
 use crate::fanout::broadcast::{End, Envelope, Membership};
+use crate::grpc::handler::StreamSink;
 use crate::grpc::journal::StreamLog;
 use crate::grpc::method::Encoded;
 use crate::sync::{lock, unpoisoned};
@@ -62,7 +61,7 @@ impl Handover {
     /// `first` is written before any batch.
     pub fn new(
         membership: Membership<Encoded>,
-        sink: ServerStreamingSink<Encoded>,
+        sink: StreamSink,
         first: Option<Encoded>,
         stream_log: Option<Arc<StreamLog>>,
     ) -> Self {
@@ -74,7 +73,7 @@ impl Handover {
     }
 
     /// Takes the call back when it cannot be served after all.
-    pub fn take_back(&self) -> Option<ServerStreamingSink<Encoded>> {
+    pub fn take_back(&self) -> Option<StreamSink> {
         let mut call = lock(&self.call);
         call.take_sink()
     }
