@@ -55,6 +55,7 @@ pub mod budget;
 pub mod chat;
 pub mod error;
 pub mod fanout;
+pub mod grpc;
 pub mod sync;
 
 #[cfg(not(feature = "shuttle"))]
@@ -67,8 +68,6 @@ pub mod console;
 pub mod db;
 #[cfg(not(feature = "shuttle"))]
 pub mod generated;
-#[cfg(not(feature = "shuttle"))]
-pub mod grpc;
 #[cfg(not(feature = "shuttle"))]
 pub mod history;
 #[cfg(not(feature = "shuttle"))]
