@@ -47,8 +47,9 @@
 //!   `jobs::queue::rabbitmq`; nothing else awaits anything.
 //!
 //! The cargo feature `compare`, on by default, adds the laboratory: [`compare`] and
-//! the commands that use it. The feature `shuttle` builds only the fan-out and the
-//! bridge's postbox, on shuttle's primitives, to explore thread interleavings.
+//! the commands that use it. The feature `shuttle` builds only the fan-out, the
+//! delivery of a stream and the bridge's postbox, on shuttle's primitives, to explore
+//! thread interleavings.
 
 #[cfg(not(feature = "shuttle"))]
 pub mod budget;
