@@ -5,14 +5,14 @@
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 
 use futures_channel::oneshot;
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt as _, StreamExt as _};
 use grpcio::{
-    ClientStreamingSink, ClientStreamingSinkResult, DuplexSink, DuplexSinkFailure, Method,
-    RpcContext, Service, ServiceBuilder,
+    ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
 };
 
 use super::journal;
@@ -201,7 +201,8 @@ impl Methods {
                     Err(error) => (sink.fail(status::to_grpc(&error)), None),
                 };
                 drop(after);
-                taken(sending, requests).await;
+                // The client may have gone.
+                to_the_end(sending.map(drop), requests).await;
             }));
         };
         self.builder = self
@@ -233,13 +234,12 @@ impl Methods {
                 match request {
                     Ok(request) => {
                         guard(name, || handler(&caller, request, sink));
-                        if let Some(rest) = caller.rest.take() {
-                            rest.await;
-                        }
                     }
-                    Err(error) => drop(sink.fail(status::to_grpc(&error)).await),
+                    Err(error) => caller.spawn(sink.fail(status::to_grpc(&error)).map(drop)),
                 }
-                done(requests);
+                if let Some(rest) = caller.rest.take() {
+                    to_the_end(rest, requests).await;
+                }
             }));
         };
         self.builder = self
@@ -275,22 +275,16 @@ impl Methods {
     }
 }
 
-/// Waits until the client has taken the answer, or has gone.
-async fn taken(mut sending: ClientStreamingSinkResult, mut requests: Requests) {
-    let mut read = false;
+/// Runs what is left of a call. Meanwhile it is read that there are no more
+/// requests; dropping them cancels the call if that is not known, or if its status
+/// was not taken.
+async fn to_the_end(rest: impl Future<Output = ()>, mut requests: Requests) {
+    let (mut rest, mut read) = (pin!(rest), false);
     poll_fn(|cx| {
-        if !read {
-            read = requests.poll_next_unpin(cx).is_ready();
-        }
-        sending.poll_unpin(cx).map(drop)
+        read = read || requests.poll_next_unpin(cx).is_ready();
+        rest.as_mut().poll(cx)
     })
     .await;
-}
-
-/// Drops requests of a call that is over, or is to be cancelled. When it was read
-/// that there are no more, grpcio has nothing to cancel.
-fn done(mut requests: Requests) {
-    let _ = requests.next().now_or_never();
 }
 
 /// A call's task, which no panic leaves.
