@@ -1,0 +1,287 @@
+//! Requests that are wrong in HTTP's own terms; clients that are many, that stay,
+//! that are slow, and that vanish; and the bridge without its server, its
+//! beginning and its end.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::case::{Case, concurrently, words};
+use super::check::Checks;
+use super::http::{FLUSH, SEND, bare, flush, post, send};
+use super::trouble::{Tried, ensure, said};
+use crate::chat::client::Message;
+use crate::compare::load::process::free_port;
+
+/// An answer of so many bytes is more than the sockets between the two can hold,
+/// so that it is known not to have arrived.
+const LARGE: usize = 8 << 20;
+
+/// How long messages may take to be back after their client has vanished.
+const BACK: Duration = Duration::from_secs(2);
+
+const UNAVAILABLE: &str = "503 with a JSON error";
+const TOLD: &str = "200 with X-Messenger-Subscribed: false";
+
+/// Half of what a Python bridge waits for metadata, and more than any takes on a
+/// busy machine that does not wait.
+const SOON: Duration = Duration::from_secs(5);
+
+/// How long a bridge may take to notice that its stream has ended.
+const NOTICE: Duration = Duration::from_secs(3);
+
+pub fn add(list: &mut Checks) {
+    list.title("POST to a path that there is not.").check(
+        "unknown-path",
+        "404 with a JSON error",
+        |case| case.sees(case.ask(&post("/nothing", "", b"{}"))?),
+    );
+    list.title("GET, PUT and DELETE on the paths that take POST.")
+        .check(
+            "wrong-method",
+            "405 with a JSON error and Allow: POST",
+            |case| {
+                for path in [SEND, FLUSH] {
+                    for method in ["GET", "PUT", "DELETE"] {
+                        let reply = case.ask(&bare(method, path, "Content-Length: 0\r\n"))?;
+                        let allow = reply
+                            .header("Allow")
+                            .map(|allow| format!(" and Allow: {allow}"));
+                        case.sees(format!("{reply}{}", allow.unwrap_or_default()))?;
+                    }
+                }
+                Ok(())
+            },
+        );
+    list.title("GET / for people with a browser.")
+        .check("page", "200 with text", |case| {
+            case.sees(case.ask(&bare("GET", "/", ""))?)
+        });
+    list.title("A body of 1 MB is announced, and none is sent.")
+        .check("body-too-large", "413 with a JSON error", |case| {
+            case.sees(case.ask(&bare("POST", SEND, "Content-Length: 1000000\r\n"))?)
+        })
+        .within(5);
+    list.title("A Content-Length that is no number.").check(
+        "length-no-number",
+        "400 with a JSON error",
+        |case| case.sees(case.ask(&bare("POST", SEND, "Content-Length: abc\r\n"))?),
+    );
+    list.title("A Content-Length below zero.")
+        .check("length-negative", "400 with a JSON error", |case| {
+            case.sees(case.ask(&bare("POST", SEND, "Content-Length: -1\r\n"))?)
+        })
+        .within(5);
+    list.title("A header of 20 KiB.")
+        .check("header-too-large", "431 with a JSON error", |case| {
+            let field = format!("X-Field: {}\r\n", "x".repeat(20 << 10));
+            case.sees(case.ask(&post(FLUSH, &field, b""))?)
+        });
+    list.title("A header of 70 fields.").check(
+        "header-many-fields",
+        "431 with a JSON error",
+        |case| case.sees(case.ask(&post(FLUSH, &"X-Field: x\r\n".repeat(70), b""))?),
+    );
+    list.title("Two requests, one after the other, on one connection.")
+        .check("keep-alive", "two answers", |case| {
+            let mut connection = case.connect()?;
+            for _ in 0..2 {
+                connection.send(&send("a", "b"))?;
+                let reply = connection.reply()?;
+                ensure(reply.status == 200, &reply.to_string())?;
+            }
+            Ok(())
+        });
+    list.title("A client of HTTP/1.0.")
+        .check("http-1.0", "200, then closed", |case| {
+            let mut connection = case.connect()?;
+            let head = format!("POST {FLUSH} HTTP/1.0\r\nContent-Length: 0\r\n\r\n");
+            connection.send(head.as_bytes())?;
+            let reply = connection.reply()?;
+            connection.closed()?;
+            case.sees(format!("{}, then closed", reply.status))
+        });
+    list.title("A request that comes byte by byte.").check(
+        "request-in-pieces",
+        "200 with JSON",
+        |case| {
+            let mut connection = case.connect()?;
+            for byte in send("a", "b") {
+                connection.send(&[byte])?;
+            }
+            case.sees(connection.reply()?)
+        },
+    );
+    list.title("Twenty clients at a time.")
+        .check("twenty-clients", "20 answers", |case| {
+            concurrently(20, |_| Ok(vec![case.send("a", "b")?])).map(drop)
+        });
+    list.title("A request while another client has sent half of its own.")
+        .check("slow-client", "200 with JSON", |case| {
+            let mut slow = case.connect()?;
+            slow.send(&bare("POST", SEND, "Content-Length: 100\r\n"))?;
+            slow.send(b"{\"author\": \"a\"")?;
+            case.sees(case.ask(&flush())?)
+        })
+        .within(5);
+    list.title("A client asks for 12 MB of messages and vanishes in the middle of the answer.")
+        .check(
+            "vanished-client",
+            "all messages, in later flushes",
+            |case| {
+                let (chat, text) = (case.chat()?, "x".repeat(250 << 10));
+                let (mut sent, mut got) = (Vec::new(), Vec::new());
+                loop {
+                    sent.extend(chat.send_each(0..48, &text)?);
+                    match torn_flush(case)? {
+                        None => break,
+                        Some(messages) => got.extend(messages),
+                    }
+                }
+                let deadline = Instant::now() + BACK;
+                got.extend(case.drain()?);
+                while got.len() < sent.len() && Instant::now() < deadline {
+                    case.pause()?;
+                    got.extend(case.flush()?);
+                }
+                // A flush that comes before the loss is known has only what came after it.
+                got.sort_by_key(|message| message.send_time);
+                ensure(got.len() >= sent.len(), "messages lost")?;
+                ensure(got == sent, "other messages")
+            },
+        )
+        .spoils();
+    list.title("Two bridges at one server, and messages through both of them.")
+        .check("two-bridges", "the same array at both", |case| {
+            let other = case.another_bridge(&case.server()?.address)?;
+            other.settle()?;
+            case.settle()?;
+            let mut sent = Vec::new();
+            for number in 0..20 {
+                let sender = if number % 2 == 0 { case } else { &other };
+                sent.push(sender.send("a", &number.to_string())?);
+            }
+            let (first, second) = (case.drain()?, other.drain()?);
+            ensure(first == second, "different arrays")?;
+            let same = words(&first) == words(&sent);
+            ensure(same, "other messages than were sent")
+        })
+        .within(40);
+    list.title("What is sent when a new bridge's port has just opened, three times.")
+        .check("port-opens-subscribed", "in a flush", |case| {
+            for _ in 0..3 {
+                let fresh = case.another_bridge(&case.server()?.address)?;
+                fresh.tell("a", "first")?;
+                let got = fresh.settle()?;
+                ensure(words(&got) == [("a", "first")], "missed")?;
+            }
+            Ok(())
+        })
+        .within(60);
+    list.title("A bridge starts, and nobody sends anything: its port opens within 5 s.")
+        .check("port-opens-soon", "opens", |case| {
+            let started = Instant::now();
+            case.another_bridge(&case.server()?.address)?;
+            ensure(started.elapsed() < SOON, "opens later")
+        })
+        .within(40);
+    list.title("The server is ended and started again: messages arrive again.")
+        .check("server-restart", "arrive again", |case| {
+            case.server()?.end()?;
+            until_it_arrives(case).map(drop)
+        })
+        .spoils();
+    list.title(
+        "What is sent as soon as a server is back is in a flush, or the flushes say \
+         meanwhile that they may lack something.",
+    )
+    .check(
+        "sent-while-reconnecting",
+        "in a flush, or they say so",
+        |case| {
+            let told = without_server(case)? == TOLD;
+            let got = until_it_arrives(case)?;
+            let there = got.iter().any(|message| message.author == "first");
+            ensure(there || told, "lost without a word")
+        },
+    )
+    .within(20)
+    .spoils();
+    list.title("A send after the end of the server.")
+        .check("server-gone-send", UNAVAILABLE, |case| {
+            case.server()?.end()?;
+            case.sees(case.ask(&send("a", "b"))?)
+        })
+        .spoils();
+    list.title("A flush after the end of the server.")
+        .check("server-gone-flush", TOLD, |case| {
+            case.sees(without_server(case)?)
+        })
+        .spoils();
+    list.title("A send through a bridge that never had a server.")
+        .check("no-server", UNAVAILABLE, |case| {
+            let lonely = case.another_bridge(&format!("127.0.0.1:{}", free_port()?))?;
+            case.sees(lonely.ask(&send("a", "b"))?)
+        })
+        .within(40);
+    list.title("The bridge gets SIGTERM.")
+        .check("bridge-end", "exit code 0", |case| {
+            case.sees(case.bridge()?.end()?)
+        })
+        .spoils();
+}
+
+/// Asks for a flush, and vanishes when a large answer has begun. A smaller one
+/// might count as taken: it is read and returned.
+fn torn_flush(case: &Case) -> Tried<Option<Vec<Message>>> {
+    let mut connection = case.connect()?;
+    connection.send(&flush())?;
+    let mut reply = connection.head()?;
+    let Some(length) = reply.length else {
+        return said("a flush without a length");
+    };
+    if length > LARGE {
+        // Closed with a reset.
+        let at_once = Some(Duration::ZERO);
+        rustix::net::sockopt::set_socket_linger(&connection.socket, at_once)
+            .map_err(io::Error::from)?;
+        return Ok(None);
+    }
+    reply.body = connection.body(length)?;
+    reply.messages().map(Some)
+}
+
+/// Starts the server anew and sends: what the bridge gets up to the first that it
+/// is known to get again.
+fn until_it_arrives(case: &Case) -> Tried<Vec<Message>> {
+    case.server()?.start_again(&case.subject.toolbox)?;
+    case.tell("first", "")?;
+    let mut got = Vec::new();
+    while !got
+        .iter()
+        .any(|message: &Message| message.author == "again")
+    {
+        case.tell("again", "")?;
+        got.extend(case.flush()?);
+        case.pause()?;
+    }
+    Ok(got)
+}
+
+/// Ends the server: what flushes say then, which may take a bridge a while.
+fn without_server(case: &Case) -> Tried<String> {
+    case.server()?.end()?;
+    let noticed = Instant::now() + NOTICE;
+    loop {
+        let reply = case.ask(&flush())?;
+        let status = reply.status;
+        if let Some(subscribed) = reply.header("X-Messenger-Subscribed") {
+            return Ok(format!(
+                "{status} with X-Messenger-Subscribed: {subscribed}"
+            ));
+        }
+        if status != 200 || Instant::now() > noticed {
+            return Ok(format!("{status} without a word"));
+        }
+        case.pause()?;
+    }
+}

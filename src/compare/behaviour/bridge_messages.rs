@@ -1,0 +1,267 @@
+//! `POST /sendMessage`, what is taken and how it arrives; and
+//! `POST /getAndFlushMessages`, what is in it, once and in order.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::{Value, json};
+
+use super::case::{Case, concurrently, words};
+use super::check::Checks;
+use super::http::{FLUSH, Reply, SEND, bare, flush, post, send, send_body};
+use super::trouble::{Tried, ensure, said};
+
+const ARRIVES: &str = "200, and arrives as it was sent";
+const REFUSED: &str = "400 with a JSON error";
+const MESSAGE: &str = "the message, once";
+
+pub fn add(list: &mut Checks) {
+    list.title("A send is answered with its sendTime and nothing else.")
+        .check("send", "200 with a sendTime alone", |case| {
+            let reply = case.ask(&send("a", "b"))?;
+            reply.send_time()?;
+            let fields = reply.json().and_then(|json| Some(json.as_object()?.len()));
+            ensure(fields == Some(1), "200 with more than a sendTime")
+        });
+    list.title("An ordinary message.")
+        .check("send-text", ARRIVES, |case| carried(case, "anna", "Hello"));
+    list.title("Texts in any script as \\u escapes, also surrogate pairs and null.")
+        .check("send-escaped", ARRIVES, |case| {
+            carried(case, "анна", "Привет, 世界 \u{1f980} \0\u{7f}\"\\\r\n\t/")
+        });
+    list.title("Texts in raw UTF-8.")
+        .check("send-utf8", ARRIVES, |case| {
+            let body = json!({"author": "анна", "text": "世界 \u{1f980}"}).to_string();
+            arrives(case, &body, "анна", "世界 \u{1f980}")
+        });
+    list.title("Empty author and text.")
+        .check("send-empty", ARRIVES, |case| carried(case, "", ""));
+    list.title("No author and no text.")
+        .check("send-absent", ARRIVES, |case| arrives(case, "{}", "", ""));
+    list.title("A null for the author.")
+        .check("send-null", ARRIVES, |case| {
+            arrives(case, r#"{"author":null,"text":"t"}"#, "", "t")
+        });
+    list.title("A text of 64 KiB.")
+        .check("send-64k", ARRIVES, |case| {
+            carried(case, "a", &"x".repeat(64 << 10))
+        });
+    list.title("A text of 256 KiB.")
+        .check("send-256k", ARRIVES, |case| {
+            carried(case, "a", &"x".repeat(256 << 10))
+        });
+    list.title("A body that is called a form, as by curl.")
+        .check("send-content-type", ARRIVES, |case| {
+            let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+            let request = post(SEND, form, &send_body("a", "form"));
+            request_arrives(case, &request, "a", "form")
+        });
+    list.title("A body in chunks.")
+        .check("send-chunked", ARRIVES, |case| {
+            let head = bare("POST", SEND, "Transfer-Encoding: chunked\r\n");
+            let chunks = b"7\r\n{\"text\"\r\nb\r\n:\"chunked\"}\r\n0\r\n\r\n";
+            request_arrives(case, &[&head, &chunks[..]].concat(), "", "chunked")
+        });
+    list.title("A path with a query.")
+        .check("send-query", ARRIVES, |case| {
+            let request = post(&format!("{SEND}?x=1"), "", &send_body("a", "query"));
+            request_arrives(case, &request, "a", "query")
+        });
+    list.title("Half of a JSON object.")
+        .check("bad-json", REFUSED, |case| {
+            refused(case, r#"{"author":"a""#)
+        });
+    list.title("A form instead of JSON.")
+        .check("form-body", REFUSED, |case| {
+            refused(case, "author=a&text=b")
+        });
+    list.title("A number for the author.")
+        .check("wrong-type", REFUSED, |case| {
+            refused(case, r#"{"author":5}"#)
+        });
+    list.title("An unknown field.")
+        .check("misspelt-field", REFUSED, |case| {
+            refused(case, r#"{"autor":"a"}"#)
+        });
+    list.title("An empty array.")
+        .check("not-an-object", REFUSED, |case| refused(case, "[]"));
+    list.title("An empty body.")
+        .check("send-nothing", REFUSED, |case| refused(case, ""));
+    list.title("Neither a body nor a length.")
+        .check("send-no-length", REFUSED, |case| {
+            request_refused(case, &bare("POST", SEND, ""))
+        });
+    list.title("A message that was sent over gRPC is in a flush.")
+        .check("flush", MESSAGE, |case| flushes(case, &flush()));
+    list.title("A flush without a body and without its length, as by curl -X POST.")
+        .check("flush-no-length", MESSAGE, |case| {
+            flushes(case, &bare("POST", FLUSH, ""))
+        });
+    list.title("A flush with a body, which is ignored.")
+        .check("flush-body", MESSAGE, |case| {
+            flushes(case, &post(FLUSH, "", b"{\"any\": [\"thing\"]}"))
+        });
+    list.title("A flush when there is nothing.")
+        .check("flush-nothing", "200 with []", |case| {
+            let reply = case.ask(&flush())?;
+            let empty = reply.json() == Some(json!([])) && reply.status == 200;
+            ensure(empty, &format!("{reply} that is not []"))
+        });
+    list.title("A second flush, right after the first.").check(
+        "flush-once",
+        "nothing of the first one",
+        |case| {
+            case.tell("anna", "Hello")?;
+            case.drain()?;
+            ensure(case.flush()?.is_empty(), "messages once more")
+        },
+    );
+    list.title("Two clients send over HTTP and one over gRPC, all at a time.")
+        .check("flush-order", "the order of the stream", |case| {
+            let mut reader = case.reader()?;
+            let sent = concurrently(3, |sender| match sender {
+                0 => case.chat()?.send_each(0..20, "x"),
+                _ => (20 * sender..20 * sender + 20)
+                    .map(|author| case.send(&author.to_string(), "x"))
+                    .collect(),
+            })?;
+            let (stream, flushed) = (reader.read_up()?, case.drain()?);
+            let alike = words(&stream) == words(&flushed);
+            ensure(alike, "another order or other messages")?;
+            ensure(stream.len() == sent.len(), "other messages than were sent")
+        });
+    list.title("Four clients flush while 200 messages arrive.")
+        .check("flush-concurrently", "each message once", |case| {
+            let sending = AtomicBool::new(true);
+            let mut got = concurrently(5, |client| {
+                if client == 0 {
+                    let sent = case.tell_concurrently(1, 200);
+                    sending.store(false, Ordering::Release);
+                    return sent.map(|_| Vec::new());
+                }
+                let mut got = Vec::new();
+                while sending.load(Ordering::Acquire) {
+                    got.extend(case.flush()?);
+                    case.pause()?;
+                }
+                Ok(got)
+            })?;
+            got.extend(case.drain()?);
+            let mut authors: Vec<_> = got.into_iter().map(|message| message.author).collect();
+            let all = authors.len();
+            authors.sort_unstable();
+            authors.dedup();
+            ensure(authors.len() == 200, "messages lost")?;
+            ensure(all == 200, "messages twice")
+        });
+    list.title("A flush right after a send through the same bridge, 20 times.")
+        .check("flush-own", "all of them", |case| {
+            for _ in 0..20 {
+                let sent = case.send("anna", "own")?;
+                ensure(case.flush()?.contains(&sent), "not all of them")?;
+                // A late one must not be taken for the next.
+                case.drain()?;
+            }
+            Ok(())
+        });
+    list.title("The times in the answer, in the stream and in the flush, to the nanosecond.")
+        .check("bridge-times", "the same time", |case| {
+            let mut reader = case.reader()?;
+            for number in 0..20 {
+                let sent = [case.send("a", &number.to_string())?];
+                let stream = reader.read_up()?;
+                ensure(stream == sent, "another time in the answer")?;
+                ensure(case.drain()? == stream, "another time in the flush")?;
+            }
+            Ok(())
+        });
+    list.title("The fraction of each of 20 times, as text.")
+        .check("time-digits", "nine digits and Z", |case| {
+            for _ in 0..20 {
+                let answer = case.ask(&send("a", "b"))?.json().unwrap_or_default();
+                let (_, flushed) = flushed(case, "a", "b")?;
+                for answer in [answer, flushed] {
+                    let time = answer["sendTime"].as_str().unwrap_or_default();
+                    let fraction = time.strip_suffix('Z').and_then(|t| t.split_once('.'));
+                    let nine = fraction.is_some_and(|(_, fraction)| fraction.len() == 9);
+                    ensure(nine, "fewer digits")?;
+                }
+            }
+            Ok(())
+        });
+    list.title("A message without author and text.").check(
+        "flush-empty-fields",
+        "author, text and sendTime",
+        |case| {
+            let (_, message) = flushed(case, "", "")?;
+            let mut names = vec!["author", "text", "sendTime"];
+            names.retain(|name| message.get(name).is_some());
+            ensure(names.len() == 3, &format!("{} alone", names.join(" and ")))
+        },
+    );
+    list.title("How a text that is not ASCII is written.")
+        .check("flush-utf8", "UTF-8", |case| {
+            let (reply, _) = flushed(case, "a", "世界")?;
+            let raw = String::from_utf8_lossy(&reply.body).contains("世界");
+            ensure(raw, "escapes")
+        });
+    list.title("The Content-Type of the answers to a send and to a flush.")
+        .check("content-type", "application/json; charset=utf-8", |case| {
+            for request in [send("a", "b"), flush()] {
+                let reply = case.ask(&request)?;
+                case.sees(reply.header("Content-Type").unwrap_or("none"))?;
+            }
+            Ok(())
+        });
+}
+
+fn carried(case: &Case, author: &str, text: &str) -> Tried {
+    request_arrives(case, &send(author, text), author, text)
+}
+
+fn arrives(case: &Case, body: &str, author: &str, text: &str) -> Tried {
+    request_arrives(case, &post(SEND, "", body.as_bytes()), author, text)
+}
+
+fn request_arrives(case: &Case, request: &[u8], author: &str, text: &str) -> Tried {
+    let reply = case.ask(request)?;
+    ensure(reply.status == 200, &reply.to_string())?;
+    let got = case.drain()?;
+    ensure(!got.is_empty(), "200, and never arrives")?;
+    ensure(
+        words(&got) == [(author, text)],
+        "200, and arrives otherwise",
+    )
+}
+
+fn refused(case: &Case, body: &str) -> Tried {
+    request_refused(case, &post(SEND, "", body.as_bytes()))
+}
+
+fn request_refused(case: &Case, request: &[u8]) -> Tried {
+    let reply = case.ask(request)?;
+    ensure(reply.status != 200, "200, taken for a message")?;
+    ensure(case.drain()?.is_empty(), &format!("{reply}, and arrives"))?;
+    case.sees(reply)
+}
+
+fn flushes(case: &Case, request: &[u8]) -> Tried {
+    let sent = case.tell("anna", "Hello")?;
+    let got = case.drain_by(request)?;
+    ensure(words(&got) == words(&[sent]), "other messages")
+}
+
+/// Sends straight to the server: the first flush that is not empty and the last
+/// message in it, as they are.
+fn flushed(case: &Case, author: &str, text: &str) -> Tried<(Reply, Value)> {
+    case.tell(author, text)?;
+    loop {
+        let reply = case.ask(&flush())?;
+        let Some(Value::Array(mut all)) = reply.json() else {
+            return said(reply.to_string());
+        };
+        if let Some(message) = all.pop() {
+            return Ok((reply, message));
+        }
+        case.pause()?;
+    }
+}
