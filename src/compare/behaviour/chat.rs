@@ -60,6 +60,8 @@ impl Chat {
             .enable_retry(false)
             // Each has a connection of its own, as each process would.
             .use_local_subchannel_pool(true)
+            // What is sent to one that does not read stays small on a busy machine.
+            .http2_bdp_probe(false)
             .max_receive_message_len(RECEIVE_BYTES)
             .connect(server);
         // A call that waits for its channel may be forgotten for a second by the

@@ -184,7 +184,8 @@ fn send_bytes(chat: &Chat, size: usize) -> Result<(), Error> {
 /// the first one, what was sent, and what the other got. It is more than the
 /// backlog of a reader and all that the transport takes.
 fn stall(case: &Case) -> Tried<(Reader, Vec<Message>, Vec<Message>)> {
-    let (chat, stalled, mut reader) = (case.chat()?, case.reader()?, case.reader()?);
+    // The second one has taken all markers: what it is sent from now on stays untaken.
+    let (chat, mut reader, stalled) = (case.chat()?, case.reader()?, case.reader()?);
     let (mut sent, mut got) = (Vec::new(), Vec::new());
     for number in 0..64 {
         sent.push(chat.send(&number.to_string(), &"x".repeat(200 << 10))?);
