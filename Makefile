@@ -51,9 +51,11 @@ test-quick: build-needs ## unit tests, chat and bridge: needs no more than the b
 	$(CARGO) test --release --locked --lib
 	MESSENGER_TEST_QUICK=1 $(CARGO) test --release --locked --test integration -- $(QUICK)
 
+# The second time without the laboratory, as the images are built.
 check: build-needs ## formatting and lints
 	$(CARGO) fmt --check
 	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+	$(CARGO) clippy --release --no-default-features --locked -- -D warnings
 
 doc: export RUSTDOCFLAGS ?= -D warnings
 doc: build-needs ## the documentation of the code, without warnings

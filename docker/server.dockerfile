@@ -3,31 +3,28 @@
 FROM rust:1.95.0-bookworm AS builder
 WORKDIR /build
 
-COPY docker/install.sh docker/
-RUN docker/install.sh build
+RUN --mount=type=bind,source=docker/install.sh,target=/tmp/install.sh \
+    /tmp/install.sh build
 
 # The dependencies in a layer of their own, under an empty program: the gRPC C
 # core takes ten minutes to compile, and a change in src must not repeat that.
+# Without the laboratory (messenger compare and bench), which has no place here.
 COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto/
 RUN mkdir -p src tests \
     && echo 'fn main() {}' > src/main.rs \
     && touch src/lib.rs tests/integration.rs \
-    && cargo build --release --locked
+    && cargo build --release --locked --no-default-features
 
 # COPY keeps the files' times, which may lie before the empty program's.
-# The program carries the table of differences and the programs to compare with.
-COPY docs/differences.json docs/
-COPY tests/reference tests/reference/
-COPY tests/peers tests/peers/
 COPY src src/
 RUN touch src/main.rs src/lib.rs \
-    && cargo build --release --locked \
+    && cargo build --release --locked --no-default-features \
     && strip target/release/messenger
 
 FROM debian:12.11-slim
-COPY docker/install.sh docker/
-RUN docker/install.sh runtime && rm -rf /var/lib/apt/lists/* docker
+RUN --mount=type=bind,source=docker/install.sh,target=/tmp/install.sh \
+    /tmp/install.sh runtime && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin messenger
 COPY --from=builder /build/target/release/messenger /usr/local/bin/messenger
 

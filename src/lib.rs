@@ -10,7 +10,7 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and every module may use `error`, `json`, `latency`, `number`, `retry`, `status`, `sync`
+//! and every module may use `budget`, `error`, `json`, `latency`, `number`, `retry`, `status`, `sync`
 //! and `throttle`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
@@ -46,9 +46,12 @@
 //! - No future but those that grpcio and lapin ask for, in `grpc` and in
 //!   `jobs::queue::rabbitmq`; nothing else awaits anything.
 //!
-//! The cargo feature `shuttle` builds only the fan-out and the bridge's postbox, on
-//! shuttle's primitives, to explore thread interleavings.
+//! The cargo feature `compare`, on by default, adds the laboratory: [`compare`] and
+//! the commands that use it. The feature `shuttle` builds only the fan-out and the
+//! bridge's postbox, on shuttle's primitives, to explore thread interleavings.
 
+#[cfg(not(feature = "shuttle"))]
+pub mod budget;
 pub mod chat;
 pub mod error;
 pub mod fanout;
@@ -56,7 +59,7 @@ pub mod sync;
 
 #[cfg(not(feature = "shuttle"))]
 pub mod cli;
-#[cfg(not(feature = "shuttle"))]
+#[cfg(all(feature = "compare", not(feature = "shuttle")))]
 pub mod compare;
 #[cfg(not(feature = "shuttle"))]
 pub mod console;

@@ -1,6 +1,8 @@
 //! Retry: exponential backoff with jitter, when to log an error, and when to stop.
 
 use std::fmt::Display;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -34,6 +36,21 @@ impl Backoff {
 
     fn reset(&mut self) {
         self.next = self.first.min(self.cap);
+    }
+}
+
+/// The pause after a panic, which also bounds the log lines about it.
+const PANIC_PAUSE: Duration = Duration::from_secs(1);
+
+/// The work of a long-lived thread, which must not die alone: after a panic it is
+/// logged and begun again, a second later, with what it has left whole.
+pub fn supervised<T>(mut work: impl FnMut() -> T) -> T {
+    loop {
+        match catch_unwind(AssertUnwindSafe(&mut work)) {
+            Ok(end) => return end,
+            Err(_) => tracing::error!("this thread panicked; its work begins again"),
+        }
+        thread::sleep(PANIC_PAUSE);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, affinity, descriptors, duration, signals, target};
+use super::{Error, affinity, descriptors, duration, memory, signals, target};
 use crate::chat::bridge;
 use crate::chat::bridge::postbox;
 use crate::grpc::client::Keepalive;
@@ -111,9 +111,12 @@ pub struct HttpLimits {
         value_name = "N"
     )]
     http_connections: usize,
+    #[command(flatten)]
+    memory: memory::Args,
 }
 
 impl HttpLimits {
+    /// To be asked for once: the budget in it counts by itself.
     pub fn limits(&self) -> http::Limits {
         http::Limits {
             header_bytes: self.http_header_bytes,
@@ -122,6 +125,7 @@ impl HttpLimits {
             request_time: self.http_request_time,
             idle_time: self.http_idle_time,
             connections: self.http_connections,
+            memory: self.memory.budget(),
             ..http::Limits::default()
         }
     }
@@ -152,6 +156,14 @@ impl Args {
         self.pin_cpu.map(affinity::pin).transpose()?;
         let stop = signals::stop()?;
         let config = self.config();
+        let (limit, full) = (config.http.memory.limit(), config.postbox.memory());
+        if limit < full {
+            return Err(format!(
+                "--memory-limit: {limit} bytes, but a full postbox takes {full}: --postbox-bytes and \
+                 128 for each of --postbox-messages"
+            )
+            .into());
+        }
         descriptors::check_limit(config.http.connections);
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());

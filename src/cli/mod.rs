@@ -2,9 +2,11 @@
 //! command. What a command does is in the services, `console` and `compare`.
 
 mod affinity;
+#[cfg(feature = "compare")]
 mod bench;
 mod call;
 mod client;
+#[cfg(feature = "compare")]
 mod compare;
 mod data_dir;
 mod demo;
@@ -14,6 +16,7 @@ mod healthcheck;
 mod history;
 mod jobs;
 mod log;
+mod memory;
 mod send;
 mod server;
 mod services;
@@ -68,7 +71,9 @@ enum Command {
     Jobs(jobs::Args),
     Healthcheck(healthcheck::Args),
     History(history::Args),
+    #[cfg(feature = "compare")]
     Bench(bench::Args),
+    #[cfg(feature = "compare")]
     Compare(compare::Args),
 }
 
@@ -97,7 +102,9 @@ impl Cli {
             Command::Jobs(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::History(args) => args.run(),
+            #[cfg(feature = "compare")]
             Command::Bench(args) => args.run(),
+            #[cfg(feature = "compare")]
             Command::Compare(args) => args.run(),
         }
     }
@@ -111,5 +118,13 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn only_the_feature_compare_brings_the_laboratory() {
+        for name in ["bench", "compare"] {
+            let there = Cli::command().find_subcommand(name).is_some();
+            assert_eq!(there, cfg!(feature = "compare"), "{name}");
+        }
     }
 }

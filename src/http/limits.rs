@@ -4,10 +4,10 @@
 
 use std::time::Duration;
 
+use crate::budget::Budget;
+
 /// Every bound of the [`Front`](super::Front). The defaults suit a service
-/// that takes small JSON bodies. Memory for requests is bounded by
-/// `connections * (header_bytes + body_bytes)`; the size of answers is the
-/// handlers' own affair.
+/// that takes small JSON bodies.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Request line and header fields together, in bytes. Over: 431 or 414.
@@ -16,12 +16,19 @@ pub struct Limits {
     pub header_fields: usize,
     /// Decoded request body, in bytes. Over: 413, before it is read.
     pub body_bytes: usize,
-    /// From the first byte of a request until it is complete. Over: 408.
+    /// From the first byte of a request until it is complete. Over: 408. Also from
+    /// a connection's begin to its first byte. Over: a silent close.
     pub request_time: Duration,
     /// Silence between two requests on a kept-alive connection. Over: a silent close.
     pub idle_time: Duration,
-    /// Open connections. Over: 503 with `Retry-After`, without a new thread.
+    /// Open connections. Over: the one that is idle longest is closed, else one whose
+    /// request comes slowly. If there is none, 503 with `Retry-After`, without a
+    /// new thread.
     pub connections: usize,
+    /// Bodies that come in and answers that are not taken yet, over all
+    /// connections; handlers take from it for what they attach to answers. Over:
+    /// 503 with `Retry-After`, and a stream is cut.
+    pub memory: Budget,
     /// Open streams, which count among the connections too. Over: 503 with
     /// `Retry-After`.
     pub streams: usize,
@@ -30,9 +37,9 @@ pub struct Limits {
     /// From passing a request to a lane until its answer is there. Over: 504.
     /// The handler is not interrupted: its lane is free again when it returns.
     pub answer_time: Duration,
-    /// From the first byte of an answer, or of a stream's chunk, until the kernel
-    /// has taken the last. Over: the connection is reset and the answer counts
-    /// as undelivered.
+    /// In each such time, the client of an answer or of a stream's chunk has to
+    /// take 16 KiB for each second of it, or the rest. If not, the connection is
+    /// reset and the answer counts as undelivered.
     pub write_time: Duration,
     /// After an error answer: bytes that are read and thrown away, so that a
     /// client that is still sending gets to read the answer.
@@ -50,6 +57,7 @@ impl Default for Limits {
             request_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(60),
             connections: 1024,
+            memory: Budget::default(),
             streams: 256,
             lane_wait: Duration::from_secs(30),
             answer_time: Duration::from_secs(60),

@@ -47,16 +47,21 @@ fn what_the_dockerfiles_copy_and_run_is_there() {
             if words[0] == "COPY" && !words[1].starts_with("--from=") {
                 for source in &words[1..words.len() - 1] {
                     assert!(root().join(source).exists(), "{}: {source}", file.display());
+                    let of_laboratory = ["docker", "docs", "tests"];
+                    let of_laboratory = of_laboratory.iter().any(|part| source.starts_with(part));
+                    assert!(!of_laboratory, "{}: {source}", file.display());
                     copies += 1;
                 }
             }
-            for pair in words
-                .windows(2)
-                .filter(|pair| pair[0].ends_with("install.sh") && words[0] == "RUN")
-            {
-                assert!(known.contains(pair[1]), "{}: {pair:?}", file.display());
+            if let Some(mount) = words[1].strip_prefix("--mount=type=bind,source=") {
+                let (source, target) = mount.split_once(",target=").expect("a target");
+                assert!(root().join(source).exists(), "{}: {source}", file.display());
+                assert_eq!(words[2], target, "{}", file.display());
+                assert!(known.contains(words[3]), "{}: {words:?}", file.display());
                 runs += 1;
             }
+            let builds = instruction.contains("cargo build");
+            assert!(!builds || instruction.contains("--no-default-features"));
             if words[0] == "ENTRYPOINT" || instruction.contains("CMD [") {
                 let arguments = arguments(&instruction);
                 let (code, _) = help(&[arguments, vec!["--help".into()]].concat());

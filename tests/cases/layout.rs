@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "error", "status", "retry", "json", "latency", "number", "sync", "throttle",
+    "budget", "error", "status", "retry", "json", "latency", "number", "sync", "throttle",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
 /// the rules, besides its own room. The longest name that fits counts.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("budget", &[]),
     ("error", &[]),
     ("retry", &[]),
     ("latency", &[]),
@@ -22,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("status", &["error"]),
     ("sync", &[]),
     ("fanout", &["error", "sync"]),
-    ("http", &["sync"]),
+    ("http", &["budget", "retry", "sync"]),
     ("db", &["LEAVES"]),
     ("grpc", &["fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
@@ -87,11 +88,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "compare", "console", "chat", "todo", "ticker", "jobs", "history", "grpc", "http",
-            "db", "fanout", "LEAVES",
+            "console", "chat", "todo", "ticker", "jobs", "history", "grpc", "http", "db", "fanout",
+            "LEAVES",
         ],
     ),
+    // Compiled with the laboratory only.
+    ("cli::bench", LABORATORY),
+    ("cli::compare", LABORATORY),
 ];
+
+const LABORATORY: &[&str] = &["OWN", "compare", "history::load", "LEAVES"];
 
 const SERVICE: &[&str] = &["grpc", "http", "db", "fanout", "LEAVES"];
 const WIRE: &[&str] = &["generated", "OWN", "grpc", "fanout", "LEAVES"];
@@ -297,6 +303,9 @@ fn a_violation_of_the_layout_would_be_seen() {
     assert!(seen("console::api", "use crate::todo::list::Task;"));
     assert!(seen("compare::x", "use crate::console;"));
     assert!(seen("compare::x", "use crate::cli::Error;"));
+    assert!(seen("cli::server", "use crate::compare::load;"));
+    assert!(seen("console::api", "use crate::compare;"));
+    assert!(seen("cli::bench::x", "use crate::chat::server;"));
     assert!(seen("attic::x", ""));
     assert!(!seen(
         "chat::bridge::api",
@@ -308,9 +317,42 @@ fn a_violation_of_the_layout_would_be_seen() {
     ));
     assert!(!seen("console::api", "use crate::todo::client::Task;"));
     assert!(!seen(
+        "cli::bench::x",
+        "use crate::cli::Error; use crate::compare::load;"
+    ));
+    assert!(!seen(
         "fanout::x",
         "// std::net\nuse std::sync::Arc;\n#[cfg(test)]\nmod tests { use std::thread; }"
     ));
+}
+
+/// The feature `compare` leaves nothing of the laboratory behind where it is off: no
+/// crate, and no file from outside `src`.
+#[test]
+fn what_only_the_laboratory_needs_comes_with_it_alone() {
+    let laboratory = ["src/compare", "src/cli/bench", "src/cli/compare.rs"];
+    let laboratory = laboratory.map(|place| root().join(place));
+    let product: String = files(&root().join("src"), ".rs")
+        .iter()
+        .filter(|file| !laboratory.iter().any(|place| file.starts_with(place)))
+        .map(|file| code(&fs::read_to_string(file).unwrap()))
+        .collect();
+    assert!(
+        !product.contains("include_str!(\"../../"),
+        "a file to carry"
+    );
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let (_, dependencies) = manifest.split_once("\n[dependencies]\n").unwrap();
+    let dependencies = dependencies.split("\n[").next().unwrap().lines();
+    let crates = dependencies.filter_map(|line| line.split_once(" = "));
+    let always: Vec<_> = crates
+        .filter(|(_, what)| !what.contains("optional = true"))
+        .map(|(name, _)| format!("{}::", name.replace('-', "_")))
+        .collect();
+    assert!(always.len() > 20, "{always:?}");
+    for name in always {
+        assert!(product.contains(&name), "{name} is not optional");
+    }
 }
 
 #[test]

@@ -141,7 +141,15 @@ fn what_the_text_names_exists() {
         })
         .collect();
     // Those of cargo, docker and this test.
-    let others = ["help", "version", "rm", "release", "lib", "features"];
+    let others = [
+        "help",
+        "version",
+        "rm",
+        "release",
+        "lib",
+        "features",
+        "no-default-features",
+    ];
     let mut wrong = Vec::new();
     for page in pages()
         .iter()
