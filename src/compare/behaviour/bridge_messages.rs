@@ -16,112 +16,101 @@ const MESSAGE: &str = "the message, once";
 
 pub fn add(list: &mut Checks) {
     list.title("A send is answered with its sendTime and nothing else.")
-        .check("send", "200 with a sendTime alone", |case| {
+        .check("send", "200 with a sendTime alone")
+        .by(|case| {
             let reply = case.ask(&send("a", "b"))?;
             reply.send_time()?;
             let fields = reply.json().and_then(|json| Some(json.as_object()?.len()));
             ensure(fields == Some(1), "200 with more than a sendTime")
         });
     list.title("An ordinary message.")
-        .check("send-text", ARRIVES, |case| carried(case, "anna", "Hello"));
+        .check("send-text", ARRIVES)
+        .by(carried("anna", "Hello"));
+    let any = "Привет, 世界 \u{1f980} \0\u{7f}\"\\\r\n\t/";
     list.title("Texts in any script as \\u escapes, also surrogate pairs and null.")
-        .check("send-escaped", ARRIVES, |case| {
-            carried(case, "анна", "Привет, 世界 \u{1f980} \0\u{7f}\"\\\r\n\t/")
-        });
+        .check("send-escaped", ARRIVES)
+        .by(carried("анна", any));
+    let utf8 = post(SEND, "", r#"{"author":"анна","text":"世界 🦀"}"#.as_bytes());
     list.title("Texts in raw UTF-8.")
-        .check("send-utf8", ARRIVES, |case| {
-            let body = json!({"author": "анна", "text": "世界 \u{1f980}"}).to_string();
-            arrives(case, &body, "анна", "世界 \u{1f980}")
-        });
+        .check("send-utf8", ARRIVES)
+        .by(arrives(utf8, "анна", "世界 🦀"));
     list.title("Empty author and text.")
-        .check("send-empty", ARRIVES, |case| carried(case, "", ""));
+        .check("send-empty", ARRIVES)
+        .by(carried("", ""));
     list.title("No author and no text.")
-        .check("send-absent", ARRIVES, |case| arrives(case, "{}", "", ""));
+        .check("send-absent", ARRIVES)
+        .by(arrives(post(SEND, "", b"{}"), "", ""));
+    let null = post(SEND, "", br#"{"author":null,"text":"t"}"#);
     list.title("A null for the author.")
-        .check("send-null", ARRIVES, |case| {
-            arrives(case, r#"{"author":null,"text":"t"}"#, "", "t")
-        });
+        .check("send-null", ARRIVES)
+        .by(arrives(null, "", "t"));
     list.title("A text of 64 KiB.")
-        .check("send-64k", ARRIVES, |case| {
-            carried(case, "a", &"x".repeat(64 << 10))
-        });
+        .check("send-64k", ARRIVES)
+        .by(carried("a", &"x".repeat(64 << 10)));
     list.title("A text of 256 KiB.")
-        .check("send-256k", ARRIVES, |case| {
-            carried(case, "a", &"x".repeat(256 << 10))
-        });
+        .check("send-256k", ARRIVES)
+        .by(carried("a", &"x".repeat(256 << 10)));
+    let field = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let form = post(SEND, field, &send_body("a", "form"));
     list.title("A body that is called a form, as by curl.")
-        .check("send-content-type", ARRIVES, |case| {
-            let form = "Content-Type: application/x-www-form-urlencoded\r\n";
-            let request = post(SEND, form, &send_body("a", "form"));
-            request_arrives(case, &request, "a", "form")
-        });
+        .check("send-content-type", ARRIVES)
+        .by(arrives(form, "a", "form"));
+    let head = bare("POST", SEND, "Transfer-Encoding: chunked\r\n");
+    let chunks = b"7\r\n{\"text\"\r\nb\r\n:\"chunked\"}\r\n0\r\n\r\n";
+    let chunked = [&head, &chunks[..]].concat();
     list.title("A body in chunks.")
-        .check("send-chunked", ARRIVES, |case| {
-            let head = bare("POST", SEND, "Transfer-Encoding: chunked\r\n");
-            let chunks = b"7\r\n{\"text\"\r\nb\r\n:\"chunked\"}\r\n0\r\n\r\n";
-            request_arrives(case, &[&head, &chunks[..]].concat(), "", "chunked")
-        });
+        .check("send-chunked", ARRIVES)
+        .by(arrives(chunked, "", "chunked"));
+    let query = post("/sendMessage?x=1", "", &send_body("a", "query"));
     list.title("A path with a query.")
-        .check("send-query", ARRIVES, |case| {
-            let request = post(&format!("{SEND}?x=1"), "", &send_body("a", "query"));
-            request_arrives(case, &request, "a", "query")
-        });
-    list.title("Half of a JSON object.")
-        .check("bad-json", REFUSED, |case| {
-            refused(case, r#"{"author":"a""#)
-        });
-    list.title("A form instead of JSON.")
-        .check("form-body", REFUSED, |case| {
-            refused(case, "author=a&text=b")
-        });
-    list.title("A number for the author.")
-        .check("wrong-type", REFUSED, |case| {
-            refused(case, r#"{"author":5}"#)
-        });
-    list.title("An unknown field.")
-        .check("misspelt-field", REFUSED, |case| {
-            refused(case, r#"{"autor":"a"}"#)
-        });
-    list.title("An empty array.")
-        .check("not-an-object", REFUSED, |case| refused(case, "[]"));
-    list.title("An empty body.")
-        .check("send-nothing", REFUSED, |case| refused(case, ""));
+        .check("send-query", ARRIVES)
+        .by(arrives(query, "a", "query"));
+    for (name, title, body) in [
+        ("bad-json", "Half of a JSON object.", r#"{"author":"a""#),
+        ("form-body", "A form instead of JSON.", "author=a&text=b"),
+        ("wrong-type", "A number for the author.", r#"{"author":5}"#),
+        ("misspelt-field", "An unknown field.", r#"{"autor":"a"}"#),
+        ("not-an-object", "An empty array.", "[]"),
+        ("send-nothing", "An empty body.", ""),
+    ] {
+        let request = post(SEND, "", body.as_bytes());
+        list.title(title).check(name, REFUSED).by(refused(request));
+    }
     list.title("Neither a body nor a length.")
-        .check("send-no-length", REFUSED, |case| {
-            request_refused(case, &bare("POST", SEND, ""))
-        });
+        .check("send-no-length", REFUSED)
+        .by(refused(bare("POST", SEND, "")));
     list.title("A message that was sent over gRPC is in a flush.")
-        .check("flush", MESSAGE, |case| flushes(case, &flush()));
+        .check("flush", MESSAGE)
+        .by(flushes(flush()));
     list.title("A flush without a body and without its length, as by curl -X POST.")
-        .check("flush-no-length", MESSAGE, |case| {
-            flushes(case, &bare("POST", FLUSH, ""))
-        });
+        .check("flush-no-length", MESSAGE)
+        .by(flushes(bare("POST", FLUSH, "")));
+    let body = post(FLUSH, "", b"{\"any\": [\"thing\"]}");
     list.title("A flush with a body, which is ignored.")
-        .check("flush-body", MESSAGE, |case| {
-            flushes(case, &post(FLUSH, "", b"{\"any\": [\"thing\"]}"))
-        });
+        .check("flush-body", MESSAGE)
+        .by(flushes(body));
     list.title("A flush when there is nothing.")
-        .check("flush-nothing", "200 with []", |case| {
+        .check("flush-nothing", "200 with []")
+        .by(|case| {
             let reply = case.ask(&flush())?;
             let empty = reply.json() == Some(json!([])) && reply.status == 200;
             ensure(empty, &format!("{reply} that is not []"))
         });
-    list.title("A second flush, right after the first.").check(
-        "flush-once",
-        "nothing of the first one",
-        |case| {
+    list.title("A second flush, right after the first.")
+        .check("flush-once", "nothing of the first one")
+        .by(|case| {
             case.tell("anna", "Hello")?;
             case.drain()?;
             ensure(case.flush()?.is_empty(), "messages once more")
-        },
-    );
+        });
     list.title("Two clients send over HTTP and one over gRPC, all at a time.")
-        .check("flush-order", "the order of the stream", |case| {
+        .check("flush-order", "the order of the stream")
+        .by(|case| {
             let mut reader = case.reader()?;
             let sent = concurrently(3, |sender| match sender {
                 0 => case.chat()?.send_each(0..20, "x"),
-                _ => (20 * sender..20 * sender + 20)
-                    .map(|author| case.send(&author.to_string(), "x"))
+                _ => (0..20)
+                    .map(|_| case.send(&sender.to_string(), "x"))
                     .collect(),
             })?;
             let (stream, flushed) = (reader.read_up()?, case.drain()?);
@@ -130,7 +119,8 @@ pub fn add(list: &mut Checks) {
             ensure(stream.len() == sent.len(), "other messages than were sent")
         });
     list.title("Four clients flush while 200 messages arrive.")
-        .check("flush-concurrently", "each message once", |case| {
+        .check("flush-concurrently", "each message once")
+        .by(|case| {
             let sending = AtomicBool::new(true);
             let mut got = concurrently(5, |client| {
                 if client == 0 {
@@ -154,7 +144,8 @@ pub fn add(list: &mut Checks) {
             ensure(all == 200, "messages twice")
         });
     list.title("A flush right after a send through the same bridge, 20 times.")
-        .check("flush-own", "all of them", |case| {
+        .check("flush-own", "all of them")
+        .by(|case| {
             for _ in 0..20 {
                 let sent = case.send("anna", "own")?;
                 ensure(case.flush()?.contains(&sent), "not all of them")?;
@@ -164,7 +155,8 @@ pub fn add(list: &mut Checks) {
             Ok(())
         });
     list.title("The times in the answer, in the stream and in the flush, to the nanosecond.")
-        .check("bridge-times", "the same time", |case| {
+        .check("bridge-times", "the same time")
+        .by(|case| {
             let mut reader = case.reader()?;
             for number in 0..20 {
                 let sent = [case.send("a", &number.to_string())?];
@@ -175,7 +167,8 @@ pub fn add(list: &mut Checks) {
             Ok(())
         });
     list.title("The fraction of each of 20 times, as text.")
-        .check("time-digits", "nine digits and Z", |case| {
+        .check("time-digits", "nine digits and Z")
+        .by(|case| {
             for _ in 0..20 {
                 let answer = case.ask(&send("a", "b"))?.json().unwrap_or_default();
                 let (_, flushed) = flushed(case, "a", "b")?;
@@ -188,24 +181,24 @@ pub fn add(list: &mut Checks) {
             }
             Ok(())
         });
-    list.title("A message without author and text.").check(
-        "flush-empty-fields",
-        "author, text and sendTime",
-        |case| {
+    list.title("A message without author and text.")
+        .check("flush-empty-fields", "author, text and sendTime")
+        .by(|case| {
             let (_, message) = flushed(case, "", "")?;
             let mut names = vec!["author", "text", "sendTime"];
             names.retain(|name| message.get(name).is_some());
             ensure(names.len() == 3, &format!("{} alone", names.join(" and ")))
-        },
-    );
+        });
     list.title("How a text that is not ASCII is written.")
-        .check("flush-utf8", "UTF-8", |case| {
+        .check("flush-utf8", "UTF-8")
+        .by(|case| {
             let (reply, _) = flushed(case, "a", "世界")?;
             let raw = String::from_utf8_lossy(&reply.body).contains("世界");
             ensure(raw, "escapes")
         });
     list.title("The Content-Type of the answers to a send and to a flush.")
-        .check("content-type", "application/json; charset=utf-8", |case| {
+        .check("content-type", "application/json; charset=utf-8")
+        .by(|case| {
             for request in [send("a", "b"), flush()] {
                 let reply = case.ask(&request)?;
                 case.sees(reply.header("Content-Type").unwrap_or("none"))?;
@@ -214,40 +207,39 @@ pub fn add(list: &mut Checks) {
         });
 }
 
-fn carried(case: &Case, author: &str, text: &str) -> Tried {
-    request_arrives(case, &send(author, text), author, text)
+fn carried(author: &str, text: &str) -> impl Fn(&Case) -> Tried + use<> {
+    arrives(send(author, text), author, text)
 }
 
-fn arrives(case: &Case, body: &str, author: &str, text: &str) -> Tried {
-    request_arrives(case, &post(SEND, "", body.as_bytes()), author, text)
+/// The request sends a message of this author and text.
+fn arrives(request: Vec<u8>, author: &str, text: &str) -> impl Fn(&Case) -> Tried + use<> {
+    let [author, text] = [author, text].map(str::to_owned);
+    move |case| {
+        let reply = case.ask(&request)?;
+        ensure(reply.status == 200, &reply.to_string())?;
+        let got = case.drain()?;
+        ensure(!got.is_empty(), "200, and never arrives")?;
+        let same = words(&got) == [(&*author, &*text)];
+        ensure(same, "200, and arrives otherwise")
+    }
 }
 
-fn request_arrives(case: &Case, request: &[u8], author: &str, text: &str) -> Tried {
-    let reply = case.ask(request)?;
-    ensure(reply.status == 200, &reply.to_string())?;
-    let got = case.drain()?;
-    ensure(!got.is_empty(), "200, and never arrives")?;
-    ensure(
-        words(&got) == [(author, text)],
-        "200, and arrives otherwise",
-    )
+fn refused(request: Vec<u8>) -> impl Fn(&Case) -> Tried {
+    move |case| {
+        let reply = case.ask(&request)?;
+        ensure(reply.status != 200, "200, taken for a message")?;
+        ensure(case.drain()?.is_empty(), &format!("{reply}, and arrives"))?;
+        case.sees(reply)
+    }
 }
 
-fn refused(case: &Case, body: &str) -> Tried {
-    request_refused(case, &post(SEND, "", body.as_bytes()))
-}
-
-fn request_refused(case: &Case, request: &[u8]) -> Tried {
-    let reply = case.ask(request)?;
-    ensure(reply.status != 200, "200, taken for a message")?;
-    ensure(case.drain()?.is_empty(), &format!("{reply}, and arrives"))?;
-    case.sees(reply)
-}
-
-fn flushes(case: &Case, request: &[u8]) -> Tried {
-    let sent = case.tell("anna", "Hello")?;
-    let got = case.drain_by(request)?;
-    ensure(words(&got) == words(&[sent]), "other messages")
+/// The request is a flush.
+fn flushes(request: Vec<u8>) -> impl Fn(&Case) -> Tried {
+    move |case| {
+        let sent = case.tell("anna", "Hello")?;
+        let got = case.drain_by(&request)?;
+        ensure(words(&got) == words(&[sent]), "other messages")
+    }
 }
 
 /// Sends straight to the server: the first flush that is not empty and the last

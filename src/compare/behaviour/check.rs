@@ -54,14 +54,14 @@ impl Checks {
 }
 
 impl Check {
-    /// Its name, what is expected, and how to try it.
-    pub fn check(
-        &mut self,
-        name: &'static str,
-        expected: &'static str,
-        run: impl Fn(&Case) -> Tried + Send + Sync + 'static,
-    ) -> &mut Self {
+    /// Its name, and what is expected.
+    pub fn check(&mut self, name: &'static str, expected: &'static str) -> &mut Self {
         (self.name, self.expected) = (name, expected);
+        self
+    }
+
+    /// How to try it.
+    pub fn by(&mut self, run: impl Fn(&Case) -> Tried + Send + Sync + 'static) -> &mut Self {
         self.run = Arc::new(run);
         self
     }
@@ -151,7 +151,7 @@ mod tests {
     /// A check that expects "right".
     fn check(run: fn(&Case) -> Tried) -> Check {
         let mut checks = Checks::default();
-        checks.title("").check("a check", "right", run);
+        checks.title("").check("a check", "right").by(run);
         checks.0.remove(0)
     }
 

@@ -29,24 +29,23 @@ const NOTICE: Duration = Duration::from_secs(18);
 
 pub fn add(list: &mut Checks) {
     list.title("A gRPC message of 1 MiB.")
-        .check("message-1m", TOO_LARGE, |case| {
-            case.sees(after(case, |chat| send_bytes(chat, 1 << 20))?)
-        });
+        .check("message-1m", TOO_LARGE)
+        .by(|case| case.sees(after(case, |chat| send_bytes(chat, 1 << 20))?));
     list.title("A gRPC message of 5 MiB, above gRPC's own limit.")
-        .check("message-5m", TOO_LARGE, |case| {
-            case.sees(after(case, |chat| send_bytes(chat, 5 << 20))?)
-        });
+        .check("message-5m", TOO_LARGE)
+        .by(|case| case.sees(after(case, |chat| send_bytes(chat, 5 << 20))?));
     list.title("A call with 20 KiB of metadata.")
-        .check("metadata-20k", TOO_LARGE, |case| {
+        .check("metadata-20k", TOO_LARGE)
+        .by(|case| {
             let field = "x".repeat(20 << 10);
             case.sees(after(case, |chat| chat.call_bytes(SEND, b"", &field))?)
         });
     list.title("A method that the service does not have.")
-        .check("unknown-method", UNKNOWN, |case| {
-            case.sees(after(case, |chat| chat.call_bytes(NOTHING, b"", ""))?)
-        });
+        .check("unknown-method", UNKNOWN)
+        .by(|case| case.sees(after(case, |chat| chat.call_bytes(NOTHING, b"", ""))?));
     list.title("Bytes that are no protobuf, in four ways.")
-        .check("malformed", "an error, and goes on", |case| {
+        .check("malformed", "an error, and goes on")
+        .by(|case| {
             let invalid_utf8 = b"\x0a\x02\xff\xfe";
             let overlong = b"\xff\xff\xff\xff\xff";
             for bytes in [&overlong[..], b"\x0a\x7fshort", invalid_utf8, b"\x07"] {
@@ -58,7 +57,8 @@ pub fn add(list: &mut Checks) {
             Ok(())
         });
     list.title("A message of no fields, and one with a field that the server does not know.")
-        .check("unknown-field", "OK, and goes on", |case| {
+        .check("unknown-field", "OK, and goes on")
+        .by(|case| {
             // Field 15, a varint.
             for bytes in [&b""[..], b"\x78\x01"] {
                 case.sees(after(case, |chat| chat.call_bytes(SEND, bytes, ""))?)?;
@@ -66,7 +66,8 @@ pub fn add(list: &mut Checks) {
             Ok(())
         });
     list.title("With 40 readers, SendMessage is answered, and all of them get the message.")
-        .check("forty-readers", "all of them", |case| {
+        .check("forty-readers", "all of them")
+        .by(|case| {
             let readers = (0..40).map(|_| case.reader());
             let readers = readers.collect::<Tried<Vec<_>>>()?;
             case.tell("a", "b")?;
@@ -78,7 +79,8 @@ pub fn add(list: &mut Checks) {
         })
         .within(5);
     list.title("After 100 readers have come and gone, SendMessage is answered.")
-        .check("readers-that-leave", "answered", |case| {
+        .check("readers-that-leave", "answered")
+        .by(|case| {
             let chat = case.chat()?;
             for _ in 0..100 {
                 let reader = chat.subscribe()?;
@@ -91,13 +93,15 @@ pub fn add(list: &mut Checks) {
             case.tell("a", "b").map(drop)
         });
     list.title("While a reader does not read, another one gets 12 MiB of messages.")
-        .check("stalled-reader-harms-nobody", "all messages", |case| {
+        .check("stalled-reader-harms-nobody", "all messages")
+        .by(|case| {
             let (_stalled, sent, got) = stall(case)?;
             ensure(got == sent, "other messages")
         })
         .spoils();
     list.title("A reader that does not read for 12 MiB gets its first messages and is cut.")
-        .check("stalled-reader-is-cut", CUT, |case| {
+        .check("stalled-reader-is-cut", CUT)
+        .by(|case| {
             let (mut stalled, sent, _) = stall(case)?;
             for message in sent {
                 match stalled.next()? {
@@ -112,10 +116,12 @@ pub fn add(list: &mut Checks) {
         })
         .spoils();
     list.title("A reader's machine vanishes: no answer to any PING, for 18 s.")
-        .check("vanished-reader", "its connection is closed", vanished)
+        .check("vanished-reader", "its connection is closed")
+        .by(vanished)
         .within(30);
     list.title("The standard health service knows the chat's service, and no other.")
-        .check("health", "SERVING, and NOT_FOUND for a stranger", |case| {
+        .check("health", "SERVING, and NOT_FOUND for a stranger")
+        .by(|case| {
             let chat = case.chat()?;
             let ask = |service: &str| {
                 let mut request = HealthCheckRequest::new();
@@ -129,7 +135,8 @@ pub fn add(list: &mut Checks) {
             case.sees(format!("SERVING, and {stranger} for a stranger"))
         });
     list.title("A second server on the same port.")
-        .check("port-taken", "the second one ends with an error", |case| {
+        .check("port-taken", "the second one ends with an error")
+        .by(|case| {
             let server = case.server()?;
             server.is_ours()?;
             // One that fails before it listens has failed in the promised way.
@@ -147,7 +154,8 @@ pub fn add(list: &mut Checks) {
         })
         .spoils();
     list.title("SIGTERM while a reader reads.")
-        .check("server-end", SHUT_DOWN, |case| {
+        .check("server-end", SHUT_DOWN)
+        .by(|case| {
             let mut reader = case.reader()?;
             let how = case.server()?.end()?;
             match reader.next()? {
