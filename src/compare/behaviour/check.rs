@@ -92,123 +92,29 @@ impl Check {
         let bound = Duration::from_secs(self.seconds);
         let (run, case) = (self.run.clone(), case(bound));
         let (sender, receiver) = bounded(1);
-        let thread = thread::Builder::new().name(self.name.into());
-        let spawned = thread.spawn(move || {
-            let _ = sender.send(run(&case));
-        });
+        let spawned = thread::Builder::new()
+            .name(self.name.into())
+            .spawn(move || drop(sender.send(run(&case))));
         let tried = match spawned.map(|_| receiver.recv_timeout(bound + GRACE)) {
             Ok(Ok(tried)) => tried,
             Ok(Err(RecvTimeoutError::Timeout)) => Err(Trouble::Hang),
             Ok(Err(RecvTimeoutError::Disconnected)) => said("the check itself has failed"),
             Err(error) => Err(Trouble::Skip(error.to_string())),
         };
-        self.outcome(tried, subject)
-    }
-
-    fn outcome(&self, tried: Tried, subject: &Subject) -> Outcome {
         let ended = match tried {
             Ok(()) => subject.ended(),
             Err(_) => subject.ended_soon(),
         };
+        let seconds = self.seconds;
         match (tried, ended) {
             (Err(Trouble::Skip(why)), _) => Outcome::Skipped { why },
             (_, Some(how)) => Outcome::Dies { how },
             (Ok(()), None) => Outcome::Pass,
-            (Err(Trouble::Hang), None) => Outcome::Hangs {
-                seconds: self.seconds,
-            },
+            (Err(Trouble::Hang), None) => Outcome::Hangs { seconds },
             (Err(Trouble::Said(got)), None) => Outcome::Differs {
                 expected: self.expected.into(),
                 got,
             },
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-    use crate::compare::behaviour::subject::Slot;
-    use crate::compare::load::process::{Program, Ready};
-    use crate::compare::peer::{Peer, Toolbox};
-
-    const LIVES: &str = "echo :1; exec sleep 60";
-
-    /// A server that is this shell script: it has to write a line first.
-    fn script(script: &str) -> Arc<Subject> {
-        let mut command = Command::new("sh");
-        command.args(["-c", script]);
-        let program = Program::start(command, &Ready::Line).unwrap();
-        Arc::new(Subject {
-            toolbox: Toolbox::default(),
-            server: Some(Slot::new(&Peer::Python, program)),
-            bridge: None,
-        })
-    }
-
-    /// A check that expects "right".
-    fn check(run: fn(&Case) -> Tried) -> Check {
-        let mut checks = Checks::default();
-        checks.title("").check("a check", "right").by(run);
-        checks.0.remove(0)
-    }
-
-    #[test]
-    fn a_check_that_does_not_come_back_hangs() {
-        let subject = script(LIVES);
-        let started = Instant::now();
-        let mut blocks = check(|_| {
-            loop {
-                thread::park();
-            }
-        });
-        let outcome = blocks.within(1).run(&subject);
-        assert_eq!(outcome, Outcome::Hangs { seconds: 1 });
-        assert!(started.elapsed() < Duration::from_secs(5));
-        // Its thread still holds the subject, and does not keep it alive.
-        subject.end();
-        assert_eq!(Arc::strong_count(&subject), 2);
-        assert_eq!(subject.ended(), None, "it was ended on purpose");
-        // One that finds nothing until its deadline says so itself.
-        let outcome = check(|_| Err(Trouble::Hang)).run(&script(LIVES));
-        assert_eq!(outcome, Outcome::Hangs { seconds: 10 });
-    }
-
-    #[test]
-    fn a_subject_that_ends_dies_whatever_was_seen() {
-        let wrong = check(|case| case.sees("wrong"));
-        let right = check(|case| {
-            while case.subject.ended().is_none() {
-                case.pause()?;
-            }
-            case.sees("right")
-        });
-        let dies = |how: &str| Outcome::Dies { how: how.into() };
-        assert_eq!(wrong.run(&script("echo :1; exit 3")), dies("exit code 3"));
-        let killed = script("echo :1; kill -9 $$");
-        assert_eq!(right.run(&killed), dies("signal 9"));
-    }
-
-    #[test]
-    fn what_was_seen_is_compared_with_the_promise() {
-        let subject = script(LIVES);
-        let differs = |got: &str| Outcome::Differs {
-            expected: "right".into(),
-            got: got.into(),
-        };
-        assert_eq!(
-            check(|case| case.sees("right")).run(&subject),
-            Outcome::Pass
-        );
-        let wrong = check(|case| case.sees("wrong")).run(&subject);
-        assert_eq!(wrong, differs("wrong"));
-        // What breaks a check off is no observation, whatever its words.
-        assert_eq!(check(|_| said("right")).run(&subject), differs("right"));
-        let skips = check(|case| case.bridge().map(drop)).run(&subject);
-        assert!(matches!(skips, Outcome::Skipped { .. }));
-        let fails = check(|_| panic!("on purpose")).run(&subject);
-        assert_eq!(fails, differs("the check itself has failed"));
     }
 }

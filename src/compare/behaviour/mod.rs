@@ -24,8 +24,11 @@ use crossbeam_channel::{Receiver, bounded};
 use super::differences;
 use super::peer::{Peer, Toolbox};
 use super::report::{BehaviourTable, CheckRow, Outcome};
-use check::{Check, Checks};
-use subject::{Column, Subject};
+pub use check::{Check, Checks};
+pub use subject::{Slot, Subject};
+pub use trouble::Trouble;
+
+use subject::Column;
 
 /// How many Python bridges start at a time: one may take ten seconds until it
 /// listens, which it waits for a name server.

@@ -4,7 +4,7 @@
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -78,13 +78,9 @@ impl Slot {
         }
     }
 
-    fn program(&self) -> MutexGuard<'_, Option<Program>> {
-        lock(&self.program)
-    }
-
     /// How its process has ended unasked, if it has.
     fn ended(&self) -> Option<String> {
-        let status = self.program().as_mut()?.ended();
+        let status = lock(&self.program).as_mut()?.ended();
         status.map(how)
     }
 
@@ -94,7 +90,7 @@ impl Slot {
     /// `Skip` if it was not started here, `Hang` after the promised time.
     pub fn end(&self) -> Tried<String> {
         self.is_ours()?;
-        let Some(mut program) = self.program().take() else {
+        let Some(mut program) = lock(&self.program).take() else {
             return said("it has been ended before");
         };
         // One that has ended has no process id any more: it may be another's.
@@ -106,9 +102,12 @@ impl Slot {
     }
 
     /// Starts a server anew on its port; it has been ended.
+    ///
+    /// # Errors
+    /// When it does not start.
     pub fn start_again(&self, toolbox: &Toolbox) -> Tried {
         let program = toolbox.server(&self.peer, self.port())?;
-        *self.program() = Some(program);
+        *lock(&self.program) = Some(program);
         Ok(())
     }
 }
@@ -147,29 +146,26 @@ impl Subject {
     /// # Errors
     /// When one of the programs does not start.
     pub fn start(toolbox: &Toolbox, column: &Column) -> io::Result<Self> {
-        let mut subject = Self {
+        let server = column.server.as_ref().map(|peer| {
+            let program = toolbox.server(peer, 0)?;
+            Ok::<_, io::Error>(Slot::new(peer, program))
+        });
+        let server = server.transpose()?;
+        let bridge = column.bridge.as_ref().map(|peer| {
+            let server = server.as_ref().map(|server| &*server.address);
+            let program = toolbox.bridge_among_messages(peer, server.unwrap_or_default())?;
+            Ok::<_, io::Error>(Slot::new(peer, program))
+        });
+        Ok(Self {
             toolbox: toolbox.clone(),
-            server: None,
-            bridge: None,
-        };
-        if let Some(peer) = &column.server {
-            subject.server = Some(Slot::new(peer, toolbox.server(peer, 0)?));
-        }
-        if let Some(peer) = &column.bridge {
-            let server = subject.server.as_ref().map(|server| &*server.address);
-            let bridge = toolbox.bridge_among_messages(peer, server.unwrap_or_default())?;
-            subject.bridge = Some(Slot::new(peer, bridge));
-        }
-        Ok(subject)
-    }
-
-    fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.server.iter().chain(&self.bridge)
+            bridge: bridge.transpose()?,
+            server,
+        })
     }
 
     /// How one of its processes has ended unasked, if one has.
     pub fn ended(&self) -> Option<String> {
-        self.slots().find_map(Slot::ended)
+        self.server.iter().chain(&self.bridge).find_map(Slot::ended)
     }
 
     /// The same, for one that may be about to end.
@@ -179,9 +175,8 @@ impl Subject {
 
     /// Ends what was started, also while a check that hangs still holds on to it.
     pub fn end(&self) {
-        for slot in self.slots() {
-            let program = slot.program().take();
-            drop(program);
+        for slot in self.server.iter().chain(&self.bridge) {
+            drop(lock(&slot.program).take());
         }
     }
 }
