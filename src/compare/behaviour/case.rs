@@ -133,7 +133,7 @@ impl Case {
     /// what was in it. A Python program does not show when the former is so.
     pub fn settle(&self) -> Tried<Vec<Message>> {
         // A bridge that is not connected yet has its reasons.
-        let mark = |text: &str| Ok(self.mark(text).unwrap_or_default());
+        let mark = |text: &str| self.mark(text).or(Ok(()));
         let take = || {
             self.pause()?;
             self.flush()
