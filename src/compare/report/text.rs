@@ -76,7 +76,8 @@ impl Page {
 
     /// How many checks each column passes and does not.
     fn counts(&mut self, checks: &Checks) {
-        self.heading(&format!("{}: {} checks", checks.title, checks.rows.len()));
+        let title = checks.title.to_lowercase();
+        self.heading(&format!("Checks of {title}: {}", checks.rows.len()));
         let mut table = self.table(WORDS);
         for column in &checks.columns {
             let counts = column.counts.iter().zip(WORDS);
@@ -88,7 +89,7 @@ impl Page {
 
     /// The few figures that stand for all others.
     fn in_short(&mut self, speed: &Speed) {
-        self.heading("Speed");
+        self.heading("Speed in short");
         let mut table = self.table(&speed.peers);
         for row in &speed.answer {
             let cells = row.cells.iter();
