@@ -30,14 +30,12 @@ impl Case {
         ensure(what == self.expected, &what)
     }
 
-    /// # Errors
     /// `Skip` behind a foreign bridge whose server is not known.
     pub fn server(&self) -> Tried<&Slot> {
         let server = self.subject.server.as_ref();
         server.ok_or_else(|| Trouble::Skip("its server is not known".into()))
     }
 
-    /// # Errors
     /// `Skip` where the server itself is checked.
     pub fn bridge(&self) -> Tried<&Slot> {
         let bridge = self.subject.bridge.as_ref();
@@ -60,10 +58,7 @@ impl Case {
     }
 
     /// Another bridge of the same kind in front of this server, in the state in
-    /// which it starts to accept connections.
-    ///
-    /// # Errors
-    /// `Skip` of a foreign one.
+    /// which it starts to accept connections; `Skip` of a foreign one.
     pub fn another_bridge(&self, server: &str) -> Tried<Self> {
         let (bridge, toolbox) = (self.bridge()?, self.subject.toolbox.clone());
         bridge.is_ours()?;
@@ -120,13 +115,9 @@ impl Case {
 
     /// The same by this request.
     pub fn drain_by(&self, request: &[u8]) -> Tried<Vec<Message>> {
-        up_to_marker(
-            |text| self.mark(text),
-            || {
-                self.pause()?;
-                self.ask(request)?.messages()
-            },
-        )
+        let flush = || self.ask(request)?.messages();
+        let take = || self.pause().and_then(|()| flush());
+        up_to_marker(|text| self.mark(text), take)
     }
 
     /// Returns when the bridge's subscription is live and its postbox empty, with
@@ -134,23 +125,14 @@ impl Case {
     pub fn settle(&self) -> Tried<Vec<Message>> {
         // A bridge that is not connected yet has its reasons.
         let mark = |text: &str| self.mark(text).or(Ok(()));
-        let take = || {
-            self.pause()?;
-            self.flush()
-        };
-        until_live(mark, take)
+        until_live(mark, || self.pause().and_then(|()| self.flush()))
     }
 
-    /// Waits for something that nothing tells of.
-    ///
-    /// # Errors
-    /// `Hang` at the deadline.
+    /// Waits for something that nothing tells of; `Hang` at the deadline.
     pub fn pause(&self) -> Tried {
         thread::sleep(PAUSE);
-        if Instant::now() < self.deadline {
-            return Ok(());
-        }
-        Err(Trouble::Hang)
+        let late = Instant::now() > self.deadline;
+        if late { Err(Trouble::Hang) } else { Ok(()) }
     }
 
     /// Sends a marker, straight to the server where it is known.

@@ -76,9 +76,6 @@ impl Chat {
     }
 
     /// Returns the message as it has to arrive.
-    ///
-    /// # Errors
-    /// What the server or the transport said.
     pub fn send(&self, author: &str, text: &str) -> Result<Message, Error> {
         let mut request = SendMessageRequest::new();
         request.author = author.to_owned();
@@ -97,8 +94,7 @@ impl Chat {
         sent.collect()
     }
 
-    /// # Errors
-    /// What the server or the transport said; DEADLINE_EXCEEDED at the deadline.
+    /// A call, which ends with DEADLINE_EXCEEDED at the deadline.
     pub fn call<Q, A: Unpin>(&self, method: &Method<Q, A>, request: &Q) -> Result<A, Error> {
         let options = CallOption::default().timeout(self.left());
         let answer = self.client.unary_call(method, request, options);
@@ -106,9 +102,6 @@ impl Chat {
     }
 
     /// A call of these bytes, with a field of metadata.
-    ///
-    /// # Errors
-    /// As [`Chat::call`].
     pub fn call_bytes(&self, name: &'static str, request: &[u8], field: &str) -> Result<(), Error> {
         let method = Method {
             ty: MethodType::Unary,
@@ -152,7 +145,7 @@ impl Chat {
     pub fn reader(&self, marks: &Self) -> Tried<Reader> {
         let mut reader = self.subscribe()?;
         reader.marks = marks.clone();
-        reader.early = until_live(|text| marks.mark(text), || reader.take(GLANCE))?;
+        reader.early = until_live(|text| marks.mark(text), || reader.take())?;
         Ok(reader)
     }
 
@@ -172,9 +165,6 @@ pub struct Reader {
 
 impl Reader {
     /// The next message that is no marker, or why the stream has ended.
-    ///
-    /// # Errors
-    /// `Hang` when neither comes until the deadline.
     pub fn next(&mut self) -> Tried<Result<Message, Error>> {
         loop {
             let next = self.stream.recv_within(self.marks.left()).transpose();
@@ -190,21 +180,19 @@ impl Reader {
         self.next()?.or_else(ended)
     }
 
-    fn take(&mut self, time: Duration) -> Tried<Vec<Message>> {
-        let next = self.stream.recv_within(time).or_else(ended)?;
+    /// What comes within a glance.
+    fn take(&mut self) -> Tried<Vec<Message>> {
+        let next = self.stream.recv_within(GLANCE).or_else(ended)?;
+        if next.is_none() && self.marks.left().is_zero() {
+            return Err(Trouble::Hang);
+        }
         Ok(next.map(wire::message).into_iter().collect())
     }
 
     /// Everything that comes up to a marker.
     pub fn read_up(&mut self) -> Tried<Vec<Message>> {
         let marks = self.marks.clone();
-        up_to_marker(
-            |text| marks.mark(text),
-            || match self.take(marks.left())? {
-                none if none.is_empty() => Err(Trouble::Hang),
-                one => Ok(one),
-            },
-        )
+        up_to_marker(|text| marks.mark(text), || self.take())
     }
 }
 

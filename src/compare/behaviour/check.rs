@@ -34,38 +34,38 @@ pub struct Check {
 
 /// The checks of a table, in its order.
 #[derive(Default)]
-pub struct Checks(pub Vec<Check>);
+pub struct Checks {
+    title: &'static str,
+    pub all: Vec<Check>,
+}
 
 impl Checks {
-    /// Adds a check of ten seconds that leaves its subject as it was, and begins
-    /// with what is done and looked at.
-    pub fn title(&mut self, title: &'static str) -> &mut Check {
-        self.0.push(Check {
-            name: "",
-            title,
-            expected: "",
+    /// What the next check does and looks at.
+    pub fn title(&mut self, title: &'static str) {
+        self.title = title;
+    }
+
+    /// Adds a check of ten seconds that leaves its subject as it was.
+    pub fn check(
+        &mut self,
+        name: &'static str,
+        expected: &'static str,
+        run: impl Fn(&Case) -> Tried + Send + Sync + 'static,
+    ) -> &mut Check {
+        self.all.push(Check {
+            name,
+            title: self.title,
+            expected,
             seconds: 10,
             spoils: false,
-            run: Arc::new(|_| Ok(())),
+            run: Arc::new(run),
         });
-        let last = self.0.len() - 1;
-        &mut self.0[last]
+        let last = self.all.len() - 1;
+        &mut self.all[last]
     }
 }
 
 impl Check {
-    /// Its name, and what is expected.
-    pub fn check(&mut self, name: &'static str, expected: &'static str) -> &mut Self {
-        (self.name, self.expected) = (name, expected);
-        self
-    }
-
-    /// How to try it.
-    pub fn by(&mut self, run: impl Fn(&Case) -> Tried + Send + Sync + 'static) -> &mut Self {
-        self.run = Arc::new(run);
-        self
-    }
-
     /// It may take so many seconds.
     pub fn within(&mut self, seconds: u64) -> &mut Self {
         self.seconds = seconds;

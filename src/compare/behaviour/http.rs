@@ -59,8 +59,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// # Errors
-    /// `Said` when nobody listens there.
+    /// Connects, if somebody listens there.
     pub fn open(bridge: &str, deadline: Instant) -> Tried<Self> {
         let address = bridge.to_socket_addrs()?.next();
         let address = address.ok_or_else(|| Trouble::Said("no such address".into()))?;
@@ -85,9 +84,6 @@ impl Connection {
     }
 
     /// A whole answer.
-    ///
-    /// # Errors
-    /// `Said` when the connection ends before, or what comes is not HTTP.
     pub fn reply(&mut self) -> Tried<Reply> {
         let mut reply = self.head()?;
         if let Some(length) = reply.length {
@@ -182,13 +178,11 @@ pub struct Reply {
 
 impl Reply {
     fn of(head: &httparse::Response) -> Tried<Self> {
-        let fields = head.headers.iter().map(|field| {
-            let value = String::from_utf8_lossy(field.value);
-            (field.name.to_owned(), value.into_owned())
-        });
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        let fields = head.headers.iter();
         let mut reply = Self {
             status: head.code.unwrap_or_default(),
-            fields: fields.collect(),
+            fields: fields.map(|f| (f.name.into(), text(f.value))).collect(),
             length: None,
             body: Vec::new(),
         };
@@ -211,10 +205,12 @@ impl Reply {
 
     /// The time in the answer to a send.
     pub fn send_time(&self) -> Tried<Timestamp> {
-        match self.json().filter(|_| self.status == 200) {
-            Some(json) => time(&json).map_or_else(|| said("200 without a sendTime"), Ok),
-            None => said(self.to_string()),
-        }
+        ensure(
+            self.status == 200 && self.json().is_some(),
+            &self.to_string(),
+        )?;
+        let time = time(&self.json().unwrap_or_default());
+        time.map_or_else(|| said("200 without a sendTime"), Ok)
     }
 
     /// The messages in the answer to a flush. A field that is left out is empty.
@@ -223,15 +219,14 @@ impl Reply {
             return said(format!("{self} to a flush"));
         };
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let messages = items.iter().map(|item| {
-            Some(Message {
-                author: text(&item["author"]),
-                text: text(&item["text"]),
-                send_time: time(item)?,
-            })
-        });
-        let messages: Option<Vec<_>> = messages.collect();
-        messages.map_or_else(|| said("a message without a sendTime"), Ok)
+        let message = |item: &Value| Message {
+            author: text(&item["author"]),
+            text: text(&item["text"]),
+            send_time: time(item).unwrap_or_default(),
+        };
+        let timed = items.iter().all(|item| time(item).is_some());
+        ensure(timed, "a message without a sendTime")?;
+        Ok(items.iter().map(message).collect())
     }
 }
 

@@ -60,7 +60,7 @@ fn checks() -> [Checks; 2] {
 
 /// Name and title of every check.
 pub fn names() -> Vec<(&'static str, &'static str)> {
-    let all = checks().into_iter().flat_map(|checks| checks.0);
+    let all = checks().into_iter().flat_map(|checks| checks.all);
     all.map(|check| (check.name, check.title)).collect()
 }
 
@@ -79,57 +79,53 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Vec
         let reason = format!("there is no check {name}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
     }
-    let wanted = |check: &Check| plan.only.is_empty() || plan.only.iter().any(|n| n == check.name);
-    let [servers, bridges] = checks().map(|checks| checks.0.into_iter().filter(wanted).collect());
-    let tables: [(_, _, Vec<Check>); 2] = [
-        ("Servers", server_columns(plan), servers),
-        ("Bridges", bridge_columns(plan), bridges),
-    ];
-    let cells = tables
-        .iter()
-        .map(|(_, columns, checks)| columns.len() * checks.len());
-    let (mut done, total) = (0, cells.sum());
+    let tables = ["Servers", "Bridges"].into_iter().zip(checks());
+    let mut tables: Vec<_> = tables
+        .zip([server_columns(plan), bridge_columns(plan)])
+        .map(|((title, checks), columns)| (title, checks.all, columns))
+        .collect();
+    for (_, checks, _) in &mut tables {
+        checks.retain(|check| plan.only.is_empty() || plan.only.iter().any(|n| n == check.name));
+    }
+    tables.retain(|(_, checks, columns)| !checks.is_empty() && !columns.is_empty());
+    let cells = |(_, checks, columns): &(_, Vec<Check>, Vec<Column>)| checks.len() * columns.len();
+    let (mut done, total) = (0, tables.iter().map(cells).sum());
     let mut tell = |what: &str| {
         progress(done, total, what);
         done += 1;
     };
     // Ends when all programs that were being started ahead have been ended, too.
     thread::scope(|scope| {
-        let mut filled = Vec::new();
-        for (title, columns, checks) in &tables {
-            if columns.is_empty() || checks.is_empty() {
-                continue;
-            }
+        let filled = tables.iter().map(|(title, checks, columns)| {
             let mut rows: Vec<_> = checks.iter().map(row).collect();
             for column in columns {
                 let fresh = start_ahead(scope, &plan.toolbox, column, checks.len())?;
                 let outcomes = run_column(&column.title(), checks, &fresh, &mut tell);
-                for (row, outcome) in rows.iter_mut().zip(outcomes) {
-                    row.outcomes.push(outcome);
-                }
+                let rows = rows.iter_mut().zip(outcomes);
+                rows.for_each(|(row, outcome)| row.outcomes.push(outcome));
             }
-            filled.push(BehaviourTable {
+            Ok(BehaviourTable {
                 title: (*title).into(),
                 columns: columns.iter().map(Column::title).collect(),
                 rows,
-            });
-        }
-        Ok(filled)
+            })
+        });
+        filled.collect()
     })
 }
 
 fn server_columns(plan: &Plan) -> Vec<Column> {
-    let column = |server: &Peer| Column {
-        server: Some(server.clone()),
+    let servers = plan.servers.iter().cloned().map(Some);
+    let column = |server| Column {
+        server,
         bridge: None,
     };
-    plan.servers.iter().map(column).collect()
+    servers.map(column).collect()
 }
 
 fn bridge_columns(plan: &Plan) -> Vec<Column> {
     let foreign = |peer: &Peer| matches!(peer, Peer::Foreign(_));
-    let mut columns = Vec::new();
-    for bridge in &plan.bridges {
+    let columns = plan.bridges.iter().flat_map(|bridge| {
         // What stands behind somebody else's bridge is not ours to choose.
         let fits = |server: &&Peer| !foreign(bridge) || foreign(server);
         let servers = plan.servers.iter().filter(fits).cloned().map(Some);
@@ -137,12 +133,13 @@ fn bridge_columns(plan: &Plan) -> Vec<Column> {
         if servers.is_empty() && foreign(bridge) {
             servers.push(None);
         }
-        columns.extend(servers.into_iter().map(|server| Column {
+        let column = |server| Column {
             server,
             bridge: Some(bridge.clone()),
-        }));
-    }
-    columns
+        };
+        servers.into_iter().map(column).collect::<Vec<_>>()
+    });
+    columns.collect()
 }
 
 fn row(check: &Check) -> CheckRow {
@@ -201,9 +198,9 @@ fn run_column(
             used = None;
         }
         if used.is_none() && broken.is_none() {
-            match fresh.recv_timeout(START) {
-                Ok(Ok(subject)) => used = Some(Arc::new(subject)),
-                Ok(Err(error)) => broken = Some(format!("it does not start: {error}")),
+            let late = |error| Err(io::Error::other(error));
+            match fresh.recv_timeout(START).unwrap_or_else(late) {
+                Ok(subject) => used = Some(Arc::new(subject)),
                 Err(error) => broken = Some(format!("it does not start: {error}")),
             }
         }

@@ -28,145 +28,137 @@ const SHUT_DOWN: &str = "\"shutting down\" for the reader, exit code 0";
 const NOTICE: Duration = Duration::from_secs(18);
 
 pub fn add(list: &mut Checks) {
-    list.title("A gRPC message of 1 MiB.")
-        .check("message-1m", TOO_LARGE)
-        .by(|case| case.sees(after(case, |chat| send_bytes(chat, 1 << 20))?));
-    list.title("A gRPC message of 5 MiB, above gRPC's own limit.")
-        .check("message-5m", TOO_LARGE)
-        .by(|case| case.sees(after(case, |chat| send_bytes(chat, 5 << 20))?));
-    list.title("A call with 20 KiB of metadata.")
-        .check("metadata-20k", TOO_LARGE)
-        .by(|case| {
-            let field = "x".repeat(20 << 10);
-            case.sees(after(case, |chat| chat.call_bytes(SEND, b"", &field))?)
-        });
-    list.title("A method that the service does not have.")
-        .check("unknown-method", UNKNOWN)
-        .by(|case| case.sees(after(case, |chat| chat.call_bytes(NOTHING, b"", ""))?));
-    list.title("Bytes that are no protobuf, in four ways.")
-        .check("malformed", "an error, and goes on")
-        .by(|case| {
-            let invalid_utf8 = b"\x0a\x02\xff\xfe";
-            let overlong = b"\xff\xff\xff\xff\xff";
-            for bytes in [&overlong[..], b"\x0a\x7fshort", invalid_utf8, b"\x07"] {
-                let seen = after(case, |chat| chat.call_bytes(SEND, bytes, ""))?;
-                // Which error it is depends on the library.
-                let seen = seen.replace("INTERNAL", "an error");
-                case.sees(seen.replace("INVALID_ARGUMENT", "an error"))?;
-            }
-            Ok(())
-        });
-    list.title("A message of no fields, and one with a field that the server does not know.")
-        .check("unknown-field", "OK, and goes on")
-        .by(|case| {
-            // Field 15, a varint.
-            for bytes in [&b""[..], b"\x78\x01"] {
-                case.sees(after(case, |chat| chat.call_bytes(SEND, bytes, ""))?)?;
-            }
-            Ok(())
-        });
-    list.title("With 40 readers, SendMessage is answered, and all of them get the message.")
-        .check("forty-readers", "all of them")
-        .by(|case| {
-            let readers = (0..40).map(|_| case.reader());
-            let readers = readers.collect::<Tried<Vec<_>>>()?;
-            case.tell("a", "b")?;
-            for mut reader in readers {
-                let got = reader.read_up()?;
-                ensure(words(&got) == [("a", "b")], "not all of them")?;
-            }
-            Ok(())
-        })
-        .within(5);
-    list.title("After 100 readers have come and gone, SendMessage is answered.")
-        .check("readers-that-leave", "answered")
-        .by(|case| {
-            let chat = case.chat()?;
-            for _ in 0..100 {
-                let reader = chat.subscribe()?;
-                // Comes behind the reader's call on the same connection, so that its
-                // answer tells that the server has got both.
-                let _ = chat.call_bytes(NOTHING, b"", "");
-                drop(reader);
-            }
-            // A server may take so many cancelled calls for an attack by that client.
-            case.tell("a", "b").map(drop)
-        });
-    list.title("While a reader does not read, another one gets 12 MiB of messages.")
-        .check("stalled-reader-harms-nobody", "all messages")
-        .by(|case| {
-            let (_stalled, sent, got) = stall(case)?;
-            ensure(got == sent, "other messages")
-        })
-        .spoils();
-    list.title("A reader that does not read for 12 MiB gets its first messages and is cut.")
-        .check("stalled-reader-is-cut", CUT)
-        .by(|case| {
-            let (mut stalled, sent, _) = stall(case)?;
-            for message in sent {
-                match stalled.next()? {
-                    Ok(got) => ensure(got == message, "other messages")?,
-                    Err(end) => {
-                        let code = status::name(end.code);
-                        return case.sees(format!("its first messages, then {code}"));
-                    }
+    list.title("A gRPC message of 1 MiB.");
+    list.check("message-1m", TOO_LARGE, |case| {
+        case.sees(after(case, |chat| send_bytes(chat, 1 << 20))?)
+    });
+    list.title("A gRPC message of 5 MiB, above gRPC's own limit.");
+    list.check("message-5m", TOO_LARGE, |case| {
+        case.sees(after(case, |chat| send_bytes(chat, 5 << 20))?)
+    });
+    list.title("A call with 20 KiB of metadata.");
+    list.check("metadata-20k", TOO_LARGE, |case| {
+        let field = "x".repeat(20 << 10);
+        case.sees(after(case, |chat| chat.call_bytes(SEND, b"", &field))?)
+    });
+    list.title("A method that the service does not have.");
+    list.check("unknown-method", UNKNOWN, |case| {
+        case.sees(after(case, |chat| chat.call_bytes(NOTHING, b"", ""))?)
+    });
+    list.title("Bytes that are no protobuf, in four ways.");
+    list.check("malformed", "an error, and goes on", |case| {
+        let invalid_utf8 = b"\x0a\x02\xff\xfe";
+        let overlong = b"\xff\xff\xff\xff\xff";
+        for bytes in [&overlong[..], b"\x0a\x7fshort", invalid_utf8, b"\x07"] {
+            let seen = after(case, |chat| chat.call_bytes(SEND, bytes, ""))?;
+            // Which error it is depends on the library.
+            let seen = seen.replace("INTERNAL", "an error");
+            case.sees(seen.replace("INVALID_ARGUMENT", "an error"))?;
+        }
+        Ok(())
+    });
+    list.title("A message of no fields, and one with a field that the server does not know.");
+    list.check("unknown-field", "OK, and goes on", |case| {
+        // Field 15, a varint.
+        for bytes in [&b""[..], b"\x78\x01"] {
+            case.sees(after(case, |chat| chat.call_bytes(SEND, bytes, ""))?)?;
+        }
+        Ok(())
+    });
+    list.title("With 40 readers, SendMessage is answered, and all of them get the message.");
+    list.check("forty-readers", "all of them", |case| {
+        let readers = (0..40).map(|_| case.reader());
+        let readers = readers.collect::<Tried<Vec<_>>>()?;
+        case.tell("a", "b")?;
+        for mut reader in readers {
+            let got = reader.read_up()?;
+            ensure(words(&got) == [("a", "b")], "not all of them")?;
+        }
+        Ok(())
+    })
+    .within(5);
+    list.title("After 100 readers have come and gone, SendMessage is answered.");
+    list.check("readers-that-leave", "answered", |case| {
+        let chat = case.chat()?;
+        for _ in 0..100 {
+            let reader = chat.subscribe()?;
+            // Comes behind the reader's call on the same connection, so that its
+            // answer tells that the server has got both.
+            let _ = chat.call_bytes(NOTHING, b"", "");
+            drop(reader);
+        }
+        // A server may take so many cancelled calls for an attack by that client.
+        case.tell("a", "b").map(drop)
+    });
+    list.title("While a reader does not read, another one gets 12 MiB of messages.");
+    list.check("stalled-reader-harms-nobody", "all messages", |case| {
+        let (_stalled, sent, got) = stall(case)?;
+        ensure(got == sent, "other messages")
+    })
+    .spoils();
+    list.title("A reader that does not read for 12 MiB gets its first messages and is cut.");
+    list.check("stalled-reader-is-cut", CUT, |case| {
+        let (mut stalled, sent, _) = stall(case)?;
+        for message in sent {
+            match stalled.next()? {
+                Ok(got) => ensure(got == message, "other messages")?,
+                Err(end) => {
+                    let code = status::name(end.code);
+                    return case.sees(format!("its first messages, then {code}"));
                 }
             }
-            said("all messages, whatever their memory")
-        })
-        .spoils();
-    list.title("A reader's machine vanishes: no answer to any PING, for 18 s.")
-        .check("vanished-reader", "its connection is closed")
-        .by(vanished)
+        }
+        said("all messages, whatever their memory")
+    })
+    .spoils();
+    list.title("A reader's machine vanishes: no answer to any PING, for 18 s.");
+    list.check("vanished-reader", "its connection is closed", vanished)
         .within(30);
-    list.title("The standard health service knows the chat's service, and no other.")
-        .check("health", "SERVING, and NOT_FOUND for a stranger")
-        .by(|case| {
-            let chat = case.chat()?;
-            let ask = |service: &str| {
-                let mut request = HealthCheckRequest::new();
-                request.service = service.to_owned();
-                chat.call(&CHECK, &request)
-            };
-            let serves = ask(SERVICE)?.status == Status::SERVING.into();
-            ensure(serves, "not SERVING")?;
-            let stranger = ask("nobody.Knows").map_err(|error| status::name(error.code));
-            let stranger = stranger.map_or_else(|code| code, |_| "an answer");
-            case.sees(format!("SERVING, and {stranger} for a stranger"))
-        });
-    list.title("A second server on the same port.")
-        .check("port-taken", "the second one ends with an error")
-        .by(|case| {
-            let server = case.server()?;
-            server.is_ours()?;
-            // One that fails before it listens has failed in the promised way.
-            if let Ok(mut second) = case.subject.toolbox.server(&server.peer, server.port()) {
-                let how = loop {
-                    match second.ended() {
-                        Some(how) => break how,
-                        None => ensure(listeners(server.port()) < 2, "both listen on it")?,
-                    }
-                    case.pause()?;
-                };
-                ensure(!how.success(), "the second one ends")?;
-            }
-            case.tell("a", "b").map(drop)
-        })
-        .spoils();
-    list.title("SIGTERM while a reader reads.")
-        .check("server-end", SHUT_DOWN)
-        .by(|case| {
-            let mut reader = case.reader()?;
-            let how = case.server()?.end()?;
-            match reader.next()? {
-                Ok(_) => said("one more message"),
-                Err(end) if end.message == "shutting down" => {
-                    case.sees(format!("\"shutting down\" for the reader, {how}"))
+    list.title("The standard health service knows the chat's service, and no other.");
+    list.check("health", "SERVING, and NOT_FOUND for a stranger", |case| {
+        let chat = case.chat()?;
+        let ask = |service: &str| {
+            let mut request = HealthCheckRequest::new();
+            request.service = service.to_owned();
+            chat.call(&CHECK, &request)
+        };
+        let serves = ask(SERVICE)?.status == Status::SERVING.into();
+        ensure(serves, "not SERVING")?;
+        let stranger = ask("nobody.Knows").map_err(|error| status::name(error.code));
+        let stranger = stranger.map_or_else(|code| code, |_| "an answer");
+        case.sees(format!("SERVING, and {stranger} for a stranger"))
+    });
+    list.title("A second server on the same port.");
+    list.check("port-taken", "the second one ends with an error", |case| {
+        let server = case.server()?;
+        server.is_ours()?;
+        // One that fails before it listens has failed in the promised way.
+        if let Ok(mut second) = case.subject.toolbox.server(&server.peer, server.port()) {
+            let how = loop {
+                match second.ended() {
+                    Some(how) => break how,
+                    None => ensure(listeners(server.port()) < 2, "both listen on it")?,
                 }
-                Err(end) => said(format!("{}, {how}", status::name(end.code))),
+                case.pause()?;
+            };
+            ensure(!how.success(), "the second one ends")?;
+        }
+        case.tell("a", "b").map(drop)
+    })
+    .spoils();
+    list.title("SIGTERM while a reader reads.");
+    list.check("server-end", SHUT_DOWN, |case| {
+        let mut reader = case.reader()?;
+        let how = case.server()?.end()?;
+        match reader.next()? {
+            Ok(_) => said("one more message"),
+            Err(end) if end.message == "shutting down" => {
+                case.sees(format!("\"shutting down\" for the reader, {how}"))
             }
-        })
-        .spoils();
+            Err(end) => said(format!("{}, {how}", status::name(end.code))),
+        }
+    })
+    .spoils();
 }
 
 /// What the call comes to, and whether a reader on the same connection still gets

@@ -29,12 +29,8 @@ fn script(script: &str) -> Arc<Subject> {
 macro_rules! run {
     ($run:expr, $subject:expr) => {{
         let mut checks = Checks::default();
-        checks
-            .title("")
-            .check("a check", "right")
-            .by($run)
-            .within(1);
-        checks.0[0].run($subject)
+        checks.check("a check", "right", $run).within(1);
+        checks.all[0].run($subject)
     }};
 }
 
