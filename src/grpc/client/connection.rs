@@ -87,21 +87,47 @@ impl Connection {
     ///
     /// # Errors
     /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`,
-    /// when the call may have had its effect or not.
-    pub fn call<Q, A: Unpin>(
+    /// when the call may have had its effect or not; INTERNAL for an OK without
+    /// an answer.
+    pub fn call<Q, A: Send + 'static>(
         &self,
         method: &Method<Q, A>,
         request: &Q,
         timeout: Duration,
     ) -> Result<A, Error> {
+        let none = || Error::new(Code::Internal, "the server answered OK without a message");
+        self.answer(method, request, timeout)?.ok_or_else(none)
+    }
+
+    /// The answer, if there is one with the OK. The call is made as a stream of
+    /// answers: grpcio panics when that of a unary call is missing.
+    fn answer<Q, A: Send + 'static>(
+        &self,
+        method: &Method<Q, A>,
+        request: &Q,
+        timeout: Duration,
+    ) -> Result<Option<A>, Error> {
         let options = CallOption::default().timeout(timeout);
-        let answer = self.client.unary_call(method, request, options);
-        answer.map_err(|error| match from_grpcio(&error) {
-            // Nobody here cancels a unary call: the C core does so with calls
-            // that reach a server in the moment of its end.
-            error if error.code == Code::Cancelled => Error::unavailable("the server has ended"),
-            error => error,
-        })
+        let answers = self.client.server_streaming(method, request, options);
+        let answers = answers.map_err(|e| from_grpcio(&e))?;
+        let mut answers = Stream::new(answers, self.client.clone());
+        let mut first = None;
+        loop {
+            match answers.recv() {
+                Ok(Some(answer)) if first.is_none() => first = Some(answer),
+                Ok(Some(_)) => {
+                    let two = "the server sent two messages for one answer";
+                    return Err(Error::new(Code::Internal, two));
+                }
+                Ok(None) => return Ok(first),
+                // Nobody here cancels a unary call: the C core does so with calls
+                // that reach a server in the moment of its end.
+                Err(error) if error.code == Code::Cancelled => {
+                    return Err(Error::unavailable("the server has ended"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Subscribes, and returns when the subscription is live.
@@ -129,8 +155,9 @@ impl Connection {
         let receiver = self.client.server_streaming(method, request, options);
         let receiver = receiver.map_err(|e| from_grpcio(&e))?;
         let mut stream = Stream::new(receiver, self.client.clone());
-        let acknowledges = match self.call(&subscription::PROBE, &Empty::new(), timeout) {
-            Ok(_) => true,
+        let acknowledges = match self.answer(&subscription::PROBE, &Empty::new(), timeout) {
+            // Without a message it is from something that says OK to everything.
+            Ok(answer) => answer.is_some(),
             Err(error) if error.code == Code::Unimplemented => false,
             Err(error) => return Err(error),
         };
