@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use grpcio::RpcStatusCode;
 
-use super::{SEND, slowest_percent};
+use super::{SEND, code, slowest_percent};
 use crate::support::h2::{DATA, END_STREAM, Wire};
 use crate::support::programs::Server;
 use crate::support::rpc::{Reader, client, send};
@@ -12,10 +12,6 @@ use crate::support::{SOON, heavy};
 
 const READ: &str = "/mes_grpc.MessengerServer/ReadMessages";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
-
-fn code(code: RpcStatusCode) -> u32 {
-    u32::try_from(i32::from(code)).unwrap()
-}
 
 #[test]
 fn twenty_thousand_unfinished_calls_hold_up_nobody() {
