@@ -21,6 +21,7 @@ pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 
 const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
@@ -75,13 +76,20 @@ pub struct Wire {
 
 impl Wire {
     pub fn open(address: &str) -> Self {
-        Self::with_window(address, 0x7fff_ffff)
+        Self::try_open(address).expect("a connection")
+    }
+
+    pub fn try_open(address: &str) -> std::io::Result<Self> {
+        TcpStream::connect(address).map(|socket| Self::start(socket, 0x7fff_ffff))
     }
 
     /// Takes so many bytes of each answer, and never more.
     pub fn with_window(address: &str, window: u32) -> Self {
-        let socket = TcpStream::connect(address).expect("a connection");
-        socket.set_nodelay(true).unwrap();
+        Self::start(TcpStream::connect(address).expect("a connection"), window)
+    }
+
+    fn start(socket: TcpStream, window: u32) -> Self {
+        let _ = socket.set_nodelay(true);
         let (sender, frames) = unbounded();
         let reading = socket.try_clone().unwrap();
         let socket = Arc::new(Mutex::new(socket));
@@ -102,7 +110,8 @@ impl Wire {
         // The window of the connection, which limits nothing here.
         let more = 0x7fff_0000_u32.to_be_bytes();
         wire.frame(WINDOW_UPDATE, 0, 0, &more);
-        wire.flush();
+        // The next flush tells what this one does not.
+        let _ = wire.try_flush();
         // Only now: nothing may go before the preface.
         thread::spawn(move || take_in(reading, &answering, &sender));
         wire

@@ -11,6 +11,7 @@ use crate::support::rpc::{Reader, client, send};
 use crate::support::{SOON, heavy};
 
 const READ: &str = "/mes_grpc.MessengerServer/ReadMessages";
+const TICKER: &str = "/StockTicker/SubscribeToStockUpdates";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 #[test]
@@ -89,6 +90,10 @@ fn requests_in_pieces_without_and_with_more_than_one_message() {
         wire.flush();
         assert_eq!(wire.ended(SOON), Some((stream + 2, internal)), "{path}");
     }
+    // The same for a stream in both directions.
+    wire.whole(901, TICKER, b"\xff\xff\xff\xff\xff");
+    wire.flush();
+    assert_eq!(wire.ended(SOON), Some((901, internal)), "{TICKER}");
     // A second message is not looked at, and nobody waits for the half-close.
     wire.call(1001, SEND);
     wire.message(1001, b"\x0a\x01a", 0);
