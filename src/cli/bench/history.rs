@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::Output;
 use crate::cli::Error;
 use crate::cli::history::load;
 use crate::compare::load::history::{Config, Peer, Stage};
+use crate::compare::report::median;
 use crate::history::load::run::Outcome;
 
 /// Compare the message log's speed with a FastAPI and asyncpg version, on one PostgreSQL
@@ -44,9 +46,8 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     runs: u16,
-    /// Print one JSON object instead of the table
-    #[arg(long, env = "MESSENGER_JSON")]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 const EXAMPLES: &str = "\
@@ -76,71 +77,52 @@ impl Args {
                 bar.finish_and_clear();
                 let (outcome, batch) = measured?;
                 load::verdict(&outcome)?;
-                if peer == Peer::Messenger {
-                    batches.push(batch);
-                }
+                batches.extend((peer == Peer::Messenger).then_some(batch));
                 rows.push((name, outcome));
             }
         }
-        let batch = median(batches);
-        let together = stage.alone(config.replicas, batch.round() as usize)?;
-        let single = stage.alone(config.workers, 1)?;
-        let of = |name: &str, figure: &dyn Fn(&Outcome) -> f64| {
+        let batch = median(&batches);
+        let alone = stage.alone(config.replicas, batch.round() as usize)?;
+        let one_by_one = stage.alone(config.workers, 1)?;
+        let of = |name: &str, figure: fn(&Outcome) -> f64| {
             let own = rows.iter().filter(|row| row.0 == name);
-            median(own.map(|row| figure(&row.1)).collect())
+            median(&own.map(|row| figure(&row.1)).collect::<Vec<_>>())
         };
-        let [ours, theirs] = PEERS.map(|(name, _)| {
-            let rate = of(name, &Outcome::per_second);
-            let half = of(name, &|outcome| outcome.latencies.quantile_us(0.5));
-            (rate, half)
-        });
-        let (faster, shorter) = (ours.0 / theirs.0, theirs.1 / ours.1);
-        if self.json {
-            let runs: Vec<Value> = rows
+        let rates = PEERS.map(|(name, _)| of(name, Outcome::per_second));
+        let halves = PEERS.map(|(name, _)| of(name, |run| run.latencies.quantile_us(0.5)));
+        let (faster, shorter) = (rates[0] / rates[1], halves[1] / halves[0]);
+        if self.output.json {
+            let runs = rows
                 .iter()
-                .map(|(name, outcome)| json!({"of": name, "figures": load::object(outcome)}))
-                .collect();
+                .map(|(name, run)| json!({"of": name, "figures": load::object(run)}));
             let all = json!({
-                "runs": runs,
+                "runs": runs.collect::<Vec<_>>(),
                 "throughputRatio": faster,
                 "latencyRatio": shorter,
                 "messagesPerTransaction": batch,
-                "databaseAlonePerSecond": together,
-                "databaseAloneOneByOnePerSecond": single,
+                "databaseAlonePerSecond": alone,
+                "databaseAloneOneByOnePerSecond": one_by_one,
             });
             println!("{}", serde_json::to_string_pretty(&all)?);
             return Ok(());
         }
-        let named: Vec<_> = rows
-            .iter()
-            .map(|(name, outcome)| (*name, outcome))
-            .collect();
-        println!("{}\n", load::times(&named));
+        let rows: Vec<_> = rows.iter().map(|(name, run)| (*name, run)).collect();
+        println!("{}\n", load::times(&rows));
         println!("median: {faster:.1} times the throughput, p50 shorter by {shorter:.1}");
-        let alone = |rate: Option<f64>, what: String| match rate {
-            Some(rate) => println!(
-                "the database alone, {what}: {rate:.0} messages/s; messenger reaches {:.0} %",
-                ours.0 * 100.0 / rate
-            ),
-            None => println!("the database alone, {what}: not measured, there is no pgbench"),
-        };
-        let connections = config.replicas;
-        alone(
-            together,
-            format!(
-                "{connections} connections with {batch:.1} messages a transaction, as messenger has"
-            ),
-        );
-        let connections = config.workers;
-        alone(
-            single,
-            format!("{connections} connections with one message a transaction"),
-        );
+        let (few, many) = (config.replicas, config.workers);
+        let as_ours =
+            format!("{few} connections with {batch:.1} messages a transaction, as messenger has");
+        let single = format!("{many} connections with one message a transaction");
+        for (what, rate) in [(as_ours, alone), (single, one_by_one)] {
+            let reached = |rate| {
+                format!(
+                    "{rate:.0} messages/s; messenger reaches {:.0} %",
+                    rates[0] * 100.0 / rate
+                )
+            };
+            let rate = rate.map_or("not measured, there is no pgbench".into(), reached);
+            println!("the database alone, {what}: {rate}");
+        }
         Ok(())
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

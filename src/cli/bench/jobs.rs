@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use comfy_table::{CellAlignment, Table, presets};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::Output;
 use crate::cli::Error;
-use crate::compare::load::jobs::{Config, Row, run};
+use crate::compare::load::jobs::{Config, run};
 
 /// Measure tasks per second: our workers, the Python consumer, the broker alone
 #[derive(clap::Args, Debug)]
@@ -22,9 +22,8 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_BENCH_TASKS", default_value_t = 20_000, value_name = "N",
           value_parser = clap::value_parser!(u32).range(100..=10_000_000))]
     tasks: u32,
-    /// Print one JSON array instead of the table
-    #[arg(long, env = "MESSENGER_JSON")]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 const EXAMPLES: &str = "\
@@ -41,29 +40,14 @@ impl Args {
         };
         let mut rows = Vec::new();
         run(&config, |row| {
-            tracing::info!("{}: {:.0} tasks/s", row.what, row.per_second());
-            rows.push(row);
+            tracing::info!("{}: {:.0} tasks/s", row.what, row.per_second);
+            rows.push(json!({"what": row.what, "tasks": row.tasks, "perSecond": row.per_second}));
         })?;
-        if self.json {
-            let rows: Vec<Value> = rows.iter().map(row).collect();
-            println!("{}", serde_json::to_string_pretty(&rows)?);
-            return Ok(());
-        }
-        let mut table = Table::new();
-        let header = ["", "tasks", "tasks/s"];
-        table.load_style(presets::NOTHING).set_header(header);
-        for row in rows {
-            let rate = format!("{:.0}", row.per_second());
-            table.add_row([row.what.to_owned(), row.tasks.to_string(), rate]);
-        }
-        for column in table.column_iter_mut().skip(1) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        println!("{table}");
-        Ok(())
+        let columns = [
+            ("", "what", 1.0, 0),
+            ("tasks", "tasks", 1.0, 0),
+            ("tasks/s", "perSecond", 1.0, 0),
+        ];
+        self.output.rows(rows, &columns)
     }
-}
-
-fn row(row: &Row) -> Value {
-    json!({"what": row.what, "tasks": row.tasks, "perSecond": row.per_second()})
 }

@@ -1,8 +1,8 @@
 //! `messenger bench publish`
 
-use comfy_table::{CellAlignment, Table, presets};
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::Output;
 use crate::cli::Error;
 use crate::compare::load::publish;
 
@@ -11,14 +11,9 @@ use crate::compare::load::publish;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     /// Readers; several sizes with commas
-    #[arg(
-        long,
-        env = "MESSENGER_BENCH_READERS",
-        default_value = "10,100,1000,10000",
-        value_name = "N",
-        value_delimiter = ',',
-        value_parser = clap::value_parser!(u32).range(1..=1_000_000)
-    )]
+    #[arg(long, env = "MESSENGER_BENCH_READERS", default_value = "10,100,1000,10000",
+          value_name = "N", value_delimiter = ',',
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     readers: Vec<u32>,
     /// Messages for each size
     #[arg(
@@ -36,9 +31,8 @@ pub struct Args {
         value_name = "BYTES"
     )]
     text_bytes: usize,
-    /// Print one JSON array instead of the table
-    #[arg(long, env = "MESSENGER_JSON")]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 const EXAMPLES: &str = "\
@@ -51,33 +45,18 @@ impl Args {
         let mut rows = Vec::new();
         for &readers in &self.readers {
             let times = publish::run(readers as usize, self.messages, self.text_bytes)?;
-            rows.push((readers, times.quantile_us(0.5), times.quantile_us(0.99)));
+            let (p50, p99) = (times.quantile_us(0.5), times.quantile_us(0.99));
+            let each = p50 * 1e3 / f64::from(readers);
+            rows.push(
+                json!({"readers": readers, "p50Us": p50, "p99Us": p99, "p50NsPerReader": each}),
+            );
         }
-        if self.json {
-            let row = |(readers, p50, p99): &(u32, f64, f64)| json!({"readers": readers, "p50Us": p50, "p99Us": p99});
-            let rows: Vec<Value> = rows.iter().map(row).collect();
-            println!("{}", serde_json::to_string_pretty(&rows)?);
-            return Ok(());
-        }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header([
-            "readers",
-            "p50 us",
-            "p99 us",
-            "p50 ns/reader",
-        ]);
-        for (readers, p50, p99) in rows {
-            table.add_row([
-                readers.to_string(),
-                format!("{p50:.1}"),
-                format!("{p99:.1}"),
-                format!("{:.0}", p50 * 1e3 / f64::from(readers)),
-            ]);
-        }
-        for column in table.column_iter_mut() {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        println!("{table}");
-        Ok(())
+        let columns = [
+            ("readers", "readers", 1.0, 0),
+            ("p50 us", "p50Us", 1.0, 1),
+            ("p99 us", "p99Us", 1.0, 1),
+            ("p50 ns/reader", "p50NsPerReader", 1.0, 0),
+        ];
+        self.output.rows(rows, &columns)
     }
 }

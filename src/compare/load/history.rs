@@ -2,21 +2,22 @@
 //! each on an empty database of one PostgreSQL. One after the other.
 
 use std::io;
-use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
 
 use postgres::{Client, NoTls};
 
-use super::postgres::{Cluster, create};
-use super::process::{Program, Ready, free_port};
+use super::postgres::{Cluster, create, tool};
+use super::process::{Program, Ready, command, free_port, messenger};
 use crate::history::load::run::{self, Outcome};
 
 /// The version to compare with, carried along.
 const PYTHON: &str = include_str!("../../../tests/reference/history_server.py");
 
-/// How long pgbench measures.
-const PGBENCH: Duration = Duration::from_secs(5);
+/// How long pgbench measures, in seconds.
+const PGBENCH: &str = "5";
+
+/// A transaction's messages have one date.
+const BATCH: &str = "SELECT count(*)::float8 / greatest(count(DISTINCT sent_at), 1) FROM messages";
 
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -46,10 +47,8 @@ impl<'a> Stage<'a> {
     /// # Errors
     /// No PostgreSQL.
     pub fn new(config: &'a Config) -> io::Result<Self> {
-        let cluster = match config.database_url {
-            Some(_) => None,
-            None => Some(Cluster::start(&[])?),
-        };
+        let own = config.database_url.is_none();
+        let cluster = own.then(|| Cluster::start(&[])).transpose()?;
         Ok(Self { config, cluster })
     }
 
@@ -66,7 +65,7 @@ impl<'a> Stage<'a> {
         let url = self.database()?;
         let folder = tempfile::tempdir()?;
         let programs = (0..self.config.replicas).map(|_| match peer {
-            Peer::Messenger => messenger(&url),
+            Peer::Messenger => ours(&url),
             Peer::FastApi => fast_api(&url, &self.config.python, folder.path()),
         });
         let programs = programs.collect::<io::Result<Vec<_>>>()?;
@@ -77,14 +76,9 @@ impl<'a> Stage<'a> {
         };
         let outcome = run::run(&config, progress)?;
         let batch = match peer {
-            // All messages of a transaction have one date.
-            Peer::Messenger => {
-                let select =
-                    "SELECT count(*)::float8 / greatest(count(DISTINCT sent_at), 1) FROM messages";
-                Client::connect(&url, NoTls)?
-                    .query_one(select, &[])?
-                    .try_get(0)?
-            }
+            Peer::Messenger => Client::connect(&url, NoTls)?
+                .query_one(BATCH, &[])?
+                .try_get(0)?,
             Peer::FastApi => 1.0,
         };
         Ok((outcome, batch))
@@ -103,44 +97,29 @@ impl<'a> Stage<'a> {
     ) -> Result<Option<f64>, Box<dyn std::error::Error>> {
         let url = self.database()?;
         // Makes the schema.
-        drop(messenger(&url)?);
+        drop(ours(&url)?);
         let list = |item: &dyn Fn(usize) -> String| {
             let items: Vec<_> = (0..batch.max(1)).map(item).collect();
             format!("ARRAY[{}]", items.join(","))
         };
         let senders = list(&|n| format!("'sender-{}'", n % 10));
         let texts = list(&|n| format!("'12345678-10-{n}'"));
-        let folder = tempfile::Builder::new()
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755))
-            .tempdir()?;
+        let folder = tempfile::tempdir()?;
         let script = folder.path().join("append.sql");
-        std::fs::write(
-            &script,
-            format!("SELECT * FROM append_messages({senders}, {texts});\n"),
-        )?;
-        let mut pgbench = match &self.cluster {
-            Some(cluster) => cluster.command("pgbench"),
-            None => Command::new("pgbench"),
-        };
-        let clients = clients.to_string();
-        pgbench.args([
-            "--no-vacuum",
-            "--protocol=prepared",
-            "--jobs=2",
-            "--client",
-            &clients,
-        ]);
-        pgbench.args(["--time", &PGBENCH.as_secs().to_string(), "--file"]);
-        let ran = match pgbench.arg(&script).arg(&url).output() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            ran => ran?,
-        };
+        let append = format!("SELECT * FROM append_messages({senders}, {texts});\n");
+        std::fs::write(&script, append)?;
+        let mut pgbench = tool("pgbench");
+        pgbench.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]);
+        pgbench.args(["--time", PGBENCH, "--client", &clients.to_string()]);
+        let ran = pgbench.arg("--file").arg(&script).arg(&url).output()?;
+        if ran.status.code() == Some(127) {
+            return Ok(None);
+        }
         let said = String::from_utf8_lossy(&ran.stdout);
         let rate = said.lines().find_map(|line| line.strip_prefix("tps = "));
         let rate = rate.and_then(|rate| rate.split(' ').next()?.parse::<f64>().ok());
-        let said = String::from_utf8_lossy(&ran.stderr);
-        let rate = rate.ok_or_else(|| format!("pgbench: {said}"))?;
-        Ok(Some(rate * batch.max(1) as f64))
+        let failed = || format!("pgbench: {}", String::from_utf8_lossy(&ran.stderr));
+        Ok(Some(rate.ok_or_else(failed)? * batch.max(1) as f64))
     }
 
     /// A new one.
@@ -148,74 +127,31 @@ impl<'a> Stage<'a> {
         let name = format!("messenger_bench_{:08x}", fastrand::u32(..));
         match (&self.cluster, &self.config.database_url) {
             (Some(cluster), _) => Ok(cluster.create(&name)?),
-            (None, Some(url)) => {
-                create(url, &name)?;
-                Ok(with_database(url, &name))
-            }
+            (None, Some(url)) => Ok(create(url, &name)?),
             (None, None) => Err("no PostgreSQL".into()),
         }
     }
 }
 
-/// The same address with another database.
-pub fn with_database(url: &str, name: &str) -> String {
-    let (address, query) = url.split_once('?').unwrap_or((url, ""));
-    let (scheme, rest) = address.split_once("://").unwrap_or(("postgresql", address));
-    let host = rest.split('/').next().unwrap_or_default();
-    let question = if query.is_empty() { "" } else { "?" };
-    format!("{scheme}://{host}/{name}{question}{query}")
-}
-
-fn messenger(url: &str) -> io::Result<Program> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args([
-        "history",
-        "serve",
-        "--host",
-        "127.0.0.1",
-        "--http-port",
-        "0",
-    ]);
-    command
-        .args(["--log-level", "error"])
-        .env("DATABASE_URL", url);
+fn ours(url: &str) -> io::Result<Program> {
+    let serve = ["history", "serve", "--host", "127.0.0.1"];
+    let this = std::env::current_exe()?;
+    let mut command = messenger(&this, &[&serve[..], &["--http-port", "0"]].concat());
+    command.env("DATABASE_URL", url);
     Program::start(command, &Ready::Line)
 }
 
-fn fast_api(url: &str, python: &std::path::Path, folder: &std::path::Path) -> io::Result<Program> {
+fn fast_api(url: &str, python: &Path, folder: &Path) -> io::Result<Program> {
     let script = folder.join("history_server.py");
     std::fs::write(&script, PYTHON)?;
-    let port = free_port()?;
-    let mut command = Command::new(python);
-    command
-        .arg(&script)
-        .env("DATABASE_URL", url)
-        .env("PORT", port.to_string());
+    let port = free_port()?.to_string();
+    let mut command = command(python);
+    command.arg(&script).env("DATABASE_URL", url);
+    command.env("PORT", &port);
     let ready = Ready::Port(format!("127.0.0.1:{port}"));
     Program::start(command, &ready).map_err(|error| {
         let needs = "it needs the packages of tests/reference/requirements.txt";
-        io::Error::new(
-            error.kind(),
-            format!("the FastAPI version: {error} ({needs})"),
-        )
+        let what = format!("the FastAPI version: {error} ({needs})");
+        io::Error::new(error.kind(), what)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn another_database_of_the_same_server() {
-        for (url, expected) in [
-            ("postgresql://a:b@h:1/x", "postgresql://a:b@h:1/n"),
-            ("postgres://h", "postgres://h/n"),
-            (
-                "postgres://h/x?sslmode=disable",
-                "postgres://h/n?sslmode=disable",
-            ),
-        ] {
-            assert_eq!(with_database(url, "n"), expected);
-        }
-    }
 }

@@ -2,7 +2,7 @@
 //! and it is said how much CPU time each of them used.
 
 pub mod baseline;
-pub mod fanout;
+pub mod chat;
 pub mod figures;
 pub mod history;
 pub mod http;
@@ -10,7 +10,6 @@ pub mod jobs;
 pub mod postgres;
 pub mod process;
 pub mod publish;
-pub mod unary;
 pub mod wire;
 
 use std::io;
@@ -24,8 +23,6 @@ const WARM_UP: Duration = Duration::from_millis(200);
 
 fn no_answer(to: &str) -> io::Error {
     let seconds = TIMEOUT.as_secs();
-    io::Error::new(
-        io::ErrorKind::TimedOut,
-        format!("hangs: no answer to {to} within {seconds} s"),
-    )
+    let what = format!("hangs: no answer to {to} within {seconds} s");
+    io::Error::new(io::ErrorKind::TimedOut, what)
 }

@@ -18,21 +18,17 @@ use crate::latency::Latencies;
 pub fn run(readers: usize, messages: usize, text_bytes: usize) -> io::Result<Latencies> {
     let broadcast = Broadcast::new();
     let closed = || io::Error::other("the broadcast is closed");
-    let mut members = Vec::with_capacity(readers);
-    for _ in 0..readers {
-        let member = broadcast.subscribe(Capacity::default());
-        members.push(member.map_err(|_| closed())?);
-    }
+    let members = (0..readers).map(|_| broadcast.subscribe(Capacity::default()).ok());
+    let members: Option<Vec<_>> = members.collect();
+    let mut members = members.ok_or_else(closed)?;
     let text = "x".repeat(text_bytes);
-    let mut latencies = Latencies::new()?;
-    let mut batch = Vec::new();
+    let (mut latencies, mut batch) = (Latencies::new()?, Vec::new());
     for message in 0..messages {
         // Reads, and waits for the next one as a reader that keeps up does.
         for (subscription, membership) in &mut members {
             for _ in 0..2 {
-                if subscription.try_batch(&mut batch, 1).is_err() {
-                    return Err(closed());
-                }
+                let read = subscription.try_batch(&mut batch, 1);
+                read.map_err(|_| closed())?;
                 membership.release(batch.len(), batch.iter().map(|e| e.bytes).sum());
             }
         }

@@ -39,14 +39,14 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Spe
     let total = plan.kinds.len() * plan.repetitions * peers.len();
     let (mut done, mut foreign) = (0, Vec::new());
     let mut measurements = Vec::new();
-    for kind in &plan.kinds {
+    for &kind in &plan.kinds {
         let mut results: Vec<Outcome> = peers.iter().map(|_| Outcome::default()).collect();
         for repetition in 0..plan.repetitions {
             for turn in 0..peers.len() {
                 // Nobody is always the first, or always behind the same one.
                 let at = (turn + repetition) % peers.len();
                 let (peer, result) = (&peers[at], &mut results[at]);
-                progress(done, total, &format!("{}: {}", kind.name(), peer.name()));
+                progress(done, total, &format!("{kind}: {}", peer.name()));
                 done += 1;
                 if result.failed.is_some() || !takes_part(plan, kind, peer) {
                     continue;
@@ -66,7 +66,7 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Spe
             }
         }
         measurements.push(Measurement {
-            name: kind.name(),
+            name: kind.to_string(),
             title: kind.title(),
             operation: kind.operation().into(),
             results: results.into_iter().map(Outcome::into_result).collect(),
@@ -109,7 +109,7 @@ fn everyone(plan: &Plan) -> Vec<Peer> {
     peers
 }
 
-fn takes_part(plan: &Plan, kind: &Kind, peer: &Peer) -> bool {
+fn takes_part(plan: &Plan, kind: Kind, peer: &Peer) -> bool {
     if kind.is_of_bridges() {
         plan.bridges.contains(peer)
     } else {
