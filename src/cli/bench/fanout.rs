@@ -9,7 +9,7 @@ use super::Output;
 use crate::cli::{Error, duration};
 use crate::compare::load::chat::{Config, Load, run};
 use crate::compare::load::figures::Figures;
-use crate::compare::load::process::{Program, Ready, messenger};
+use crate::compare::load::process::Program;
 
 /// Measure the fan-out: deliveries per second and server CPU per delivery
 #[derive(clap::Args, Debug)]
@@ -123,13 +123,7 @@ impl Args {
         };
         let server = match &self.server {
             Some(address) => Program::foreign(address),
-            None => {
-                let this = std::env::current_exe()?;
-                let server = ["server", "--host", "127.0.0.1", "--port", "0"];
-                let mut server = messenger(&this, &server);
-                server.args(&self.server_args);
-                Program::start(server, &Ready::Line)?
-            }
+            None => super::server(&self.server_args)?,
         };
         // Drawn on standard error, and only if that is a terminal.
         let bar = ProgressBar::new_spinner();

@@ -1,15 +1,29 @@
-//! `messenger bench history`
+//! `messenger bench history`: our replicas, the plain FastAPI and asyncpg version, and
+//! the database alone, each on an empty database of one PostgreSQL. One after the other.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use postgres::{Client, NoTls};
 
 use serde_json::json;
 
 use super::Output;
 use crate::cli::Error;
 use crate::cli::history::load;
-use crate::compare::load::history::{Config, Peer, Stage};
+use crate::compare::load::postgres::{Cluster, create, tool};
+use crate::compare::load::process::{Program, Ready, command, free_port, messenger};
 use crate::compare::report::median;
-use crate::history::load::run::Outcome;
+use crate::history::load::run::{self, Outcome};
+
+/// The version to compare with, carried along.
+const PYTHON: &str = include_str!("../../../tests/reference/history_server.py");
+
+/// How long pgbench measures, in seconds.
+const PGBENCH: &str = "5";
+
+/// A transaction's messages have one date.
+const BATCH: &str = "SELECT count(*)::float8 / greatest(count(DISTINCT sent_at), 1) FROM messages";
 
 /// Compare the message log's speed with a FastAPI and asyncpg version, on one PostgreSQL
 #[derive(clap::Args, Debug)]
@@ -56,40 +70,38 @@ Examples:
   messenger bench history --runs 5 --json
   messenger bench history --database-url postgresql://me@localhost/postgres";
 
-const PEERS: [(&str, Peer); 2] = [("messenger", Peer::Messenger), ("FastAPI", Peer::FastApi)];
+/// Who is measured, in turn.
+const PEERS: [&str; 2] = ["messenger", "FastAPI"];
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let config = Config {
-            database_url: self.database_url.clone(),
-            python: self.python.clone(),
-            replicas: usize::from(self.replicas),
-            workers: usize::from(self.size.workers),
-            requests: self.size.requests as usize,
-        };
-        let stage = Stage::new(&config)?;
+        // A private one if none is given.
+        let private = self.database_url.is_none();
+        let cluster = private.then(|| Cluster::start(&[])).transpose()?;
+        let cluster = cluster.as_ref();
         let (mut rows, mut batches) = (Vec::new(), Vec::new());
         for _ in 0..self.runs {
-            for (name, peer) in PEERS {
+            for name in PEERS {
                 let bar = load::progress_bar(&self.size)?;
                 bar.set_message(name);
-                let measured = stage.measure(peer, &|done| bar.set_position(done));
+                let measured = self.measure(name, cluster, &|done| bar.set_position(done));
                 bar.finish_and_clear();
                 let (outcome, batch) = measured?;
                 load::verdict(&outcome)?;
-                batches.extend((peer == Peer::Messenger).then_some(batch));
+                batches.extend(batch);
                 rows.push((name, outcome));
             }
         }
         let batch = median(&batches);
-        let alone = stage.alone(config.replicas, batch.round() as usize)?;
-        let one_by_one = stage.alone(config.workers, 1)?;
+        let (few, many) = (self.replicas, self.size.workers);
+        let alone = self.alone(cluster, few, batch.round() as usize)?;
+        let one_by_one = self.alone(cluster, many, 1)?;
         let of = |name: &str, figure: fn(&Outcome) -> f64| {
             let own = rows.iter().filter(|row| row.0 == name);
             median(&own.map(|row| figure(&row.1)).collect::<Vec<_>>())
         };
-        let rates = PEERS.map(|(name, _)| of(name, Outcome::per_second));
-        let halves = PEERS.map(|(name, _)| of(name, |run| run.latencies.quantile_us(0.5)));
+        let rates = PEERS.map(|name| of(name, Outcome::per_second));
+        let halves = PEERS.map(|name| of(name, |run| run.latencies.quantile_us(0.5)));
         let (faster, shorter) = (rates[0] / rates[1], halves[1] / halves[0]);
         if self.output.json {
             let runs = rows
@@ -109,7 +121,6 @@ impl Args {
         let rows: Vec<_> = rows.iter().map(|(name, run)| (*name, run)).collect();
         println!("{}\n", load::times(&rows));
         println!("median: {faster:.1} times the throughput, p50 shorter by {shorter:.1}");
-        let (few, many) = (config.replicas, config.workers);
         let as_ours =
             format!("{few} connections with {batch:.1} messages a transaction, as messenger has");
         let single = format!("{many} connections with one message a transaction");
@@ -125,4 +136,103 @@ impl Args {
         }
         Ok(())
     }
+    /// Runs the load on this peer's replicas. Also returns how many messages a
+    /// transaction of ours had.
+    fn measure(
+        &self,
+        peer: &str,
+        cluster: Option<&Cluster>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Outcome, Option<f64>), Error> {
+        let url = self.database(cluster)?;
+        let folder = tempfile::tempdir()?;
+        let ours = peer == PEERS[0];
+        let programs = (0..self.replicas).map(|_| match ours {
+            true => messenger_log(&url),
+            false => fast_api(&url, &self.python, folder.path()),
+        });
+        let programs = programs.collect::<io::Result<Vec<_>>>()?;
+        let config = run::Config {
+            replicas: programs.iter().map(|p| p.address().to_owned()).collect(),
+            workers: usize::from(self.size.workers),
+            requests: self.size.requests as usize,
+        };
+        let outcome = run::run(&config, progress)?;
+        let batch = || {
+            Client::connect(&url, NoTls)?
+                .query_one(BATCH, &[])?
+                .try_get(0)
+        };
+        let batch = ours.then(batch).transpose()?;
+        Ok((outcome, batch))
+    }
+
+    /// What the database alone does with our transactions: messages per second
+    /// from so many connections, so many messages in each. `None` without
+    /// pgbench.
+    fn alone(
+        &self,
+        cluster: Option<&Cluster>,
+        clients: u16,
+        batch: usize,
+    ) -> Result<Option<f64>, Error> {
+        let url = self.database(cluster)?;
+        // Makes the schema.
+        drop(messenger_log(&url)?);
+        let list = |item: &dyn Fn(usize) -> String| {
+            let items: Vec<_> = (0..batch.max(1)).map(item).collect();
+            format!("ARRAY[{}]", items.join(","))
+        };
+        let senders = list(&|n| format!("'sender-{}'", n % 10));
+        let texts = list(&|n| format!("'12345678-10-{n}'"));
+        let folder = tempfile::tempdir()?;
+        let script = folder.path().join("append.sql");
+        let append = format!("SELECT * FROM append_messages({senders}, {texts});\n");
+        std::fs::write(&script, append)?;
+        let mut pgbench = tool("pgbench");
+        pgbench.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]);
+        pgbench.args(["--time", PGBENCH, "--client", &clients.to_string()]);
+        let ran = pgbench.arg("--file").arg(&script).arg(&url).output()?;
+        if ran.status.code() == Some(127) {
+            return Ok(None);
+        }
+        let said = String::from_utf8_lossy(&ran.stdout);
+        let rate = said.lines().find_map(|line| line.strip_prefix("tps = "));
+        let rate = rate.and_then(|rate| rate.split(' ').next()?.parse::<f64>().ok());
+        let failed = || format!("pgbench: {}", String::from_utf8_lossy(&ran.stderr));
+        Ok(Some(rate.ok_or_else(failed)? * batch.max(1) as f64))
+    }
+
+    /// A new one.
+    fn database(&self, cluster: Option<&Cluster>) -> Result<String, Error> {
+        let name = format!("messenger_bench_{:08x}", fastrand::u32(..));
+        match (cluster, &self.database_url) {
+            (Some(cluster), _) => Ok(cluster.create(&name)?),
+            (None, Some(url)) => Ok(create(url, &name)?),
+            (None, None) => Err("no PostgreSQL".into()),
+        }
+    }
+}
+
+fn messenger_log(url: &str) -> io::Result<Program> {
+    let serve = ["history", "serve", "--host", "127.0.0.1"];
+    let this = std::env::current_exe()?;
+    let mut command = messenger(&this, &[&serve[..], &["--http-port", "0"]].concat());
+    command.env("DATABASE_URL", url);
+    Program::start(command, &Ready::Line)
+}
+
+fn fast_api(url: &str, python: &Path, folder: &Path) -> io::Result<Program> {
+    let script = folder.join("history_server.py");
+    std::fs::write(&script, PYTHON)?;
+    let port = free_port()?.to_string();
+    let mut command = command(python);
+    command.arg(&script).env("DATABASE_URL", url);
+    command.env("PORT", &port);
+    let ready = Ready::Port(format!("127.0.0.1:{port}"));
+    Program::start(command, &ready).map_err(|error| {
+        let needs = "it needs the packages of tests/reference/requirements.txt";
+        let what = format!("the FastAPI version: {error} ({needs})");
+        io::Error::new(error.kind(), what)
+    })
 }

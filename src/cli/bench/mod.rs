@@ -1,7 +1,7 @@
-//! `messenger bench`: one file for each measurement. What they measure is in
-//! `compare::load`; here are the flags, and the rows that come of it.
+//! `messenger bench`: one file for each measurement, with its flags, how it is made
+//! unless the comparison makes it too (`compare::load`), and the rows that come of it.
 
-mod baseline_server;
+mod baseline;
 mod fanout;
 mod history;
 mod jobs;
@@ -11,6 +11,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
 use super::Error;
+use crate::compare::load::process::{Program, Ready, messenger};
 
 /// Measure speed and cost on this machine
 #[derive(clap::Args, Debug)]
@@ -23,7 +24,7 @@ pub struct Args {
 enum What {
     Fanout(fanout::Args),
     #[command(name = "floor-server")]
-    BaselineServer(baseline_server::Args),
+    BaselineServer(baseline::Args),
     History(history::Args),
     Jobs(jobs::Args),
     Publish(publish::Args),
@@ -80,4 +81,12 @@ impl Output {
         println!("{table}");
         Ok(())
     }
+}
+
+/// Starts this very program as a server, with these arguments too.
+fn server(extra: &[String]) -> Result<Program, Error> {
+    let this = std::env::current_exe()?;
+    let mut server = messenger(&this, &["server", "--host", "127.0.0.1", "--port", "0"]);
+    server.args(extra);
+    Ok(Program::start(server, &Ready::Line)?)
 }

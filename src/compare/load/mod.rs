@@ -1,15 +1,11 @@
 //! Measurements. The load is this process, what is measured always another one,
 //! and it is said how much CPU time each of them used.
 
-pub mod baseline;
 pub mod chat;
 pub mod figures;
-pub mod history;
 pub mod http;
-pub mod jobs;
 pub mod postgres;
 pub mod process;
-pub mod publish;
 pub mod wire;
 
 use std::io;
