@@ -258,7 +258,7 @@ fn list() -> Table {
         table.add_row([name, title]);
     }
     for kind in speed::DEFAULT {
-        table.add_row([kind.to_string(), kind.title()]);
+        table.add_row([kind.name(), kind.title()]);
     }
     table
 }

@@ -42,7 +42,7 @@ impl Peer {
 }
 
 /// What it takes to start the peers; see `prepare`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Toolbox {
     /// Our own program: `messenger`.
     pub messenger: PathBuf,
@@ -52,18 +52,6 @@ pub struct Toolbox {
     pub scripts: PathBuf,
     /// The built tonic server.
     pub tonic: Option<PathBuf>,
-}
-
-impl Default for Toolbox {
-    /// Our own program is the one that runs now; there is no other.
-    fn default() -> Self {
-        Self {
-            messenger: std::env::current_exe().unwrap_or_else(|_| "messenger".into()),
-            python: PathBuf::new(),
-            scripts: PathBuf::new(),
-            tonic: None,
-        }
-    }
 }
 
 impl Toolbox {

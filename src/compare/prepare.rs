@@ -73,10 +73,10 @@ pub fn prepare(options: &Options) -> io::Result<Toolbox> {
     }
     let tonic = folder.join("target/release/tonic-peer");
     Ok(Toolbox {
+        messenger: std::env::current_exe()?,
         python,
         scripts: folder.join("tests/reference"),
         tonic: options.tonic.then_some(tonic),
-        ..Toolbox::default()
     })
 }
 

@@ -75,16 +75,16 @@ const PEERS: [&str; 2] = ["messenger", "FastAPI"];
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        // A private one if none is given.
         let private = self.database_url.is_none();
-        let cluster = private.then(|| Cluster::start(&[])).transpose()?;
-        let cluster = cluster.as_ref();
+        let private = private.then(|| Cluster::start(&[])).transpose()?;
+        let given = self.database_url.clone().unwrap_or_default();
+        let server = private.as_ref().map_or(given, Cluster::url);
         let (mut rows, mut batches) = (Vec::new(), Vec::new());
         for _ in 0..self.runs {
             for name in PEERS {
                 let bar = load::progress_bar(&self.size)?;
                 bar.set_message(name);
-                let measured = self.measure(name, cluster, &|done| bar.set_position(done));
+                let measured = self.measure(name, &server, &|done| bar.set_position(done));
                 bar.finish_and_clear();
                 let (outcome, batch) = measured?;
                 load::verdict(&outcome)?;
@@ -94,8 +94,8 @@ impl Args {
         }
         let batch = median(&batches);
         let (few, many) = (self.replicas, self.size.workers);
-        let alone = self.alone(cluster, few, batch.round() as usize)?;
-        let one_by_one = self.alone(cluster, many, 1)?;
+        let together = alone(&server, few, batch.round() as usize)?;
+        let one_by_one = alone(&server, many, 1)?;
         let of = |name: &str, figure: fn(&Outcome) -> f64| {
             let own = rows.iter().filter(|row| row.0 == name);
             median(&own.map(|row| figure(&row.1)).collect::<Vec<_>>())
@@ -112,7 +112,7 @@ impl Args {
                 "throughputRatio": faster,
                 "latencyRatio": shorter,
                 "messagesPerTransaction": batch,
-                "databaseAlonePerSecond": alone,
+                "databaseAlonePerSecond": together,
                 "databaseAloneOneByOnePerSecond": one_by_one,
             });
             println!("{}", serde_json::to_string_pretty(&all)?);
@@ -121,18 +121,18 @@ impl Args {
         let rows: Vec<_> = rows.iter().map(|(name, run)| (*name, run)).collect();
         println!("{}\n", load::times(&rows));
         println!("median: {faster:.1} times the throughput, p50 shorter by {shorter:.1}");
-        let as_ours =
-            format!("{few} connections with {batch:.1} messages a transaction, as messenger has");
-        let single = format!("{many} connections with one message a transaction");
-        for (what, rate) in [(as_ours, alone), (single, one_by_one)] {
+        let ours = format!("with {batch:.1} messages a transaction, as messenger has");
+        let single = "with one message a transaction".to_owned();
+        for (connections, what, rate) in [(few, ours, together), (many, single, one_by_one)] {
+            let part = |rate| rates[0] * 100.0 / rate;
             let reached = |rate| {
                 format!(
                     "{rate:.0} messages/s; messenger reaches {:.0} %",
-                    rates[0] * 100.0 / rate
+                    part(rate)
                 )
             };
             let rate = rate.map_or("not measured, there is no pgbench".into(), reached);
-            println!("the database alone, {what}: {rate}");
+            println!("the database alone, {connections} connections {what}: {rate}");
         }
         Ok(())
     }
@@ -141,10 +141,10 @@ impl Args {
     fn measure(
         &self,
         peer: &str,
-        cluster: Option<&Cluster>,
+        server: &str,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<(Outcome, Option<f64>), Error> {
-        let url = self.database(cluster)?;
+        let url = database(server)?;
         let folder = tempfile::tempdir()?;
         let ours = peer == PEERS[0];
         let programs = (0..self.replicas).map(|_| match ours {
@@ -166,52 +166,44 @@ impl Args {
         let batch = ours.then(batch).transpose()?;
         Ok((outcome, batch))
     }
+}
 
-    /// What the database alone does with our transactions: messages per second
-    /// from so many connections, so many messages in each. `None` without
-    /// pgbench.
-    fn alone(
-        &self,
-        cluster: Option<&Cluster>,
-        clients: u16,
-        batch: usize,
-    ) -> Result<Option<f64>, Error> {
-        let url = self.database(cluster)?;
-        // Makes the schema.
-        drop(messenger_log(&url)?);
-        let list = |item: &dyn Fn(usize) -> String| {
-            let items: Vec<_> = (0..batch.max(1)).map(item).collect();
-            format!("ARRAY[{}]", items.join(","))
-        };
-        let senders = list(&|n| format!("'sender-{}'", n % 10));
-        let texts = list(&|n| format!("'12345678-10-{n}'"));
-        let folder = tempfile::tempdir()?;
-        let script = folder.path().join("append.sql");
-        let append = format!("SELECT * FROM append_messages({senders}, {texts});\n");
-        std::fs::write(&script, append)?;
-        let mut pgbench = tool("pgbench");
-        pgbench.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]);
-        pgbench.args(["--time", PGBENCH, "--client", &clients.to_string()]);
-        let ran = pgbench.arg("--file").arg(&script).arg(&url).output()?;
-        if ran.status.code() == Some(127) {
-            return Ok(None);
-        }
-        let said = String::from_utf8_lossy(&ran.stdout);
-        let rate = said.lines().find_map(|line| line.strip_prefix("tps = "));
-        let rate = rate.and_then(|rate| rate.split(' ').next()?.parse::<f64>().ok());
-        let failed = || format!("pgbench: {}", String::from_utf8_lossy(&ran.stderr));
-        Ok(Some(rate.ok_or_else(failed)? * batch.max(1) as f64))
-    }
+/// A new one, on this server.
+fn database(server: &str) -> Result<String, Error> {
+    create(
+        server,
+        &format!("messenger_bench_{:08x}", fastrand::u32(..)),
+    )
+}
 
-    /// A new one.
-    fn database(&self, cluster: Option<&Cluster>) -> Result<String, Error> {
-        let name = format!("messenger_bench_{:08x}", fastrand::u32(..));
-        match (cluster, &self.database_url) {
-            (Some(cluster), _) => Ok(cluster.create(&name)?),
-            (None, Some(url)) => Ok(create(url, &name)?),
-            (None, None) => Err("no PostgreSQL".into()),
-        }
+/// What the database alone does with our transactions: messages per second from so
+/// many connections, so many messages in each. `None` without pgbench.
+fn alone(server: &str, clients: u16, batch: usize) -> Result<Option<f64>, Error> {
+    let (url, batch) = (database(server)?, batch.max(1));
+    // Makes the schema.
+    drop(messenger_log(&url)?);
+    let list = |item: fn(usize) -> String| (0..batch).map(item).collect::<Vec<_>>().join(",");
+    let senders = list(|n| format!("'sender-{}'", n % 10));
+    let texts = list(|n| format!("'12345678-10-{n}'"));
+    let append = format!("SELECT * FROM append_messages(ARRAY[{senders}], ARRAY[{texts}]);\n");
+    let script = tempfile::NamedTempFile::new()?;
+    std::fs::write(&script, append)?;
+    let mut pgbench = tool("pgbench");
+    pgbench.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]);
+    pgbench.args(["--time", PGBENCH, "--client", &clients.to_string()]);
+    let ran = pgbench
+        .arg("--file")
+        .arg(script.path())
+        .arg(&url)
+        .output()?;
+    if ran.status.code() == Some(127) {
+        return Ok(None);
     }
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let rate = said.lines().find_map(|line| line.strip_prefix("tps = "));
+    let rate = rate.and_then(|rate| rate.split(' ').next()?.parse::<f64>().ok());
+    let failed = || format!("pgbench: {}", String::from_utf8_lossy(&ran.stderr));
+    Ok(Some(rate.ok_or_else(failed)? * batch as f64))
 }
 
 fn messenger_log(url: &str) -> io::Result<Program> {

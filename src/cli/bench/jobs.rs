@@ -3,7 +3,7 @@
 //! the broker alone, on the same broker in the same run.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -56,9 +56,8 @@ impl Args {
         let server = super::server(&["--services".into(), "message".into()])?;
         let (server, folder) = (server.address(), folder.path());
         let (few, many) = (self.tasks.div_ceil(10) as usize, self.tasks as usize);
-        let mut rows = Vec::new();
-        let broker = self.amqp_url.as_deref().filter(|url| !url.is_empty());
-        if let Some(url) = broker {
+        let (mut rows, mut places) = (Vec::new(), Vec::new());
+        if let Some(url) = self.amqp_url.as_deref().filter(|url| !url.is_empty()) {
             let place = Place::RabbitMq(Broker::new(url, QUEUE)?);
             broker_alone(&place, many, &mut rows)?;
             if let Some(python) = &self.python {
@@ -70,26 +69,23 @@ impl Args {
                 let what = "RabbitMQ: the plain Python consumer, prefetch 1";
                 rows.push(consume(what, &place, few, consumer)?);
             }
-            let one = workers(["1", "1"], server, folder, broker)?;
-            rows.push(consume("RabbitMQ: 1 worker, prefetch 1", &place, few, one)?);
-            let four = workers(["4", "64"], server, folder, broker)?;
-            rows.push(consume(
-                "RabbitMQ: 4 workers, prefetch 64",
-                &place,
-                many,
-                four,
-            )?);
+            places.push(("RabbitMQ", place, Some(url)));
         }
-        let place = Place::Embedded(folder.to_owned());
-        let one = workers(["1", "1"], server, folder, None)?;
-        rows.push(consume("embedded: 1 worker, prefetch 1", &place, few, one)?);
-        let four = workers(["4", "64"], server, folder, None)?;
-        rows.push(consume(
-            "embedded: 4 workers, prefetch 64",
-            &place,
-            many,
-            four,
-        )?);
+        places.push(("embedded", Place::Embedded(folder.to_owned()), None));
+        for (name, place, broker) in &places {
+            for (size, count, prefetch, tasks) in [
+                ("1 worker, prefetch 1", "1", "1", few),
+                ("4 workers, prefetch 64", "4", "64", many),
+            ] {
+                let work = ["jobs", "work", "--queue-name", QUEUE, "--target", server];
+                let mut workers = messenger(&std::env::current_exe()?, &work);
+                workers.args(["--workers", count, "--prefetch", prefetch, "--data-dir"]);
+                workers
+                    .arg(folder)
+                    .envs(broker.map(|url| ("AMQP_URL", url)));
+                rows.push(consume(&format!("{name}: {size}"), place, tasks, workers)?);
+            }
+        }
         let columns = [
             ("", "what", 1.0, 0),
             ("tasks", "tasks", 1.0, 0),
@@ -103,22 +99,6 @@ fn row(what: &str, tasks: usize, started: Instant) -> Value {
     let rate = tasks as f64 / started.elapsed().as_secs_f64();
     tracing::info!("{what}: {rate:.0} tasks/s");
     json!({"what": what, "tasks": tasks, "perSecond": rate})
-}
-
-/// Our workers: how many, and how much each prefetches.
-fn workers(
-    [count, prefetch]: [&str; 2],
-    server: &str,
-    folder: &Path,
-    broker: Option<&str>,
-) -> Result<Command, Error> {
-    let this = std::env::current_exe()?;
-    let work = ["jobs", "work", "--queue-name", QUEUE, "--target", server];
-    let mut command = messenger(&this, &work);
-    command.args(["--workers", count, "--prefetch", prefetch]);
-    command.arg("--data-dir").arg(folder);
-    command.envs(broker.map(|url| ("AMQP_URL", url)));
-    Ok(command)
 }
 
 /// What the broker carries when nobody works: sent and confirmed, and

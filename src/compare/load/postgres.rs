@@ -101,13 +101,17 @@ impl Cluster {
         Err(io::Error::other(format!("PostgreSQL: {said}")))
     }
 
+    /// The address of the server, with a database that is there.
+    pub fn url(&self) -> String {
+        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
     /// As [`create`].
     ///
     /// # Errors
     /// What PostgreSQL says.
     pub fn create(&self, database: &str) -> Result<String, Box<dyn Error>> {
-        let server = format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port);
-        create(&server, database)
+        create(&self.url(), database)
     }
 }
 

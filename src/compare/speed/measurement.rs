@@ -1,6 +1,5 @@
 //! The measurements by name, and how each is made once.
 
-use std::fmt;
 use std::io;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
@@ -71,22 +70,6 @@ pub struct Reading {
     pub foreign_cpu: Option<f64>,
 }
 
-/// The name, by which it is chosen.
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::StartServer => write!(f, "start-server"),
-            Self::Unary(calls) => write!(f, "unary-{calls}"),
-            Self::Fanout(readers) => write!(f, "fanout-{readers}"),
-            Self::Paced(readers, rate) => write!(f, "paced-{readers}-{rate}"),
-            Self::StartBridge => write!(f, "start-bridge"),
-            Self::HttpSend(clients) => write!(f, "http-send-{clients}"),
-            Self::HttpSendAtRust(clients) => write!(f, "http-send-{clients}-at-rust"),
-            Self::HttpFlush(messages) => write!(f, "http-flush-{messages}"),
-        }
-    }
-}
-
 impl FromStr for Kind {
     type Err = String;
 
@@ -94,72 +77,97 @@ impl FromStr for Kind {
     fn from_str(name: &str) -> Result<Self, String> {
         let numbers = name.split('-').filter_map(|part| part.parse().ok());
         let numbers: Vec<usize> = numbers.collect();
-        let kind = match numbers[..] {
-            [] if name == "start-server" => Some(Self::StartServer),
-            [] => Some(Self::StartBridge),
-            [readers @ 1..=10_000, rate @ 1..=100_000] => Some(Self::Paced(readers, rate)),
-            [one @ 1..=100_000] => [
-                (1000, Self::Unary(one)),
-                (10_000, Self::Fanout(one)),
-                (1000, Self::HttpSend(one)),
-                (1000, Self::HttpSendAtRust(one)),
-                (100_000, Self::HttpFlush(one)),
-            ]
-            .into_iter()
-            .find(|(most, kind)| one <= *most && kind.to_string() == name)
-            .map(|(_, kind)| kind),
-            _ => None,
+        let kinds = match numbers[..] {
+            [] => vec![Self::StartServer, Self::StartBridge],
+            [n @ 1..=1000] => {
+                let few = vec![Self::Unary(n), Self::HttpSend(n), Self::HttpSendAtRust(n)];
+                [few, vec![Self::Fanout(n), Self::HttpFlush(n)]].concat()
+            }
+            [n @ 1..=10_000] => vec![Self::Fanout(n), Self::HttpFlush(n)],
+            [n @ 1..=100_000] => vec![Self::HttpFlush(n)],
+            [readers @ 1..=10_000, rate @ 1..=100_000] => vec![Self::Paced(readers, rate)],
+            _ => Vec::new(),
         };
-        kind.filter(|kind| kind.to_string() == name)
-            .ok_or_else(|| format!("there is no measurement {name:?}"))
+        let kind = kinds.into_iter().find(|kind| kind.name() == name);
+        kind.ok_or_else(|| format!("there is no measurement {name:?}"))
     }
 }
 
 impl Kind {
+    /// By which it is chosen.
+    pub fn name(self) -> String {
+        self.words().0
+    }
+
     pub fn title(self) -> String {
-        let own = "each bridge before its own server";
-        let plural = |count: usize, what: &str| {
-            let plural = if count == 1 { "" } else { "s" };
-            format!("{count} {what}{plural}")
-        };
-        let readers = |readers| {
-            let readers = plural(readers, "reader");
-            format!("to {readers}, latency until the last one has it")
-        };
-        let clients = |clients| format!("POST /sendMessage from {}", plural(clients, "client"));
-        match self {
-            Self::StartServer => "Server: from its start to the first answer".into(),
-            Self::Unary(calls) => format!("SendMessage, {calls} in flight on one connection"),
-            Self::Fanout(count) => format!("Fan-out {}", readers(count)),
-            Self::Paced(count, rate) => format!("{rate} messages/s {}", readers(count)),
-            Self::StartBridge => format!("From the start of a bridge to its first answer, {own}"),
-            Self::HttpSend(count) => format!("{}, {own}", clients(count)),
-            Self::HttpSendAtRust(count) => {
-                format!("{}, each bridge before the Rust server", clients(count))
-            }
-            Self::HttpFlush(messages) => {
-                format!("POST /getAndFlushMessages with {messages} messages, {own}")
-            }
-        }
+        self.words().2
     }
 
     /// What is counted.
     pub fn operation(self) -> &'static str {
+        self.words().1
+    }
+
+    fn words(self) -> (String, &'static str, String) {
+        let plural = |n: usize, what: &str| match n {
+            1 => format!("1 {what}"),
+            _ => format!("{n} {what}s"),
+        };
+        let to = |n| {
+            format!(
+                "to {}, latency until the last one has it",
+                plural(n, "reader")
+            )
+        };
+        let sent = |n, at| {
+            format!(
+                "POST /sendMessage from {}, each bridge before {at} server",
+                plural(n, "client")
+            )
+        };
+        let own = "each bridge before its own server";
         match self {
-            Self::StartServer | Self::StartBridge => "start",
-            Self::Unary(_) => "call",
-            Self::Fanout(_) | Self::Paced(..) => "delivery",
-            Self::HttpSend(_) | Self::HttpSendAtRust(_) => "request",
-            Self::HttpFlush(_) => "flush",
+            Self::StartServer => (
+                "start-server".into(),
+                "start",
+                "Server: from its start to the first answer".into(),
+            ),
+            Self::Unary(n) => (
+                format!("unary-{n}"),
+                "call",
+                format!("SendMessage, {n} in flight on one connection"),
+            ),
+            Self::Fanout(n) => (
+                format!("fanout-{n}"),
+                "delivery",
+                format!("Fan-out {}", to(n)),
+            ),
+            Self::Paced(n, rate) => (
+                format!("paced-{n}-{rate}"),
+                "delivery",
+                format!("{rate} messages/s {}", to(n)),
+            ),
+            Self::StartBridge => (
+                "start-bridge".into(),
+                "start",
+                format!("From the start of a bridge to its first answer, {own}"),
+            ),
+            Self::HttpSend(n) => (format!("http-send-{n}"), "request", sent(n, "its own")),
+            Self::HttpSendAtRust(n) => (
+                format!("http-send-{n}-at-rust"),
+                "request",
+                sent(n, "the Rust"),
+            ),
+            Self::HttpFlush(n) => (
+                format!("http-flush-{n}"),
+                "flush",
+                format!("POST /getAndFlushMessages with {n} messages, {own}"),
+            ),
         }
     }
 
     pub fn is_of_bridges(self) -> bool {
-        use Kind::{HttpFlush, HttpSend, HttpSendAtRust, StartBridge};
-        matches!(
-            self,
-            StartBridge | HttpSend(_) | HttpSendAtRust(_) | HttpFlush(_)
-        )
+        self == Self::StartBridge || self.name().starts_with("http-")
     }
 
     /// Measures once, in processes of its own.
@@ -276,7 +284,7 @@ mod tests {
     #[test]
     fn names_lead_back_to_measurements() {
         for kind in DEFAULT {
-            assert_eq!(kind.to_string().parse(), Ok(kind));
+            assert_eq!(kind.name().parse(), Ok(kind));
         }
         let wrong = [
             "",

@@ -35,20 +35,27 @@ const QUIET: f64 = 0.03;
 /// When the machine does not tell what it is. What a peer cannot do stands in
 /// the result.
 pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Speed> {
-    let peers = everyone(plan);
+    // Servers, and then bridges that have no server of theirs among them.
+    let mut peers = plan.servers.clone();
+    let others = plan.bridges.iter();
+    peers.extend(others.filter(|peer| !plan.servers.contains(peer)).cloned());
     let total = plan.kinds.len() * plan.repetitions * peers.len();
     let (mut done, mut foreign) = (0, Vec::new());
     let mut measurements = Vec::new();
     for &kind in &plan.kinds {
+        let taking_part = match kind.is_of_bridges() {
+            true => &plan.bridges,
+            false => &plan.servers,
+        };
         let mut results: Vec<Outcome> = peers.iter().map(|_| Outcome::default()).collect();
         for repetition in 0..plan.repetitions {
             for turn in 0..peers.len() {
                 // Nobody is always the first, or always behind the same one.
                 let at = (turn + repetition) % peers.len();
                 let (peer, result) = (&peers[at], &mut results[at]);
-                progress(done, total, &format!("{kind}: {}", peer.name()));
+                progress(done, total, &format!("{}: {}", kind.name(), peer.name()));
                 done += 1;
-                if result.failed.is_some() || !takes_part(plan, kind, peer) {
+                if result.failed.is_some() || !taking_part.contains(peer) {
                     continue;
                 }
                 let settings = Settings {
@@ -59,14 +66,14 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Spe
                 match kind.measure(peer, &settings) {
                     Ok(reading) => {
                         foreign.extend(reading.foreign_cpu);
-                        result.readings.push(reading);
+                        result.add(reading);
                     }
                     Err(error) => result.failed = Some(error.to_string()),
                 }
             }
         }
         measurements.push(Measurement {
-            name: kind.to_string(),
+            name: kind.name(),
             title: kind.title(),
             operation: kind.operation().into(),
             results: results.into_iter().map(Outcome::into_result).collect(),
@@ -98,51 +105,36 @@ fn warning(foreign: &[f64]) -> Option<String> {
     })
 }
 
-/// Servers, and then bridges that have no server of theirs among them.
-fn everyone(plan: &Plan) -> Vec<Peer> {
-    let mut peers = plan.servers.clone();
-    let others = plan
-        .bridges
-        .iter()
-        .filter(|peer| !plan.servers.contains(peer));
-    peers.extend(others.cloned());
-    peers
-}
-
-fn takes_part(plan: &Plan, kind: Kind, peer: &Peer) -> bool {
-    if kind.is_of_bridges() {
-        plan.bridges.contains(peer)
-    } else {
-        plan.servers.contains(peer)
-    }
-}
-
 /// What the repetitions of one peer gave.
 #[derive(Default)]
 struct Outcome {
-    readings: Vec<Reading>,
+    metrics: Vec<Samples>,
     failed: Option<String>,
 }
 
 impl Outcome {
-    fn into_result(self) -> PeerResult {
-        if let Some(why) = self.failed {
-            return PeerResult::Failed { why };
-        }
-        let mut metrics: Vec<Samples> = Vec::new();
-        for (metric, value) in self.readings.into_iter().flat_map(|reading| reading.values) {
-            match metrics.iter_mut().find(|samples| samples.metric == metric) {
+    fn add(&mut self, reading: Reading) {
+        for (metric, value) in reading.values {
+            match self
+                .metrics
+                .iter_mut()
+                .find(|samples| samples.metric == metric)
+            {
                 Some(samples) => samples.values.push(value),
-                None => metrics.push(Samples {
+                None => self.metrics.push(Samples {
                     metric,
                     values: vec![value],
                 }),
             }
         }
-        if metrics.is_empty() {
-            return PeerResult::Absent;
+    }
+
+    fn into_result(self) -> PeerResult {
+        match (self.failed, self.metrics) {
+            (Some(why), _) => PeerResult::Failed { why },
+            (None, metrics) if metrics.is_empty() => PeerResult::Absent,
+            (None, metrics) => PeerResult::Measured { metrics },
         }
-        PeerResult::Measured { metrics }
     }
 }
 
