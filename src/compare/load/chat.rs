@@ -40,9 +40,6 @@ const SETTLE: Duration = Duration::from_millis(300);
 const ALIGN: Duration = Duration::from_millis(500);
 
 /// Sends so many messages and returns when all are answered.
-///
-/// # Errors
-/// When a call is refused, or not answered in time.
 pub fn send(address: &str, text_bytes: usize, messages: usize) -> io::Result<()> {
     let mut wire = Wire::new(address)?;
     let text = "x".repeat(text_bytes);
@@ -64,14 +61,12 @@ pub fn send(address: &str, text_bytes: usize, messages: usize) -> io::Result<()>
 
 /// Measures a server that is running. With readers, an operation is a delivery, and
 /// its latency the time from the call until the *last* reader had the message.
-///
-/// # Errors
-/// When nothing is answered or delivered in time, or two readers see different orders.
 pub fn run(server: &Program, config: &Config) -> io::Result<Figures> {
     let padding = config.text_bytes.saturating_sub(NUMBER_DIGITS);
     let mut run = Run {
         wire: Wire::new(server.address())?,
         sent: 0,
+        first: 0,
         padding: "x".repeat(padding),
         tally: Tally::new(config.readers)?,
     };
@@ -84,7 +79,13 @@ pub fn run(server: &Program, config: &Config) -> io::Result<Figures> {
     run.align(config.readers)?;
     let grown = memory()?.zip(before);
     let memory = grown.map(|(now, then)| now.saturating_sub(then));
-    let mut figures = run.measure(server, config)?;
+    run.first = run.sent;
+    let started = Instant::now();
+    run.pump(config, started, WARM_UP)?;
+    (run.tally.operations, run.tally.latencies) = (0, Latencies::new()?);
+    let stopwatch = Stopwatch::start(server, None)?;
+    run.pump(config, started, WARM_UP + config.time)?;
+    let mut figures = stopwatch.stop(run.tally.operations, run.tally.latencies)?;
     figures.bytes_per_reader = memory.map(|bytes| bytes / config.readers.max(1) as u64);
     Ok(figures)
 }
@@ -92,6 +93,8 @@ pub fn run(server: &Program, config: &Config) -> io::Result<Figures> {
 struct Run {
     wire: Wire,
     sent: u64,
+    /// What was sent before the measurement.
+    first: u64,
     padding: String,
     tally: Tally,
 }
@@ -136,19 +139,19 @@ impl Run {
         Err(io::Error::new(io::ErrorKind::TimedOut, what))
     }
 
-    fn measure(&mut self, server: &Program, config: &Config) -> io::Result<Figures> {
-        let (started, first) = (Instant::now(), self.sent);
-        let mut last = started;
-        let mut stopwatch: Option<Stopwatch> = None;
-        loop {
-            let sent = self.sent - first;
+    /// Sends as the load says, until so long after `started`.
+    fn pump(&mut self, config: &Config, started: Instant, until: Duration) -> io::Result<()> {
+        let mut last = Instant::now();
+        while started.elapsed() < until {
+            let sent = self.sent - self.first;
             let (due, wait) = match config.load {
                 Load::InFlight { calls, ahead } => {
-                    let room = match config.readers {
-                        0 => calls,
-                        _ => (self.tally.slowest + ahead).saturating_sub(sent),
+                    let free = calls - (sent - self.tally.answered);
+                    let slowest = match config.readers {
+                        0 => sent,
+                        _ => self.tally.slowest,
                     };
-                    (room.min(calls - (sent - self.tally.answered)), TIMEOUT)
+                    (free.min((slowest + ahead).saturating_sub(sent)), TIMEOUT)
                 }
                 Load::Rate(rate) => {
                     let due = (started.elapsed().as_secs_f64() * rate) as u64 + 1;
@@ -173,17 +176,8 @@ impl Run {
             if last.elapsed() > TIMEOUT {
                 return Err(no_answer("SendMessage, and no delivery"));
             }
-            match &stopwatch {
-                None if started.elapsed() >= WARM_UP => {
-                    (self.tally.operations, self.tally.latencies) = (0, Latencies::new()?);
-                    stopwatch = Some(Stopwatch::start(server, None)?);
-                }
-                Some(stopwatch) if stopwatch.elapsed() >= config.time => {
-                    return stopwatch.stop(self.tally.operations, self.tally.latencies.clone());
-                }
-                _ => {}
-            }
         }
+        Ok(())
     }
 }
 

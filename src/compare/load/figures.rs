@@ -41,8 +41,6 @@ pub struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// # Errors
-    /// When one of the programs has ended.
     pub fn start(server: &Program, behind: Option<&Program>) -> io::Result<Self> {
         let programs = [server.id(), behind.and_then(Program::id)];
         Ok(Self {
@@ -52,14 +50,8 @@ impl Stopwatch {
         })
     }
 
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
-    }
-
-    /// # Errors
-    /// When one of the programs has ended.
     pub fn stop(&self, operations: u64, latencies: Latencies) -> io::Result<Figures> {
-        let seconds = self.elapsed().as_secs_f64();
+        let seconds = self.started.elapsed().as_secs_f64();
         let now = used(self.programs)?;
         let [server, behind, load, machine] =
             std::array::from_fn(|i| now[i].saturating_sub(self.used[i]).as_secs_f64());

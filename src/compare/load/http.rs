@@ -15,9 +15,6 @@ use crate::latency::Latencies;
 /// Measures `POST /sendMessage` from so many threads, each of which waits for its
 /// answer before it sends again. A request that is under way at the end counts for
 /// the latencies alone.
-///
-/// # Errors
-/// When an answer is not 200, or does not come in time.
 pub fn send(
     bridge: &Program,
     server: &Program,
@@ -65,9 +62,6 @@ pub fn send(
 
 /// Measures `POST /getAndFlushMessages` with so many messages in the bridge, so
 /// many times. They are sent straight to the bridge's server.
-///
-/// # Errors
-/// When a flush lacks messages, or an answer is not 200, or does not come.
 pub fn flush(
     bridge: &Program,
     server: &Program,

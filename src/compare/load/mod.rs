@@ -1,9 +1,9 @@
 //! Measurements. The load is this process, what is measured always another one,
 //! and it is said how much CPU time each of them used.
 
-pub mod chat;
-pub mod figures;
-pub mod http;
+pub(crate) mod chat;
+pub(crate) mod figures;
+pub(crate) mod http;
 pub mod postgres;
 pub mod process;
 pub mod wire;

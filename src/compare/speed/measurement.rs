@@ -13,43 +13,67 @@ use crate::compare::report::Metric;
 use crate::http::client::Client;
 use crate::latency::Latencies;
 
-/// What can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    StartServer,
-    /// SendMessage with so many calls in flight, and nobody who reads.
-    Unary(usize),
-    /// As many messages as are taken, to so many readers.
-    Fanout(usize),
-    /// To so many readers so many messages a second.
-    Paced(usize, usize),
-    StartBridge,
-    /// POST /sendMessage from so many clients.
-    HttpSend(usize),
-    /// The same with our server behind each bridge, so that only bridges differ.
-    HttpSendAtRust(usize),
-    /// A flush of so many messages.
-    HttpFlush(usize),
+/// Measurements that differ in their numbers: n, and m if there is another one.
+struct Family {
+    name: &'static str,
+    /// The greatest numbers; 0 where there is none.
+    most: [usize; 2],
+    /// What is counted.
+    operation: &'static str,
+    title: &'static str,
 }
 
-/// What is measured when nobody says otherwise.
-pub const DEFAULT: [Kind; 16] = [
-    Kind::StartServer,
-    Kind::Unary(1),
-    Kind::Unary(16),
-    Kind::Fanout(1),
-    Kind::Fanout(10),
-    Kind::Fanout(30),
-    Kind::Fanout(100),
-    Kind::Fanout(1000),
-    Kind::Paced(1, 500),
-    Kind::Paced(100, 500),
-    Kind::StartBridge,
-    Kind::HttpSend(1),
-    Kind::HttpSendAtRust(1),
-    Kind::HttpSend(16),
-    Kind::HttpSendAtRust(16),
-    Kind::HttpFlush(10_000),
+const fn family(
+    name: &'static str,
+    most: [usize; 2],
+    operation: &'static str,
+    title: &'static str,
+) -> Family {
+    Family {
+        name,
+        most,
+        operation,
+        title,
+    }
+}
+
+#[rustfmt::skip]
+const FAMILIES: [Family; 8] = [
+    family("start-server", [0, 0], "start",
+        "Server: from its start to the first answer"),
+    family("unary-{n}", [1000, 0], "call",
+        "SendMessage, {n} in flight on one connection"),
+    family("fanout-{n}", [10_000, 0], "delivery",
+        "Fan-out to {n} readers, latency until the last one has it"),
+    family("paced-{n}-{m}", [10_000, 100_000], "delivery",
+        "{m} messages/s to {n} readers, latency until the last one has it"),
+    family("start-bridge", [0, 0], "start",
+        "From the start of a bridge to its first answer, each bridge before its own server"),
+    family("http-send-{n}", [1000, 0], "request",
+        "POST /sendMessage from {n} clients, each bridge before its own server"),
+    family("http-send-{n}-at-rust", [1000, 0], "request",
+        "POST /sendMessage from {n} clients, each bridge before the Rust server"),
+    family("http-flush-{n}", [100_000, 0], "flush",
+        "POST /getAndFlushMessages with {n} messages, each bridge before its own server"),
+];
+
+const DEFAULT: [&str; 16] = [
+    "start-server",
+    "unary-1",
+    "unary-16",
+    "fanout-1",
+    "fanout-10",
+    "fanout-30",
+    "fanout-100",
+    "fanout-1000",
+    "paced-1-500",
+    "paced-100-500",
+    "start-bridge",
+    "http-send-1",
+    "http-send-1-at-rust",
+    "http-send-16",
+    "http-send-16-at-rust",
+    "http-flush-10000",
 ];
 
 /// How far calls may be ahead of the slowest reader while the fan-out is measured.
@@ -58,8 +82,15 @@ const AHEAD: u64 = 1000;
 /// Flushes in one repetition.
 const FLUSHES: usize = 3;
 
-pub struct Settings<'a> {
-    pub toolbox: &'a Toolbox,
+/// What to measure, and of whom.
+pub struct Plan {
+    pub toolbox: Toolbox,
+    /// The first one is what the others are compared with.
+    pub servers: Vec<Peer>,
+    pub bridges: Vec<Peer>,
+    pub kinds: Vec<Kind>,
+    pub repetitions: usize,
+    /// How long each repetition measures.
     pub time: Duration,
     pub text_bytes: usize,
 }
@@ -70,175 +101,121 @@ pub struct Reading {
     pub foreign_cpu: Option<f64>,
 }
 
+/// What can be measured.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    family: &'static Family,
+    numbers: [usize; 2],
+}
+
+/// What is measured when nobody says otherwise.
+pub fn defaults() -> Vec<Kind> {
+    DEFAULT
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect()
+}
+
 impl FromStr for Kind {
     type Err = String;
 
     /// The name of any measurement, with any numbers.
     fn from_str(name: &str) -> Result<Self, String> {
-        let numbers = name.split('-').filter_map(|part| part.parse().ok());
-        let numbers: Vec<usize> = numbers.collect();
-        let kinds = match numbers[..] {
-            [] => vec![Self::StartServer, Self::StartBridge],
-            [n @ 1..=1000] => {
-                let few = vec![Self::Unary(n), Self::HttpSend(n), Self::HttpSendAtRust(n)];
-                [few, vec![Self::Fanout(n), Self::HttpFlush(n)]].concat()
-            }
-            [n @ 1..=10_000] => vec![Self::Fanout(n), Self::HttpFlush(n)],
-            [n @ 1..=100_000] => vec![Self::HttpFlush(n)],
-            [readers @ 1..=10_000, rate @ 1..=100_000] => vec![Self::Paced(readers, rate)],
-            _ => Vec::new(),
-        };
-        let kind = kinds.into_iter().find(|kind| kind.name() == name);
-        kind.ok_or_else(|| format!("there is no measurement {name:?}"))
+        let given = name.split('-').filter_map(|part| part.parse().ok());
+        let given: Vec<usize> = given.collect();
+        let numbers = [0, 1].map(|index| given.get(index).copied().unwrap_or_default());
+        let mut kinds = FAMILIES.iter().map(|family| Self { family, numbers });
+        let allowed =
+            |(number, most): (usize, usize)| (number == 0) == (most == 0) && number <= most;
+        let found = kinds.find(|kind| {
+            let pairs = numbers.into_iter().zip(kind.family.most);
+            kind.name() == name && pairs.map(allowed).all(|allowed| allowed)
+        });
+        found.ok_or_else(|| format!("there is no measurement {name:?}"))
     }
 }
 
 impl Kind {
     /// By which it is chosen.
     pub fn name(self) -> String {
-        self.words().0
+        self.numbered(self.family.name)
     }
 
     pub fn title(self) -> String {
-        self.words().2
-    }
-
-    /// What is counted.
-    pub fn operation(self) -> &'static str {
-        self.words().1
-    }
-
-    fn words(self) -> (String, &'static str, String) {
-        let plural = |n: usize, what: &str| match n {
-            1 => format!("1 {what}"),
-            _ => format!("{n} {what}s"),
-        };
-        let to = |n| {
-            format!(
-                "to {}, latency until the last one has it",
-                plural(n, "reader")
-            )
-        };
-        let sent = |n, at| {
-            format!(
-                "POST /sendMessage from {}, each bridge before {at} server",
-                plural(n, "client")
-            )
-        };
-        let own = "each bridge before its own server";
-        match self {
-            Self::StartServer => (
-                "start-server".into(),
-                "start",
-                "Server: from its start to the first answer".into(),
-            ),
-            Self::Unary(n) => (
-                format!("unary-{n}"),
-                "call",
-                format!("SendMessage, {n} in flight on one connection"),
-            ),
-            Self::Fanout(n) => (
-                format!("fanout-{n}"),
-                "delivery",
-                format!("Fan-out {}", to(n)),
-            ),
-            Self::Paced(n, rate) => (
-                format!("paced-{n}-{rate}"),
-                "delivery",
-                format!("{rate} messages/s {}", to(n)),
-            ),
-            Self::StartBridge => (
-                "start-bridge".into(),
-                "start",
-                format!("From the start of a bridge to its first answer, {own}"),
-            ),
-            Self::HttpSend(n) => (format!("http-send-{n}"), "request", sent(n, "its own")),
-            Self::HttpSendAtRust(n) => (
-                format!("http-send-{n}-at-rust"),
-                "request",
-                sent(n, "the Rust"),
-            ),
-            Self::HttpFlush(n) => (
-                format!("http-flush-{n}"),
-                "flush",
-                format!("POST /getAndFlushMessages with {n} messages, {own}"),
-            ),
+        let title = self.numbered(self.family.title);
+        match self.numbers[0] {
+            1 => title
+                .replace("1 readers", "1 reader")
+                .replace("1 clients", "1 client"),
+            _ => title,
         }
     }
 
+    fn numbered(self, text: &str) -> String {
+        let [n, m] = self.numbers.map(|number| number.to_string());
+        text.replace("{n}", &n).replace("{m}", &m)
+    }
+
+    pub fn operation(self) -> &'static str {
+        self.family.operation
+    }
+
     pub fn is_of_bridges(self) -> bool {
-        self == Self::StartBridge || self.name().starts_with("http-")
+        self.family.name == "start-bridge" || self.family.name.starts_with("http-")
     }
 
     /// Measures once, in processes of its own.
-    ///
-    /// # Errors
-    /// What the peer cannot do.
-    pub fn measure(self, peer: &Peer, settings: &Settings<'_>) -> io::Result<Reading> {
-        let Settings {
-            toolbox,
-            time,
-            text_bytes,
-        } = *settings;
+    pub(super) fn measure(self, peer: &Peer, plan: &Plan) -> io::Result<Reading> {
+        let (toolbox, [n, m]) = (&plan.toolbox, self.numbers);
         let in_flight = |calls| Load::InFlight {
             calls,
             ahead: AHEAD,
         };
-        let (readers, load) = match self {
-            Self::StartServer => {
+        let (readers, load) = match self.family.name {
+            "start-server" => {
                 let started = Instant::now();
                 let server = toolbox.server(peer, 0)?;
                 return started_after(started, &server, || chat::send(server.address(), 0, 1));
             }
-            Self::Unary(calls) => (0, in_flight(calls as u64)),
-            Self::Fanout(readers) => (readers, in_flight(16)),
-            Self::Paced(readers, rate) => (readers, Load::Rate(rate as f64)),
-            _ => return self.measure_bridge(peer, settings),
+            "unary-{n}" => (0, in_flight(n as u64)),
+            "fanout-{n}" => (n, in_flight(16)),
+            "paced-{n}-{m}" => (n, Load::Rate(m as f64)),
+            _ => return self.measure_bridge(peer, plan),
         };
         let config = chat::Config {
             readers,
             load,
-            text_bytes,
-            time,
+            text_bytes: plan.text_bytes,
+            time: plan.time,
         };
-        Ok(reading(
-            &chat::run(&toolbox.server(peer, 0)?, &config)?,
-            readers,
-        ))
+        let figures = chat::run(&toolbox.server(peer, 0)?, &config)?;
+        Ok(reading(&figures, readers))
     }
 
-    fn measure_bridge(self, peer: &Peer, settings: &Settings<'_>) -> io::Result<Reading> {
-        let Settings {
-            toolbox,
-            time,
-            text_bytes,
-        } = *settings;
-        let behind = match (self, peer) {
-            (Self::HttpSendAtRust(_), _) => &Peer::Ours,
-            (_, Peer::Python) => &Peer::Python,
+    fn measure_bridge(self, peer: &Peer, plan: &Plan) -> io::Result<Reading> {
+        let (toolbox, bytes, n) = (&plan.toolbox, plan.text_bytes, self.numbers[0]);
+        let name = self.family.name;
+        let behind = match peer {
+            Peer::Python if !name.ends_with("-at-rust") => peer,
             _ => &Peer::Ours,
         };
         let server = toolbox.server(behind, 0)?;
         let started = Instant::now();
-        if self == Self::StartBridge {
+        if name == "start-bridge" {
             let bridge = toolbox.bridge(peer, server.address())?;
             let mut client = Client::new(bridge.address());
-            return started_after(started, &bridge, || {
-                client.post("/getAndFlushMessages", "").map(drop)
-            });
+            let first = || client.post("/getAndFlushMessages", "").map(drop);
+            return started_after(started, &bridge, first);
         }
         let bridge = toolbox.bridge_among_messages(peer, server.address())?;
-        if let Self::HttpFlush(messages) = self {
-            let latencies = http::flush(&bridge, &server, text_bytes, messages, FLUSHES)?;
+        if name == "http-flush-{n}" {
+            let latencies = http::flush(&bridge, &server, bytes, n, FLUSHES)?;
             return Ok(Reading {
                 values: quantiles(&latencies).into(),
                 foreign_cpu: None,
             });
         }
-        let (Self::HttpSend(clients) | Self::HttpSendAtRust(clients)) = self else {
-            return Err(io::Error::other("no measurement of a bridge"));
-        };
-        let figures = http::send(&bridge, &server, clients, text_bytes, time)?;
+        let figures = http::send(&bridge, &server, n, bytes, plan.time)?;
         Ok(reading(&figures, 0))
     }
 }
@@ -283,8 +260,8 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_measurements() {
-        for kind in DEFAULT {
-            assert_eq!(kind.name().parse(), Ok(kind));
+        for name in DEFAULT {
+            assert_eq!(name.parse::<Kind>().unwrap().name(), name);
         }
         let wrong = [
             "",

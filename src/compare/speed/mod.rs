@@ -4,25 +4,10 @@
 mod measurement;
 
 use std::io;
-use std::time::Duration;
 
-use super::peer::{Peer, Toolbox};
 use super::report::{Measurement, PeerResult, Samples, Speed, median};
-pub use measurement::{DEFAULT, Kind};
-use measurement::{Reading, Settings};
-
-/// What to measure, and of whom.
-pub struct Plan {
-    pub toolbox: Toolbox,
-    /// The first one is what the others are compared with.
-    pub servers: Vec<Peer>,
-    pub bridges: Vec<Peer>,
-    pub kinds: Vec<Kind>,
-    pub repetitions: usize,
-    /// How long each repetition measures.
-    pub time: Duration,
-    pub text_bytes: usize,
-}
+use measurement::Reading;
+pub use measurement::{Kind, Plan, defaults};
 
 /// A part of the machine's CPU time that leaves the figures trustworthy when
 /// others use it.
@@ -58,12 +43,7 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Spe
                 if result.failed.is_some() || !taking_part.contains(peer) {
                     continue;
                 }
-                let settings = Settings {
-                    toolbox: &plan.toolbox,
-                    time: plan.time,
-                    text_bytes: plan.text_bytes,
-                };
-                match kind.measure(peer, &settings) {
+                match kind.measure(peer, plan) {
                     Ok(reading) => {
                         foreign.extend(reading.foreign_cpu);
                         result.add(reading);
