@@ -156,6 +156,14 @@ impl Args {
         self.pin_cpu.map(affinity::pin).transpose()?;
         let stop = signals::stop()?;
         let config = self.config();
+        let (limit, full) = (config.http.memory.limit(), config.postbox.memory());
+        if limit < full {
+            return Err(format!(
+                "--memory-limit: {limit} bytes, but a full postbox takes {full}: --postbox-bytes and \
+                 128 for each of --postbox-messages"
+            )
+            .into());
+        }
         descriptors::check_limit(config.http.connections);
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());

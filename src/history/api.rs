@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::entry::{From, Limits, Page};
+use super::entry::{Limits, Message, Page};
 use super::executor::Executor;
 use super::operation::{Append, Read};
 use super::tail::Tail;
 use super::wire as json;
+use crate::budget::{Budget, Hold};
 use crate::error::Error;
 use crate::http::{Request, Response};
 use crate::status;
@@ -30,6 +31,7 @@ pub struct Api {
     pub reader: Arc<Executor<Read>>,
     pub tail: Arc<Tail>,
     pub limits: Limits,
+    pub memory: Budget,
 }
 
 impl Api {
@@ -39,12 +41,9 @@ impl Api {
             ("/messages", "GET" | "HEAD") => self.page(request),
             ("/senders", "GET" | "HEAD") => {
                 let senders = self.reader.senders(SENDERS);
-                senders.map(|senders| json::senders(&senders))
+                senders.map(|senders| Response::json(200, json::senders(&senders)))
             }
-            ("/events", "GET") => match self.events(request) {
-                Ok(stream) => return stream,
-                Err(error) => Err(error),
-            },
+            ("/events", "GET") => self.events(request),
             ("/events", _) => return Response::wrong_method("GET"),
             ("/healthz", "GET" | "HEAD") => self.health(),
             ("/", "GET" | "HEAD") => return Response::text(200, PAGE),
@@ -52,26 +51,38 @@ impl Api {
             ("/senders" | "/healthz", _) => return Response::wrong_method("GET, HEAD"),
             (path, _) => return Response::error(404, "NOT_FOUND", format!("there is no {path}")),
         };
-        match answer {
-            Ok(body) => Response::json(200, body),
-            Err(Error { code, message }) => {
-                Response::error(status::http(code), status::name(code), message)
-            }
-        }
+        answer.unwrap_or_else(|Error { code, message }| {
+            Response::error(status::http(code), status::name(code), message)
+        })
     }
 
-    fn append(&self, request: &Request) -> Result<String, Error> {
+    fn hold(&self, bytes: usize) -> Result<Hold, Error> {
+        let hold = self.memory.take(bytes);
+        hold.map_err(|full| Error::unavailable(full.to_string()))
+    }
+
+    fn append(&self, request: &Request) -> Result<Response, Error> {
         let draft = json::parse_draft(&request.body)?;
         self.limits.check(&draft)?;
+        // Before it is stored, so that the error may say that it was not.
+        let hold = self.hold(request.body.len()).map_err(not_stored)?;
         let reply = self.writer.ask(Append(draft))?;
         self.tail.look();
-        Ok(reply.json())
+        Ok(reply.response(hold))
     }
 
-    fn page(&self, request: &Request) -> Result<String, Error> {
-        let page = self.reader.page(json::parse_page(&request.query)?)?;
-        let messages: Vec<_> = page.iter().map(json::message).collect();
-        Ok(json::array(messages.iter().map(String::as_str)))
+    fn page(&self, request: &Request) -> Result<Response, Error> {
+        let page = json::parse_page(&request.query)?;
+        let mut hold = self.hold(page.most_bytes(&self.limits))?;
+        let messages = self.reader.page(page)?;
+        hold.force(messages.iter().map(Message::bytes).sum());
+        let all = 0..messages.len();
+        Ok(Response::array(
+            Arc::new(messages),
+            all,
+            json::message,
+            hold,
+        ))
     }
 
     /// The header Last-Event-ID is newer than the parameter `after`.
@@ -82,9 +93,13 @@ impl Api {
         Ok(stream.with_header("Cache-Control", "no-store"))
     }
 
-    fn health(&self) -> Result<String, Error> {
-        let (from, limit) = (From::End, 1);
-        let read = self.reader.page(Page { from, limit });
-        read.map(|_| r#"{"status":"SERVING"}"#.to_owned())
+    fn health(&self) -> Result<Response, Error> {
+        let read = self.reader.page(Page::newest());
+        read.map(|_| Response::json(200, r#"{"status":"SERVING"}"#))
     }
+}
+
+fn not_stored(error: Error) -> Error {
+    let message = format!("{}; the message was not stored", error.message);
+    Error::new(error.code, message)
 }

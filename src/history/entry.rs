@@ -29,6 +29,16 @@ pub struct Message {
     pub sender_count: i64,
 }
 
+impl Message {
+    /// What a message takes in memory besides sender and text, about.
+    const OVERHEAD: usize = 128;
+
+    /// What it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.sender.len() + self.text.len() + Self::OVERHEAD
+    }
+}
+
 /// A sender and the number of its messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {
@@ -78,6 +88,9 @@ pub struct Page {
     pub from: From,
     /// At most so many messages, at least 1.
     pub limit: i64,
+    /// Sender and text of all of them together: the page ends before the message
+    /// that would go beyond it, unless that is the first.
+    pub bytes: i64,
 }
 
 /// Where a page begins.
@@ -94,9 +107,35 @@ pub enum From {
 impl Page {
     /// The most messages of a page.
     pub const MOST: i64 = 1000;
-    /// Sender and text of a page's messages together, in bytes: a page ends
-    /// before the message that would go beyond it, unless it is the first.
+    /// The most bytes of a page.
     pub const BYTES: i64 = 4 << 20;
+
+    /// The newest message alone.
+    pub fn newest() -> Self {
+        Self {
+            limit: 1,
+            ..Self::default()
+        }
+    }
+
+    /// What comes after this number, at most so many messages and bytes.
+    pub fn after(number: i64, limit: i64, bytes: i64) -> Self {
+        Self {
+            from: From::After(number),
+            limit,
+            bytes,
+        }
+    }
+
+    /// What a page of messages within `limits` takes in memory at most.
+    pub fn most_bytes(&self, limits: &Limits) -> usize {
+        let one = limits.sender_bytes + limits.text_bytes + Message::OVERHEAD;
+        let count = usize::try_from(self.limit).unwrap_or(1).max(1);
+        let most = usize::try_from(self.bytes).unwrap_or(0);
+        // Over the bytes by at most one message, the first.
+        let bytes = most.max(one) + count * Message::OVERHEAD;
+        bytes.min(count.saturating_mul(one))
+    }
 }
 
 impl Default for Page {
@@ -104,6 +143,7 @@ impl Default for Page {
         Self {
             from: From::End,
             limit: 100,
+            bytes: Self::BYTES,
         }
     }
 }

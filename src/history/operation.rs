@@ -6,7 +6,9 @@ use super::database::{Failure, HistoryStore, Stored};
 use super::entry::{self, Draft, Message, Page, Sender};
 use super::executor::{Executor, Operation};
 use super::wire;
+use crate::budget::Hold;
 use crate::error::Error;
+use crate::http::Response;
 
 /// Appends a message.
 pub struct Append(pub Draft);
@@ -14,15 +16,17 @@ pub struct Append(pub Draft);
 /// The answer to an append: the newest messages, the own one last. The answers of
 /// one batch share their messages, each encoded as JSON once.
 pub struct AppendReply {
-    messages: Arc<[String]>,
+    messages: Arc<Vec<String>>,
     own: usize,
 }
 
 impl AppendReply {
-    /// The messages as a JSON array.
-    pub fn json(&self) -> String {
-        let shown = &self.messages[entry::shown(self.own)];
-        wire::array(shown.iter().map(String::as_str))
+    /// The messages as a JSON array. They are in memory anyway, so they count
+    /// even beyond the budget: the append is done, and its answer is due.
+    pub fn response(self, mut hold: Hold) -> Response {
+        let shown = entry::shown(self.own);
+        hold.force(self.messages[shown.clone()].iter().map(String::len).sum());
+        Response::array(self.messages, shown, String::clone, hold)
     }
 }
 
@@ -34,9 +38,10 @@ impl Operation for Append {
         let drafts: Vec<_> = batch.into_iter().map(|Append(draft)| draft).collect();
         let count = drafts.len();
         let messages = store.append(drafts)?;
-        let messages: Arc<[String]> = messages.iter().map(wire::message).collect();
+        let messages: Vec<_> = messages.iter().map(wire::message).collect();
         let before = messages.len().saturating_sub(count);
         let own = before..messages.len();
+        let messages = Arc::new(messages);
         Ok(own
             .map(|own| AppendReply {
                 messages: messages.clone(),

@@ -73,6 +73,7 @@ pub fn start(
             reader: reader.clone(),
             tail: tail.clone(),
             limits: config.limits,
+            memory: config.http.memory.clone(),
         };
         move |request| api.handle(&request)
     };

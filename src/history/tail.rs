@@ -115,8 +115,7 @@ impl Tail {
     /// # Errors
     /// When the database cannot be reached.
     pub fn follow(self: &Arc<Self>, after: Option<i64>) -> Result<Follower, Error> {
-        let (from, limit) = (From::End, 1);
-        let last = self.reader.page(Page { from, limit })?;
+        let last = self.reader.page(Page::newest())?;
         let last = last.last().map_or(0, |message| message.number);
         let mut state = self.lock();
         if state.closed {
@@ -174,16 +173,16 @@ impl Tail {
                 let woken = self.wanted.wait_timeout(state, left);
                 state = unpoisoned(woken).0;
             } else {
-                let (from, limit) = (From::After(state.newest), Page::MOST);
+                let page = Page::after(state.newest, Page::MOST, Page::BYTES);
                 // What is committed from here on is for the next query.
                 state.committed = false;
                 drop(state);
-                let found = self.reader.page(Page { from, limit });
+                let found = self.reader.page(page);
                 last_look = Instant::now();
                 state = self.lock();
                 match found {
                     // The followers may have gone and others come meanwhile.
-                    Ok(_) if from != From::After(state.newest) => {}
+                    Ok(_) if page.from != From::After(state.newest) => {}
                     Ok(messages) if messages.is_empty() => {}
                     Ok(messages) => {
                         // There may be more: the next query.
@@ -273,8 +272,8 @@ impl Source for Follower {
         }
         drop(state);
         // It lags, or subscribed with an old number.
-        let (from, limit) = (From::After(self.after), BATCH as i64);
-        match tail.reader.page(Page { from, limit }) {
+        let page = Page::after(self.after, BATCH as i64, BATCH_BYTES as i64);
+        match tail.reader.page(page) {
             // The log has lost messages, by a restored backup for instance.
             Ok(messages) if messages.is_empty() => Next::End,
             Ok(messages) => {

@@ -229,7 +229,11 @@ mod tests {
 
     #[test]
     fn a_page_is_asked_for_in_the_query() {
-        let page = |from, limit| Page { from, limit };
+        let page = |from, limit| Page {
+            from,
+            limit,
+            ..Page::default()
+        };
         assert_eq!(parse_page(""), Ok(page(From::End, 100)));
         assert_eq!(parse_page("limit=1"), Ok(page(From::End, 1)));
         assert_eq!(

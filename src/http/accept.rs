@@ -41,7 +41,9 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
         match listener.accept() {
             Ok((stream, _)) => {
                 failing = false;
-                if shared.connections.len() >= shared.limits.connections {
+                let connections = &shared.connections;
+                let full = connections.len() >= shared.limits.connections;
+                if full && !connections.make_room() {
                     let limit = shared.limits.connections;
                     refused.add(stream, &format!("over the limit of {limit} connections"));
                 } else {

@@ -20,8 +20,18 @@ pub(super) struct Extent {
 pub(super) struct Style {
     pub(super) http10: bool,
     pub(super) keep_alive: bool,
-    /// The body's length is not known yet.
-    pub(super) streamed: bool,
+    pub(super) body: Body,
+}
+
+/// What follows the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    /// What the lane has sent with it.
+    Whole,
+    /// So many bytes of a stream.
+    Sized(usize),
+    /// A stream whose length is not known yet.
+    Streamed,
 }
 
 /// How far the answer at the start of `bytes` reaches; `None` if its head is not
@@ -62,14 +72,14 @@ pub(super) fn encode_head(bytes: &[u8], style: Style, out: &mut Vec<u8>) -> io::
             out.extend_from_slice(b"\r\n");
         }
     }
-    if style.streamed {
-        if !style.http10 {
-            out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+    match style.body {
+        Body::Streamed if style.http10 => {}
+        Body::Streamed => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Body::Sized(length) => write!(out, "Content-Length: {length}\r\n")?,
+        Body::Whole => {
+            let length = length(&answer).filter(|_| !has_no_body(answer.code));
+            length.map_or(Ok(()), |length| write!(out, "Content-Length: {length}\r\n"))?;
         }
-    } else if !has_no_body(answer.code)
-        && let Some(length) = length(&answer)
-    {
-        write!(out, "Content-Length: {length}\r\n")?;
     }
     match (style.keep_alive, style.http10) {
         (false, _) => out.extend_from_slice(b"Connection: close\r\n\r\n"),
@@ -115,36 +125,47 @@ mod tests {
 
     #[test]
     fn the_head_fits_the_connection() {
-        let head = |http10, keep_alive, streamed| {
+        let head = |http10, keep_alive, body| {
             let mut out = Vec::new();
             let style = Style {
                 http10,
                 keep_alive,
-                streamed,
+                body,
             };
             encode_head(ANSWER, style, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
         let common = "HTTP/1.1 200 OK\r\nDate: now\r\nAllow: POST\r\n";
-        for (http10, keep_alive, streamed, framing) in [
-            (false, true, false, "Content-Length: 5\r\n"),
+        for (http10, keep_alive, body, framing) in [
+            (false, true, Body::Whole, "Content-Length: 5\r\n"),
+            (
+                true,
+                false,
+                Body::Sized(7),
+                "Content-Length: 7\r\nConnection: close\r\n",
+            ),
             (
                 false,
                 false,
-                false,
+                Body::Whole,
                 "Content-Length: 5\r\nConnection: close\r\n",
             ),
             (
                 true,
                 true,
-                false,
+                Body::Whole,
                 "Content-Length: 5\r\nConnection: keep-alive\r\n",
             ),
-            (false, true, true, "Transfer-Encoding: chunked\r\n"),
-            (true, false, true, "Connection: close\r\n"),
+            (
+                false,
+                true,
+                Body::Streamed,
+                "Transfer-Encoding: chunked\r\n",
+            ),
+            (true, false, Body::Streamed, "Connection: close\r\n"),
         ] {
             let whole = format!("{common}{framing}\r\n");
-            assert_eq!(head(http10, keep_alive, streamed), whole);
+            assert_eq!(head(http10, keep_alive, body), whole);
         }
     }
 }

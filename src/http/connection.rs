@@ -10,26 +10,52 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use super::answer::{Style, encode_head};
+use super::answer::{Body, Style, encode_head};
 use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
 use super::limits::Limits;
+use super::message::Refusal;
 use super::receipt::Attached;
 use super::socket::Socket;
 use super::stream::Streams;
+use crate::budget::Hold;
 use crate::sync::{lock, unpoisoned};
+
+/// How long a request may take before its connection has to make room for
+/// another one at the limit.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// An open connection, as its thread and a shutdown see it.
 pub(super) struct Connection {
     stream: TcpStream,
-    /// From the first byte of a request until its answer is written.
-    busy: AtomicBool,
+    turn: Mutex<Turn>,
+}
+
+/// Whom a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// For its client to begin a request, since then.
+    Idle(Instant),
+    /// For its client to go on with one.
+    Request(Instant),
+    /// Not for its client, or for it to take an answer.
+    Ours,
+    /// It has to make room for another one.
+    Over,
 }
 
 impl Connection {
     pub(super) fn into_stream(self) -> TcpStream {
         self.stream
+    }
+
+    pub(super) fn set(&self, turn: Turn) {
+        *lock(&self.turn) = turn;
+    }
+
+    fn turn(&self) -> Turn {
+        *lock(&self.turn)
     }
 }
 
@@ -50,25 +76,34 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
     };
     let mut intake = Intake::default();
     let mut buffers = Buffers::default();
+    let mut hold = limits.memory.hold();
     loop {
         if intake.is_empty() {
-            connection.busy.store(false, Ordering::SeqCst);
+            connection.set(Turn::Idle(Instant::now()));
             // In this order: a shutdown that still saw it busy is seen here.
             if shared.stopping.load(Ordering::SeqCst) {
                 return;
             }
         }
-        let head = match intake.next(&mut client, limits, &connection.busy) {
+        let head = match intake.next(&mut client, limits, connection, &mut hold) {
             Ok(Some(head)) => head,
             Ok(None) | Err(Failure::Gone) => return,
-            Err(Failure::Refused(refusal)) => {
+            Err(Failure::Refused(mut refusal)) => {
+                if connection.turn() == Turn::Over {
+                    refusal = over(limits);
+                }
+                connection.set(Turn::Ours);
+                intake.free(&mut hold);
                 if client.write(&refusal.encode(true, true), b"").is_ok() {
                     client.close_softly(limits);
                 }
                 return;
             }
         };
-        match answer(&mut client, shared, &head, &intake.body, &mut buffers) {
+        let body = &intake.body;
+        let fate = answer(&mut client, shared, &head, body, &mut buffers, &mut hold);
+        hold.force(0);
+        match fate {
             Fate::Delivered { keep_alive: true } => {}
             Fate::Delivered { keep_alive: false } => {
                 // With nothing unread, a plain close resets nothing.
@@ -83,6 +118,12 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
             }
         }
     }
+}
+
+fn over(limits: &Limits) -> Refusal {
+    let limit = limits.connections;
+    let message = format!("too slow while the limit of {limit} connections is reached");
+    Refusal::new(408, message)
 }
 
 /// Reused for every request of a connection.
@@ -106,32 +147,49 @@ fn answer(
     head: &Head,
     body: &[u8],
     buffers: &mut Buffers,
+    hold: &mut Hold,
 ) -> Fate {
     let Buffers { out, answer } = buffers;
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     let answered = shared.exchange.run(head, body, out, answer);
     out.clear();
     let admitted = answered.and_then(|answered| {
-        let will_stream = answered.attached.stream.is_some() && head.method != "HEAD";
-        let place = will_stream.then(|| shared.streams.enter(shared.limits.streams));
+        let Attached { stream, length, .. } = &answered.attached;
+        let endless = stream.is_some() && length.is_none() && head.method != "HEAD";
+        if answer.capacity() > KEPT_BYTES {
+            hold.set(hold.bytes() + answer.capacity())?;
+        }
+        let place = endless.then(|| shared.streams.enter(shared.limits.streams));
         Ok((answered, place.transpose()?))
     });
     let fate = match admitted {
         Ok((Answered { extent, attached }, place)) => {
-            let Attached { receipt, stream } = attached;
+            let Attached {
+                stream,
+                length,
+                receipt,
+                hold: _until_taken,
+            } = attached;
             let streamed = stream.is_some();
+            let form = match length {
+                _ if !streamed => Body::Whole,
+                Some(length) => Body::Sized(length),
+                None => Body::Streamed,
+            };
             let style = Style {
                 http10: head.http10,
                 // Nothing but the end of the connection ends a stream of HTTP/1.0.
-                keep_alive: keep_alive && !(streamed && head.http10),
-                streamed,
+                keep_alive: keep_alive && !(form == Body::Streamed && head.http10),
+                body: form,
             };
             let whole = if streamed { extent.head } else { answer.len() };
             let encoded = encode_head(answer, style, out);
             let mut written = encoded.and_then(|()| client.write(out, &answer[extent.head..whole]));
-            if let (Ok(()), Some(stream), Some(_)) = (&written, stream, &place) {
-                written = stream.send(client, !head.http10, &shared.stopping);
+            if let (Ok(()), Some(stream), true) = (&written, stream, head.method != "HEAD") {
+                let chunked = form == Body::Streamed && !head.http10;
+                written = stream.send(client, chunked, hold, &shared.stopping);
             }
+            drop(place);
             let keep_alive = style.keep_alive;
             match receipt {
                 _ if written.is_err() => Fate::Lost,
@@ -180,7 +238,7 @@ impl Connections {
     pub(super) fn add(&self, number: u64, stream: TcpStream) -> Arc<Connection> {
         let connection = Arc::new(Connection {
             stream,
-            busy: AtomicBool::new(false),
+            turn: Mutex::new(Turn::Idle(Instant::now())),
         });
         self.lock().insert(number, Arc::clone(&connection));
         connection
@@ -194,11 +252,31 @@ impl Connections {
         }
     }
 
+    /// Ends the connection that waits longest for its client: to begin a request,
+    /// or else to go on with one, for [`SLOW`] at least. Whether there was one.
+    pub(super) fn make_room(&self) -> bool {
+        let open = self.lock();
+        let now = Instant::now();
+        let waiting = open.values().filter_map(|connection| {
+            let rank = match connection.turn() {
+                Turn::Idle(since) => (0, since),
+                Turn::Request(since) if now.duration_since(since) >= SLOW => (1, since),
+                _ => return None,
+            };
+            Some((rank, connection))
+        });
+        let longest = waiting.min_by_key(|(rank, _)| *rank);
+        longest.is_some_and(|(_, connection)| {
+            connection.set(Turn::Over);
+            connection.stream.shutdown(Shutdown::Read).is_ok()
+        })
+    }
+
     /// Wakes the connections that wait for a request. Only their reading side is
     /// closed, so a request that has just come in is still answered.
     pub(super) fn close_idle(&self) {
         for connection in self.lock().values() {
-            if !connection.busy.load(Ordering::SeqCst) {
+            if matches!(connection.turn(), Turn::Idle(_)) {
                 let _ = connection.stream.shutdown(Shutdown::Read);
             }
         }

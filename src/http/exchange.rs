@@ -189,11 +189,16 @@ impl Exchange {
         }
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         out.clear();
-        encode(number, head, body, out);
+        encode(number, head, body.len(), out);
+        let mut rest = body;
+        if body.len() <= READ_BYTES {
+            out.extend_from_slice(std::mem::take(&mut rest));
+        }
         let to_head = head.method == "HEAD";
         answer.clear();
         self.receipts.expect(number);
         let sent = (&*stream).write_all(out);
+        let sent = sent.and_then(|()| (&*stream).write_all(rest));
         let read = match sent {
             Ok(()) => read_answer(&stream, answer, to_head),
             // Not even a timeout is harmless in the middle of a request.
@@ -239,8 +244,8 @@ impl Exchange {
     }
 }
 
-/// The request as tiny_http gets it: always with a length, never chunked.
-fn encode(number: u64, head: &Head, body: &[u8], out: &mut Vec<u8>) {
+/// The head as tiny_http gets it: always with a length, never chunked.
+fn encode(number: u64, head: &Head, length: usize, out: &mut Vec<u8>) {
     let mut field = |name: &str, separator: &str, value: &str, end: &str| {
         for part in [name, separator, value, end] {
             out.extend_from_slice(part.as_bytes());
@@ -248,12 +253,11 @@ fn encode(number: u64, head: &Head, body: &[u8], out: &mut Vec<u8>) {
     };
     field(&head.method, " ", &head.target, " HTTP/1.1\r\n");
     field(NUMBER_HEADER, ": ", &number.to_string(), "\r\n");
-    field("Content-Length", ": ", &body.len().to_string(), "\r\n");
+    field("Content-Length", ": ", &length.to_string(), "\r\n");
     for (name, value) in &head.headers {
         field(name, ": ", value, "\r\n");
     }
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(body);
 }
 
 /// Reads until `bytes` holds exactly one answer. After an error, `bytes` holds
@@ -273,6 +277,9 @@ fn read_answer(mut stream: &UnixStream, bytes: &mut Vec<u8>, to_head: bool) -> i
                 None => return Err(io::Error::other("more than one answer")),
             },
         };
+        if let Some(extent) = extent {
+            bytes.reserve_exact(extent.head + extent.body - have);
+        }
         bytes.resize(have + want, 0);
         let read = stream.read(&mut bytes[have..]);
         bytes.truncate(have + read.as_ref().map_or(0, |read| *read));

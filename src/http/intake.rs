@@ -4,17 +4,18 @@
 //! the next round. It must not know lanes or answers. A connection's thread
 //! runs it.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::chunked::Decoder;
+use super::connection::{Connection, Turn};
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
 use super::message::Refusal;
 use super::socket::{ReadError, Socket};
+use crate::budget::Hold;
 
 /// Memory that a connection keeps between two requests, per buffer.
-pub(super) const KEPT_BYTES: usize = 32 * 1024;
+pub(super) const KEPT_BYTES: usize = 4 * 1024;
 const HEAD_READ_BYTES: usize = 4 * 1024;
 const CHUNKED_READ_BYTES: usize = 16 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
@@ -39,6 +40,8 @@ pub(super) struct Intake {
     input: Vec<u8>,
     /// The decoded body of the request that was returned last.
     pub(super) body: Vec<u8>,
+    /// The client has sent something, or has had the time for it.
+    known: bool,
 }
 
 impl Intake {
@@ -47,21 +50,30 @@ impl Intake {
         self.input.is_empty()
     }
 
-    /// Waits for a request and takes it in. `busy` is set at its first byte.
-    /// `None`: the client closed, or stayed silent for the idle time.
+    /// Waits for a request and takes it in. The connection is told at its
+    /// first byte, and at its last.
+    /// `None`: the client closed, or stayed silent for the idle time. `hold` is
+    /// what the body takes of the budget.
     pub(super) fn next(
         &mut self,
         client: &mut Socket<'_>,
         limits: &Limits,
-        busy: &AtomicBool,
+        connection: &Connection,
+        hold: &mut Hold,
     ) -> Result<Option<Head>, Failure> {
         self.shrink();
         if self.input.is_empty() {
-            match client.read(&mut self.input, HEAD_READ_BYTES, limits.idle_time) {
+            // A client that never sent anything gets less time.
+            let time = match std::mem::replace(&mut self.known, true) {
+                true => limits.idle_time,
+                false => limits.idle_time.min(limits.request_time),
+            };
+            match client.read(&mut self.input, HEAD_READ_BYTES, time) {
                 Ok(0) | Err(_) => return Ok(None),
-                Ok(_) => busy.store(true, Ordering::SeqCst),
+                Ok(_) => {}
             }
         }
+        connection.set(Turn::Request(Instant::now()));
         let mut source = Source {
             client,
             deadline: Instant::now() + limits.request_time,
@@ -82,26 +94,38 @@ impl Intake {
             go_on.map_err(|_| Failure::Gone)?;
         }
         match head.framing {
-            Framing::Length(length) => self.take_length(&mut source, length)?,
-            Framing::Chunked => self.take_chunked(&mut source)?,
+            Framing::Length(length) => self.take_length(&mut source, length, hold)?,
+            Framing::Chunked => self.take_chunked(&mut source, hold)?,
         }
+        connection.set(Turn::Ours);
         Ok(Some(head))
     }
 
-    fn take_length(&mut self, source: &mut Source<'_, '_>, length: usize) -> Result<(), Failure> {
+    fn take_length(
+        &mut self,
+        source: &mut Source<'_, '_>,
+        length: usize,
+        hold: &mut Hold,
+    ) -> Result<(), Failure> {
         let ready = length.min(self.input.len());
         self.body.extend(self.input.drain(..ready));
         // Memory grows with what has come, not with what was announced.
         while self.body.len() < length {
-            let missing = length - self.body.len();
-            source.read(&mut self.body, missing.min(BODY_READ_BYTES))?;
+            let step = BODY_READ_BYTES.min(length - self.body.len());
+            self.make_room(step, length, hold)?;
+            source.read(&mut self.body, step)?;
         }
         Ok(())
     }
 
-    fn take_chunked(&mut self, source: &mut Source<'_, '_>) -> Result<(), Failure> {
+    fn take_chunked(
+        &mut self,
+        source: &mut Source<'_, '_>,
+        hold: &mut Hold,
+    ) -> Result<(), Failure> {
         let mut decoder = Decoder::new();
         loop {
+            self.make_room(self.input.len(), source.limits.body_bytes, hold)?;
             let (used, complete) = decoder.feed(&self.input, &mut self.body, source.limits)?;
             self.input.drain(..used);
             if complete {
@@ -110,6 +134,24 @@ impl Intake {
             // What the decoder leaves is less than one line.
             source.read(&mut self.input, CHUNKED_READ_BYTES)?;
         }
+    }
+
+    /// Grows the body's buffer for so many bytes more, twofold at least but not
+    /// beyond `most`. What every connection keeps is not counted.
+    fn make_room(&mut self, more: usize, most: usize, hold: &mut Hold) -> Result<(), Refusal> {
+        let (length, capacity) = (self.body.len(), self.body.capacity());
+        if length + more > capacity.max(KEPT_BYTES) {
+            let grown = (length + more).max((2 * capacity).min(most));
+            hold.set(grown)?;
+            self.body.reserve_exact(grown - length);
+        }
+        Ok(())
+    }
+
+    /// Gives back all memory, for a client that is only listened to.
+    pub(super) fn free(&mut self, hold: &mut Hold) {
+        *self = Self::default();
+        hold.force(0);
     }
 
     fn shrink(&mut self) {

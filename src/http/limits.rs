@@ -16,11 +16,14 @@ pub struct Limits {
     pub header_fields: usize,
     /// Decoded request body, in bytes. Over: 413, before it is read.
     pub body_bytes: usize,
-    /// From the first byte of a request until it is complete. Over: 408.
+    /// From the first byte of a request until it is complete. Over: 408. Also from
+    /// a connection's begin to its first byte. Over: a silent close.
     pub request_time: Duration,
     /// Silence between two requests on a kept-alive connection. Over: a silent close.
     pub idle_time: Duration,
-    /// Open connections. Over: 503 with `Retry-After`, without a new thread.
+    /// Open connections. Over: the one that is idle longest is closed, else one whose
+    /// request comes slowly. If there is none, 503 with `Retry-After`, without a
+    /// new thread.
     pub connections: usize,
     /// Bodies that come in and answers that are not taken yet, over all
     /// connections; handlers take from it for what they attach to answers. Over:
@@ -34,9 +37,9 @@ pub struct Limits {
     /// From passing a request to a lane until its answer is there. Over: 504.
     /// The handler is not interrupted: its lane is free again when it returns.
     pub answer_time: Duration,
-    /// From the first byte of an answer, or of a stream's chunk, until the kernel
-    /// has taken the last. Over: the connection is reset and the answer counts
-    /// as undelivered.
+    /// In each such time, the client of an answer or of a stream's chunk has to
+    /// take 16 KiB for each second of it, or the rest. If not, the connection is
+    /// reset and the answer counts as undelivered.
     pub write_time: Duration,
     /// After an error answer: bytes that are read and thrown away, so that a
     /// client that is still sending gets to read the answer.

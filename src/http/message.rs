@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use super::stream::Source;
+use crate::budget::{Full, Hold};
 
 /// A complete, well-formed request, within the [`Limits`](super::Limits).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,6 +51,11 @@ pub struct Response {
     pub undelivered: Option<Undelivered>,
     /// Sent instead of `body`, see [`Response::stream`].
     pub stream: Option<Box<dyn Source>>,
+    /// The bytes that `stream` will give, if that is known.
+    pub length: Option<usize>,
+    /// What the handler holds of the budget for this answer, until the client has
+    /// taken it or is gone.
+    pub hold: Option<Hold>,
 }
 
 /// The content type of every JSON answer.
@@ -66,10 +72,15 @@ impl Response {
         Response::typed(status, "text/plain; charset=utf-8", body.into())
     }
 
-    /// An error answer: `{"error":{"code":"UNAVAILABLE","message":"..."}}`.
+    /// An error answer: `{"error":{"code":"UNAVAILABLE","message":"..."}}`, with
+    /// `Retry-After` if it is a 503.
     pub fn error(status: u16, code: &str, message: impl AsRef<str>) -> Response {
         let error = serde_json::json!({"error": {"code": code, "message": message.as_ref()}});
-        Response::json(status, error.to_string())
+        let response = Response::json(status, error.to_string());
+        match status {
+            503 => response.with_header("Retry-After", "1"),
+            _ => response,
+        }
     }
 
     /// An answer of status 200 whose body is what `source` gives, each chunk sent
@@ -124,8 +135,7 @@ impl Response {
             status,
             headers: vec![("Content-Type".into(), content_type.into())],
             body: body.into_bytes(),
-            undelivered: None,
-            stream: None,
+            ..Response::default()
         }
     }
 }
@@ -170,6 +180,12 @@ impl Refusal {
             bytes.extend_from_slice(&response.body);
         }
         bytes
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(full: Full) -> Refusal {
+        Refusal::new(503, full.to_string())
     }
 }
 

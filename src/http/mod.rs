@@ -24,7 +24,9 @@
 //! An answer may also be streamed ([`Response::stream`]). Its handler returns at
 //! once, like any other, with a [`Source`], which `receipt` passes to the
 //! connection's thread. Only that thread waits for the source and writes what
-//! comes (`stream`), so no stream ever holds a lane.
+//! comes (`stream`), so no stream ever holds a lane. Large arrays are such a source,
+//! too (`array`), so no answer is in memory whole. What is in memory for clients
+//! counts against one [`Budget`](crate::budget::Budget) over all connections.
 //!
 //! `client` is the other side: a minimal client that puts load on such a front.
 //!
@@ -32,6 +34,7 @@
 
 mod accept;
 mod answer;
+mod array;
 mod chunked;
 pub mod client;
 mod connection;

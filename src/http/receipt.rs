@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::message::{Response, Undelivered};
 use super::stream::Stream;
+use crate::budget::Hold;
 use crate::sync::lock;
 
 /// Carries a request's number to the lane. A client's own is stripped.
@@ -36,11 +37,15 @@ impl Drop for Receipt {
     }
 }
 
-/// What goes past the lane's socket.
+/// What goes past the lane's socket. The callback is the last to go but for the
+/// memory, so nothing else has the messages that it puts back.
 #[derive(Default)]
 pub(super) struct Attached {
-    pub(super) receipt: Option<Receipt>,
     pub(super) stream: Option<Stream>,
+    /// See [`Response::length`].
+    pub(super) length: Option<usize>,
+    pub(super) receipt: Option<Receipt>,
+    pub(super) hold: Option<Hold>,
 }
 
 impl Attached {
@@ -48,8 +53,14 @@ impl Attached {
     pub(super) fn take_from(response: &mut Response) -> Option<Attached> {
         let receipt = response.undelivered.take().map(|call| Receipt(Some(call)));
         let stream = response.stream.take().map(Stream::new);
-        let any = receipt.is_some() || stream.is_some();
-        any.then_some(Attached { receipt, stream })
+        let hold = response.hold.take();
+        let any = receipt.is_some() || stream.is_some() || hold.is_some();
+        any.then_some(Attached {
+            stream,
+            length: response.length,
+            receipt,
+            hold,
+        })
     }
 }
 
@@ -106,7 +117,7 @@ mod tests {
     fn attached(call: Undelivered) -> Attached {
         Attached {
             receipt: Some(Receipt(Some(call))),
-            stream: None,
+            ..Attached::default()
         }
     }
 

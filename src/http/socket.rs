@@ -20,6 +20,9 @@ const ACKNOWLEDGE_STEP: Timespec = Timespec {
     tv_nsec: 10_000_000,
 };
 
+/// The least that a client has to take of an answer, in bytes per second.
+const LOWEST_RATE: u32 = 16 * 1024;
+
 /// TCP keepalive, which notices a client that vanished without closing: idle time,
 /// number of probes, keepalive interval.
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
@@ -43,7 +46,8 @@ pub(super) struct Socket<'a> {
 impl<'a> Socket<'a> {
     pub(super) fn new(stream: &'a TcpStream, limits: &Limits) -> io::Result<Socket<'a>> {
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(limits.write_time))?;
+        // Several looks in the time in which a client has to get on.
+        stream.set_write_timeout(Some(limits.write_time / 8))?;
         Ok(Socket {
             stream,
             write_time: limits.write_time,
@@ -82,30 +86,42 @@ impl<'a> Socket<'a> {
         })
     }
 
-    /// Writes both parts, with one system call if the kernel has room for them.
+    /// Writes both parts, with one system call if the kernel has room for them. The
+    /// client has to take the [`LOWEST_RATE`], on average over each write time.
     /// After an error the stream is torn: nothing more may be written.
     pub(super) fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
         let mut parts = [IoSlice::new(head), IoSlice::new(body)];
         let mut rest = &mut parts[..];
         let mut left = head.len() + body.len();
-        let deadline = Instant::now() + self.write_time;
-        while left > 0 {
+        let least = f64::from(LOWEST_RATE) * self.write_time.as_secs_f64();
+        let mut look = None;
+        loop {
             match self.stream.write_vectored(rest) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     left -= written;
                     IoSlice::advance_slices(&mut rest, written);
-                    // The kernel returns early only after the write timeout, or
-                    // for a signal: then one more wait is granted.
-                    if left > 0 && Instant::now() >= deadline {
-                        return Err(ErrorKind::TimedOut.into());
-                    }
                 }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
+                    _ => return Err(error),
+                },
+            }
+            if left == 0 {
+                return Ok(());
+            }
+            // The kernel takes large pieces at long intervals. So what counts is
+            // how much the client still has to take.
+            let queued = unacknowledged(self.stream)?;
+            let missing = left + usize::try_from(queued).unwrap_or(0);
+            let (since, before) = *look.get_or_insert((Instant::now(), missing));
+            if since.elapsed() >= self.write_time {
+                if (before.saturating_sub(missing) as f64) < least {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                look = None;
             }
         }
-        Ok(())
     }
 
     /// Whether the client has closed its side or the connection is broken.

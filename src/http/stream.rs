@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::message::Refusal;
 use super::socket::Socket;
+use crate::budget::Hold;
 
 /// How long to wait for a source before checking whether the client has gone or
 /// the front is stopping.
@@ -50,19 +51,21 @@ impl Stream {
     }
 
     /// Writes what the source has to send until it ends. With `chunked` false,
-    /// only the end of the connection tells the client that it is complete.
+    /// only the head's length or the end of the connection tells the client that it
+    /// is complete. `hold` is what the chunk in hand takes of the budget.
     ///
     /// # Errors
-    /// The stream was cut off: the client left or does not read, the source
-    /// panicked, or the front is `stopping` and the source had nothing more.
+    /// The stream was cut off: the client left or does not read, the memory for
+    /// all clients is taken, the source panicked, or the front is `stopping` and the source had nothing more.
     pub(super) fn send(
         mut self,
         client: &mut Socket<'_>,
         chunked: bool,
+        hold: &mut Hold,
         stopping: &AtomicBool,
     ) -> io::Result<()> {
         client.keep_alive();
-        let end = self.send_all(client, chunked, stopping);
+        let end = self.send_all(client, chunked, hold, stopping);
         if let Err(error) = &end {
             tracing::debug!(%error, "a stream was cut off");
         }
@@ -73,13 +76,18 @@ impl Stream {
         &mut self,
         client: &mut Socket<'_>,
         chunked: bool,
+        hold: &mut Hold,
         stopping: &AtomicBool,
     ) -> io::Result<()> {
         loop {
             // A source that its owner has ended before the front gets to say so.
             let stopping = stopping.load(Ordering::SeqCst);
             let timeout = if stopping { Duration::ZERO } else { LOOK_TIME };
-            match self.next(timeout)? {
+            let next = self.next(timeout)?;
+            if let Next::Chunk(chunk) = &next {
+                hold.set(chunk.capacity()).map_err(io::Error::other)?;
+            }
+            match next {
                 Next::Chunk(chunk) if chunk.is_empty() => {}
                 Next::Chunk(mut chunk) if chunked => {
                     let size = format!("{:x}\r\n", chunk.len());

@@ -168,6 +168,14 @@ impl Process {
         eventually(SOON, &what, || self.threads_named(prefix) == count);
     }
 
+    /// The most memory that it has ever held, in bytes.
+    pub fn peak_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
+        kib.expect("a number of KiB") * 1024
+    }
+
     pub fn is_alive(&mut self) -> bool {
         self.program.ended().is_none()
     }

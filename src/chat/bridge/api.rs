@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::postbox::Postbox;
+use super::postbox::{Flushed, Kept, Postbox};
+use crate::budget::Budget;
 use crate::chat::client::ChatClient;
 use crate::chat::json;
 use crate::error::Error;
@@ -26,6 +27,7 @@ pub struct Api {
     pub postbox: Arc<Postbox>,
     pub link: Arc<Link>,
     pub send_timeout: Duration,
+    pub memory: Budget,
     /// The time of the last message that this bridge has sent since a flush.
     pub last_sent: Timestamp,
 }
@@ -63,19 +65,31 @@ impl Api {
         let own = std::mem::take(&mut self.last_sent);
         self.link.wait_for(own, OWN_MESSAGE_WAIT);
         let flushed = self.postbox.flush();
-        let mut response = Response::json(200, json::messages(&flushed.messages));
-        if flushed.dropped > 0 {
-            response = response.with_header("X-Messenger-Dropped", flushed.dropped.to_string());
+        let hold = match self.memory.take(flushed.memory()) {
+            Ok(hold) => hold,
+            Err(full) => {
+                self.postbox.put_back(flushed);
+                return refusal(&Error::unavailable(full.to_string()));
+            }
+        };
+        let Flushed { messages, dropped } = flushed;
+        let all = 0..messages.len();
+        let messages = Arc::new(messages);
+        let encode = |kept: &Kept| json::message(&kept.message);
+        let mut response = Response::array(messages.clone(), all, encode, hold);
+        if dropped > 0 {
+            response = response.with_header("X-Messenger-Dropped", dropped.to_string());
         }
         if !self.link.is_subscribed() {
             response = response.with_header("X-Messenger-Subscribed", "false");
         }
         let postbox = self.postbox.clone();
         response.on_undelivered(move || {
-            let messages = flushed.messages.len();
-            postbox.put_back(flushed);
+            let messages = Arc::unwrap_or_clone(messages);
+            let count = messages.len();
+            postbox.put_back(Flushed { messages, dropped });
             tracing::warn!(
-                messages,
+                messages = count,
                 "the answer to a flush was not delivered; its messages are back in the postbox"
             );
         })

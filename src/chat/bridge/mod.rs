@@ -96,6 +96,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         postbox,
         link,
         send_timeout: config.send_timeout,
+        memory: config.http.memory.clone(),
         last_sent: Timestamp::default(),
     };
     let http = front.serve(

@@ -23,11 +23,18 @@ impl Default for Capacity {
     }
 }
 
+/// A message, and its place among all that came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    number: u64,
+    pub message: Message,
+}
+
 /// What one flush took out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Flushed {
-    /// In server order.
-    pub messages: Vec<Message>,
+    /// In the order in which they came, which is the server's.
+    pub messages: Vec<Kept>,
     /// How many older messages were dropped since the previous flush.
     pub dropped: u64,
 }
@@ -40,9 +47,30 @@ pub struct Postbox {
 
 #[derive(Default)]
 struct Contents {
-    messages: VecDeque<Message>,
+    messages: VecDeque<Kept>,
+    /// The place of the next one.
+    next: u64,
     bytes: usize,
     dropped: u64,
+}
+
+impl Capacity {
+    /// What a message takes in memory besides author and text, about.
+    const OVERHEAD: usize = 128;
+
+    /// What a full postbox takes in memory.
+    pub fn memory(&self) -> usize {
+        let overhead = self.messages.saturating_mul(Self::OVERHEAD);
+        self.bytes.saturating_add(overhead)
+    }
+}
+
+impl Flushed {
+    /// What the messages take in memory.
+    pub fn memory(&self) -> usize {
+        let sizes = self.messages.iter().map(|kept| size(&kept.message));
+        sizes.sum::<usize>() + self.messages.len() * Capacity::OVERHEAD
+    }
 }
 
 impl Postbox {
@@ -58,29 +86,34 @@ impl Postbox {
     pub fn deliver(&self, message: Message) -> u64 {
         let mut contents = lock(&self.contents);
         contents.bytes += size(&message);
-        contents.messages.push_back(message);
+        let number = contents.next;
+        contents.next += 1;
+        contents.messages.push_back(Kept { number, message });
         contents.make_room(&self.capacity)
     }
 
     /// Takes everything out; each message is in exactly one flush.
     pub fn flush(&self) -> Flushed {
         let mut contents = lock(&self.contents);
-        let taken = std::mem::take(&mut *contents);
+        contents.bytes = 0;
         Flushed {
-            messages: taken.messages.into(),
-            dropped: taken.dropped,
+            messages: std::mem::take(&mut contents.messages).into(),
+            dropped: std::mem::take(&mut contents.dropped),
         }
     }
 
-    /// Puts back what could not be delivered, in front of all that came since.
+    /// Puts back what could not be delivered, each message in its place among
+    /// those that came since and those that other flushes have put back.
     /// Returns how many of the oldest were dropped to make room.
-    pub fn put_back(&self, flushed: Flushed) -> u64 {
+    pub fn put_back(&self, mut flushed: Flushed) -> u64 {
         let mut contents = lock(&self.contents);
         contents.dropped += flushed.dropped;
-        for message in flushed.messages.into_iter().rev() {
-            contents.bytes += size(&message);
-            contents.messages.push_front(message);
-        }
+        let sizes = flushed.messages.iter().map(|kept| size(&kept.message));
+        contents.bytes += sizes.sum::<usize>();
+        flushed.messages.extend(contents.messages.drain(..));
+        // Two sorted runs, which this merges in one pass.
+        flushed.messages.sort_by_key(|kept| kept.number);
+        contents.messages = flushed.messages.into();
         contents.make_room(&self.capacity)
     }
 }
@@ -92,7 +125,7 @@ impl Contents {
             let Some(oldest) = self.messages.pop_front() else {
                 break;
             };
-            self.bytes -= size(&oldest);
+            self.bytes -= size(&oldest.message);
             dropped += 1;
         }
         self.dropped += dropped;

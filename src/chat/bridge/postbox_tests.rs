@@ -13,7 +13,7 @@ fn message(number: usize) -> Message {
 }
 
 fn numbers(flushed: &Flushed) -> Vec<usize> {
-    let number = |m: &Message| m.send_time.nanos() as usize;
+    let number = |kept: &Kept| kept.message.send_time.nanos() as usize;
     flushed.messages.iter().map(number).collect()
 }
 
@@ -33,6 +33,31 @@ mod cases {
         postbox.put_back(flushed);
         assert_eq!(numbers(&postbox.flush()), [0, 1, 2, 3]);
         assert_eq!(postbox.flush(), Flushed::default());
+    }
+
+    #[test]
+    fn what_two_flushes_put_back_is_in_order_whichever_comes_first() {
+        let capacity = Capacity {
+            messages: 4,
+            bytes: 100,
+        };
+        for first_back in [0, 1] {
+            let postbox = Postbox::new(capacity);
+            let mut flushed = [[0, 1], [2, 3]].map(|pair| {
+                for number in pair {
+                    postbox.deliver(message(number));
+                }
+                Some(postbox.flush())
+            });
+            postbox.deliver(message(4));
+            let dropped = [first_back, 1 - first_back].map(|back| {
+                let flushed = flushed[back].take().unwrap();
+                postbox.put_back(flushed)
+            });
+            assert_eq!(dropped, [0, 1]);
+            let flushed = postbox.flush();
+            assert_eq!((numbers(&flushed), flushed.dropped), (vec![1, 2, 3, 4], 1));
+        }
     }
 
     #[test]
@@ -67,20 +92,31 @@ mod cases {
         /// Each message is fetched once or counted as dropped, in order.
         #[test]
         fn nothing_is_doubled_reordered_or_lost_without_being_counted(
-            steps in prop::collection::vec(0u8..6, 1..300), capacity in 1usize..20
+            steps in prop::collection::vec((0u8..8, any::<prop::sample::Index>()), 1..300),
+            capacity in 1usize..20
         ) {
             let postbox = Postbox::new(Capacity { messages: capacity, bytes: usize::MAX });
             let (mut sent, mut fetched, mut dropped) = (0, Vec::new(), 0);
-            for step in steps {
+            // Flushes that are on their way; all of them are lost, in any order.
+            let mut lost = Vec::new();
+            for (step, which) in steps {
                 match step {
-                    0 => {
+                    // A flush that is taken while another is lost comes out of order.
+                    0 if lost.is_empty() => {
                         let flushed = postbox.flush();
                         dropped += flushed.dropped;
                         fetched.extend(numbers(&flushed));
                     }
-                    1 => { let flushed = postbox.flush(); postbox.put_back(flushed); }
+                    1 | 2 => lost.push(postbox.flush()),
+                    3 | 4 if !lost.is_empty() => {
+                        let flushed = lost.swap_remove(which.index(lost.len()));
+                        postbox.put_back(flushed);
+                    }
                     _ => { postbox.deliver(message(sent)); sent += 1; }
                 }
+            }
+            for flushed in lost {
+                postbox.put_back(flushed);
             }
             let flushed = postbox.flush();
             dropped += flushed.dropped;

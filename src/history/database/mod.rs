@@ -33,7 +33,7 @@ pub trait HistoryStore: Send {
     /// What the database says; then it depends on [`Failure::stored`].
     fn append(&mut self, batch: Vec<Draft>) -> Result<Vec<Message>, Failure>;
 
-    /// A part of the log, oldest first, at most [`Page::BYTES`] or one message.
+    /// A part of the log, oldest first, at most its bytes or one message.
     ///
     /// # Errors
     /// What the database says.

@@ -93,7 +93,7 @@ impl HistoryStore for PostgresHistory {
         let place = page_statement(page.from).1;
         let rows = self
             .client
-            .query(statement, &[&place, &page.limit, &Page::BYTES]);
+            .query(statement, &[&place, &page.limit, &page.bytes]);
         let read = |rows: Vec<Row>| rows.iter().map(message).collect();
         rows.and_then(read).map_err(self.address.failed())
     }

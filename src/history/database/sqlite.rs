@@ -118,7 +118,7 @@ impl HistoryStore for SqliteHistory {
         let read = || -> rusqlite::Result<Vec<Message>> {
             self.connection
                 .prepare_cached(statement)?
-                .query_map([place, page.limit, Page::BYTES], message)?
+                .query_map([place, page.limit, page.bytes], message)?
                 .collect()
         };
         read().map_err(failed(&self.file))

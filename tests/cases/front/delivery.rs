@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use messenger::http::{Limits, Request, Response, Serving};
 
@@ -116,6 +116,38 @@ fn an_answer_that_nobody_reads_counts_as_undelivered_after_the_write_time() {
     // It cannot take the torn answer for a whole one.
     let end = peer.0.read_to_end(&mut Vec::new());
     assert_eq!(end.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    counting.expect_lost(1);
+}
+
+#[test]
+fn a_client_that_reads_slowly_but_steadily_gets_all_of_an_answer() {
+    const SIZE: usize = 20_000_000;
+    let counting = Counting::start(limits(|l| l.write_time = millis(500)), SIZE);
+    let mut peer = counting.connect();
+    peer.send(GATED);
+    counting.gate.pass();
+    let begun = Instant::now();
+    assert_eq!(peer.answer_head().status, 200);
+    let mut piece = vec![0; SIZE / 100];
+    for _ in 0..100 {
+        peer.0.read_exact(&mut piece).expect("the next hundredth");
+        // A rate is what is tested, and it takes time.
+        std::thread::sleep(millis(20));
+    }
+    assert!(begun.elapsed() > millis(1500), "{:?}", begun.elapsed());
+    counting.expect_lost(0);
+}
+
+#[test]
+fn a_client_below_the_lowest_rate_does_not_get_all_of_an_answer() {
+    let counting = Counting::start(limits(|l| l.write_time = millis(500)), 20_000_000);
+    let mut peer = counting.connect();
+    peer.send(GATED);
+    counting.gate.pass();
+    eventually(SOON, "the loss is told", || {
+        let _ = peer.0.read(&mut [0; 20]);
+        counting.lost() == 1
+    });
     counting.expect_lost(1);
 }
 

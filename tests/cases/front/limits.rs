@@ -8,7 +8,7 @@ use messenger::http::{Limits, Response};
 
 use crate::support::{SOON, eventually, heavy};
 
-use super::{GET, Peer, ask, echo, limits, millis, post, start};
+use super::{GATED, GET, Peer, ask, echo, gate, gated, limits, millis, post, start};
 
 const HEADER_BYTES: usize = 16 * 1024;
 const BODY_BYTES: usize = 512 * 1024;
@@ -193,15 +193,16 @@ fn a_silent_connection_is_closed_without_a_word_after_the_idle_time() {
 }
 
 #[test]
-fn a_connection_over_the_limit_is_503_and_the_others_are_served() {
+fn a_connection_over_the_limit_is_503_while_all_the_others_are_served() {
     // A refused client has a second to read why.
     let _machine = heavy();
-    let front = start(limits(|l| l.connections = 5), echo);
+    let (gate, stop) = gate();
+    let front = start(limits(|l| l.connections = 5), gated(stop));
     let mut open: Vec<_> = (0..5).map(|_| Peer::connect(front.local_addr())).collect();
-    for peer in &mut open {
-        peer.send(GET);
-        assert_eq!(peer.answer().status, 200);
+    for peer in &open {
+        peer.send(GATED);
     }
+    gate.wait_entered();
     // More than the front keeps waiting at a time.
     for _ in 0..80 {
         let mut peer = Peer::connect(front.local_addr());
@@ -213,12 +214,90 @@ fn a_connection_over_the_limit_is_503_and_the_others_are_served() {
         assert_eq!(reply.header("Retry-After"), Some("1"));
         assert!(reply.closes() && reply.text().contains("limit of 5 connections"));
     }
+    drop(gate.open);
     for peer in &mut open {
-        peer.send(GET);
         assert_eq!(peer.answer().status, 200);
     }
     open.pop();
     eventually(SOON, "a place is free again", || {
         ask(front.local_addr(), GET).status == 200
     });
+}
+
+#[test]
+fn at_the_limit_the_longest_idle_connection_makes_room() {
+    let forever = limits(|l| {
+        l.connections = 3;
+        l.idle_time = 100 * SOON;
+        l.request_time = 100 * SOON;
+    });
+    let front = start(forever, echo);
+    let connect = || Peer::connect(front.local_addr());
+    let served = |peer: &mut Peer| {
+        peer.send(GET);
+        assert_eq!(peer.answer().status, 200);
+    };
+    let mut used = connect();
+    served(&mut used);
+    let mut silent = connect();
+    // They are accepted in turn: once the third is served, all are in.
+    let mut third = connect();
+    served(&mut third);
+    served(&mut used);
+    let mut fourth = connect();
+    served(&mut fourth);
+    silent.wait_closed();
+    served(&mut used);
+}
+
+#[test]
+fn at_the_limit_a_request_that_comes_slowly_makes_room_if_no_connection_is_idle() {
+    let (gate, stop) = gate();
+    let few = limits(|l| {
+        l.connections = 2;
+        l.request_time = 100 * SOON;
+    });
+    let front = start(few, gated(stop));
+    let mut begun = Peer::connect(front.local_addr());
+    begun.send(b"GET /x HTTP/1.1\r\n");
+    let mut waiting = Peer::connect(front.local_addr());
+    waiting.send(GATED);
+    gate.wait_entered();
+    let started = Instant::now();
+    begun.stream().set_nonblocking(true).unwrap();
+    let mut last = None;
+    eventually(SOON, "the request makes room", || {
+        last = Some(Peer::connect(front.local_addr()));
+        begun.stream().peek(&mut [0]).is_ok()
+    });
+    assert!(started.elapsed() >= millis(500), "{:?}", started.elapsed());
+    begun.stream().set_nonblocking(false).unwrap();
+    let reply = begun.answer();
+    assert_eq!(reply.status, 408);
+    let text = reply.text();
+    assert!(text.contains("limit of 2 connections"), "{text}");
+    drop(gate.open);
+    assert_eq!(waiting.answer().status, 200);
+}
+
+#[test]
+fn silent_connections_take_the_service_away_from_nobody() {
+    let few = limits(|l| {
+        l.connections = 64;
+        l.idle_time = 100 * SOON;
+        l.request_time = millis(700);
+    });
+    let front = start(few, echo);
+    let begun = Instant::now();
+    let mut silent: Vec<_> = (0..64).map(|_| Peer::connect(front.local_addr())).collect();
+    for _ in 0..100 {
+        assert_eq!(ask(front.local_addr(), GET).status, 200);
+        silent.push(Peer::connect(front.local_addr()));
+    }
+    // Whoever never says a word has the time of a request, not that of a client
+    // that is known.
+    for peer in &mut silent {
+        peer.wait_closed();
+    }
+    assert!(begun.elapsed() >= millis(700) && begun.elapsed() < SOON);
 }

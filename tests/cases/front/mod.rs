@@ -7,6 +7,7 @@ mod handlers;
 mod lifecycle;
 mod limits;
 mod load;
+mod memory;
 mod program;
 mod stream;
 

@@ -30,19 +30,11 @@ fn bridge(variables: &[(&str, &str)], limit: &str) -> (Process, SocketAddr) {
     (process, address)
 }
 
-/// The most memory that the process has ever held, in bytes.
-fn peak_bytes(process: &Process) -> usize {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<usize>().ok());
-    kib.expect("a number of KiB") * 1024
-}
-
 #[test]
 fn a_length_or_a_header_beyond_all_memory_costs_the_program_nothing() {
     let (mut program, address) = bridge(&[], "");
     assert_eq!(ask(address, FLUSH).status, 200);
-    let before = peak_bytes(&program);
+    let before = program.peak_bytes();
     for length in [
         "200000000000",
         "9223372036854775808",
@@ -68,7 +60,7 @@ fn a_length_or_a_header_beyond_all_memory_costs_the_program_nothing() {
         .collect();
     assert_eq!(ask(address, FLUSH).status, 200);
     assert!(program.is_alive());
-    let grown = peak_bytes(&program) - before;
+    let grown = program.peak_bytes() - before;
     assert!(grown < 24 << 20, "{grown} bytes more");
     drop(peers);
 }
@@ -207,7 +199,7 @@ fn ten_thousand_bad_requests_delay_no_good_one_by_100_ms() {
     const PROMISE: Duration = Duration::from_millis(100);
     let _machine = heavy();
     let (mut program, address) = bridge(&[], "");
-    let before = peak_bytes(&program);
+    let before = program.peak_bytes();
     let mut worst = Duration::ZERO;
     for seed in 0..100 {
         // The same bytes again and again: a delay that is the front's own comes
@@ -223,6 +215,6 @@ fn ten_thousand_bad_requests_delay_no_good_one_by_100_ms() {
     eventually(SOON, "every connection has ended", || {
         program.threads_named("http-conn-") == 0
     });
-    let grown = peak_bytes(&program) - before;
+    let grown = program.peak_bytes() - before;
     assert!(grown < 32 << 20, "{grown} bytes more");
 }
