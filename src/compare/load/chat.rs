@@ -122,7 +122,7 @@ impl Run {
                 self.wire
                     .poll(Duration::from_millis(10), |event| match event {
                         Event::Message { message, .. } if number_of(&message) == number => {
-                            have += 1
+                            have += 1;
                         }
                         Event::Answered { .. } => answered = Some(Instant::now()),
                         _ => {}

@@ -125,11 +125,11 @@ impl FromStr for Kind {
         let given: Vec<usize> = given.collect();
         let numbers = [0, 1].map(|index| given.get(index).copied().unwrap_or_default());
         let mut kinds = FAMILIES.iter().map(|family| Self { family, numbers });
-        let allowed =
-            |(number, most): (usize, usize)| (number == 0) == (most == 0) && number <= most;
         let found = kinds.find(|kind| {
-            let pairs = numbers.into_iter().zip(kind.family.most);
-            kind.name() == name && pairs.map(allowed).all(|allowed| allowed)
+            let mut pairs = numbers.into_iter().zip(kind.family.most);
+            let allowed =
+                pairs.all(|(number, most)| (number == 0) == (most == 0) && number <= most);
+            allowed && kind.name() == name
         });
         found.ok_or_else(|| format!("there is no measurement {name:?}"))
     }
