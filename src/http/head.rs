@@ -6,7 +6,7 @@
 //! sockets, time or lanes. A connection's thread runs it.
 
 use super::limits::Limits;
-use super::message::Refusal;
+use super::refusal::Refusal;
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

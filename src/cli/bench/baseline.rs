@@ -16,7 +16,7 @@ use crate::fanout::clock::{Clock, Timestamp};
 use crate::grpc::method::Encoded;
 use crate::grpc::server::{self, Server};
 use crate::grpc::stream::Streams;
-use crate::grpc::{handler, subscription};
+use crate::grpc::subscription;
 use crate::sync::lock;
 
 /// Run the baseline: a chat server without stream threads and without limits
@@ -49,7 +49,7 @@ impl Args {
         let environment = server::environment(&config);
         // Its streams are not used, but a server wants to wait for some at its end.
         let streams = Streams::new(0, &environment)?;
-        let server = Server::start(&config, environment, streams, vec![service()])?;
+        let server = Server::start(&config, environment, streams, service())?;
         for port in server.ports() {
             println!("baseline server listening on 127.0.0.1:{port}");
         }
@@ -67,15 +67,16 @@ fn service() -> Service {
     let joined = room.clone();
     ServiceBuilder::new()
         .add_unary_handler(&wire::SEND_MESSAGE, move |ctx, request, sink| {
-            handler::unary(&ctx, sink, || {
-                let draft = Draft::new(request.author, request.text);
-                let (clock, readers) = &mut *lock(&room);
-                let time = clock.tick(Timestamp::now());
-                let (message, _) = draft.stamp(time);
-                // Whose peer has gone is forgotten.
-                readers.retain(|reader| reader.unbounded_send(message.clone()).is_ok());
-                Ok(wire::response(time))
-            });
+            let draft = Draft::new(request.author, request.text);
+            let mut locked = lock(&room);
+            let (clock, readers) = &mut *locked;
+            let time = clock.tick(Timestamp::now());
+            let (message, _) = draft.stamp(time);
+            // Whose peer has gone is forgotten.
+            readers.retain(|reader| reader.unbounded_send(message.clone()).is_ok());
+            drop(locked);
+            let answered = sink.success(wire::response(time));
+            ctx.spawn(async move { drop(answered.await) });
         })
         .add_server_streaming_handler(&wire::READ_MESSAGES_ENCODED, move |ctx, _, mut sink| {
             let (reader, messages) = unbounded();
