@@ -4,6 +4,7 @@
 pub mod browser;
 pub mod events;
 pub mod feed;
+pub mod h2;
 pub mod history;
 pub mod http;
 pub mod jobs;
