@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::answer::has_no_body;
 use super::exchange::PROBE;
+use super::head::token;
 use super::message::{Request, Response};
 use super::receipt::{Attached, NUMBER_HEADER, Receipts};
 
@@ -220,7 +221,8 @@ fn respond(incoming: tiny_http::Request, response: Response) {
     let headers = response.headers.iter().filter_map(|(name, value)| {
         let header = tiny_http::Header::from_bytes(name.as_bytes(), value.as_bytes()).ok();
         // A line end in a value would be a header of its own on the wire.
-        let sound = is_token(name) && !value.bytes().any(|byte| byte.is_ascii_control());
+        let is_name = !name.is_empty() && token(name.as_bytes()) == name.len();
+        let sound = is_name && !value.bytes().any(|byte| byte.is_ascii_control());
         if name.eq_ignore_ascii_case("content-length") {
             // tiny_http would believe it, and the body's own length is right.
             return None;
@@ -243,13 +245,6 @@ fn respond(incoming: tiny_http::Request, response: Response) {
     if let Err(error) = incoming.respond(answer) {
         tracing::error!(%error, "the connection to a lane broke within an answer");
     }
-}
-
-fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn internal_error(panic: &(dyn Any + Send)) -> Response {

@@ -14,7 +14,7 @@ use crate::budget::{Full, Hold};
 pub struct Request {
     /// As the client sent it: any token is let through, so check it.
     pub method: String,
-    /// The target without its query, not percent-decoded. `*` for `OPTIONS *`.
+    /// The target without its query, not percent-decoded.
     pub path: String,
     /// What follows the first `?`, or empty.
     pub query: String,
@@ -193,10 +193,12 @@ impl From<Full> for Refusal {
 fn describe(status: u16) -> (&'static str, &'static str) {
     match status {
         400 => ("Bad Request", "INVALID_ARGUMENT"),
+        403 => ("Forbidden", "PERMISSION_DENIED"),
         408 => ("Request Timeout", "DEADLINE_EXCEEDED"),
         413 => ("Content Too Large", "RESOURCE_EXHAUSTED"),
         414 => ("URI Too Long", "RESOURCE_EXHAUSTED"),
         417 => ("Expectation Failed", "FAILED_PRECONDITION"),
+        421 => ("Misdirected Request", "PERMISSION_DENIED"),
         431 => ("Request Header Fields Too Large", "RESOURCE_EXHAUSTED"),
         501 => ("Not Implemented", "UNIMPLEMENTED"),
         502 => ("Bad Gateway", "INTERNAL"),

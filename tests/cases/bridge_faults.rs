@@ -187,7 +187,7 @@ fn the_postbox_is_bounded_in_bytes_too() {
 /// is read and returned.
 fn torn_flush(port: u16) -> Option<Vec<Seen>> {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let request = format!("POST {FLUSH} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let request = format!("POST {FLUSH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     (&stream).write_all(request.as_bytes()).unwrap();
     // A small buffer, so that little of the answer is read along with its head.
     let mut answer = BufReader::with_capacity(256, &stream);

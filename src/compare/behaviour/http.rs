@@ -214,14 +214,15 @@ impl fmt::Display for Reply {
 /// A POST with its length and these further fields, each ended by CR LF.
 pub fn post(path: &str, fields: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
-    let head =
-        format!("POST {path} HTTP/1.1\r\nHost: bridge\r\n{fields}Content-Length: {length}\r\n\r\n");
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\n{fields}Content-Length: {length}\r\n\r\n"
+    );
     [head.as_bytes(), body].concat()
 }
 
 /// A request without a body and without its length.
 pub fn bare(method: &str, path: &str, fields: &str) -> Vec<u8> {
-    format!("{method} {path} HTTP/1.1\r\nHost: bridge\r\n{fields}\r\n").into_bytes()
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").into_bytes()
 }
 
 /// The JSON of a send, in ASCII: what is not gets an escape.

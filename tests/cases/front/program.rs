@@ -12,7 +12,7 @@ use crate::support::{SOON, eventually, heavy};
 
 use super::{Peer, ask, post};
 
-const FLUSH: &[u8] = b"POST /getAndFlushMessages HTTP/1.1\r\nHost: h\r\n\r\n";
+const FLUSH: &[u8] = b"POST /getAndFlushMessages HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A bridge that finds no server, and opens its port all the same.
 fn bridge(variables: &[(&str, &str)], limit: &str) -> (Process, SocketAddr) {
@@ -43,7 +43,7 @@ fn a_length_or_a_header_beyond_all_memory_costs_the_program_nothing() {
         let request = post(&format!("Content-Length: {length}\r\n"), "");
         assert_eq!(ask(address, &request).status, 413, "{length}");
     }
-    for start in [&b"GET /"[..], b"GET / HTTP/1.1\r\nHost: h\r\nX: "] {
+    for start in [&b"GET /"[..], b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "] {
         let peer = Peer::connect(address);
         peer.send(start);
         let piece = vec![b'a'; 1 << 20];
@@ -116,11 +116,11 @@ struct Mutations(fastrand::Rng);
 
 impl Mutations {
     const GOOD: [&[u8]; 5] = [
-        b"POST /sendMessage HTTP/1.1\r\nHost: h\r\nContent-Length: 27\r\n\r\n{\"author\":\"a\",\"text\":\"text\"}",
-        b"POST /getAndFlushMessages HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nT: x\r\n\r\n",
-        b"GET http://h/?q HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nConnection: keep-alive\r\n\r\n",
+        b"POST /sendMessage HTTP/1.1\r\nHost: localhost\r\nContent-Length: 27\r\n\r\n{\"author\":\"a\",\"text\":\"text\"}",
+        b"POST /getAndFlushMessages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nT: x\r\n\r\n",
+        b"GET http://localhost/?q HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: keep-alive\r\n\r\n",
         b"HEAD / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab",
-        b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
     ];
     const BITS: [&[u8]; 13] = [
         b"\r",
