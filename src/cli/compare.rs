@@ -1,7 +1,6 @@
 //! `messenger compare`
 
 use std::fs;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,10 +9,12 @@ use etcetera::BaseStrategy as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Error, duration};
-use crate::compare::peer::{Peer, Toolbox};
+use crate::compare::peer::Peer;
 use crate::compare::prepare::{Options, prepare};
-use crate::compare::report::text::{Style, text};
-use crate::compare::report::{Report, page};
+use crate::compare::report::Report;
+use crate::compare::report::page::page;
+use crate::compare::report::text::text;
+use crate::compare::report::view::View;
 use crate::compare::{behaviour, machine, speed};
 
 /// Compare behaviour and speed of this chat with other implementations
@@ -110,56 +111,52 @@ impl Args {
             return Ok(());
         }
         let (checks, kinds) = self.chosen()?;
-        let options = Options {
+        let toolbox = prepare(&Options {
             folder: self.work.clone(),
             python: self.python.clone(),
             tonic: self.peer.contains(&Other::Tonic),
-        };
-        let toolbox = prepare(&options)?;
+        })?;
         let date = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
-        let speed = speed::Plan {
-            servers: self.servers(true),
+        let servers = self.servers(true);
+        let machine = machine::machine(&toolbox, &servers);
+        // Drawn on standard error, and only if that is a terminal.
+        let bar = ProgressBar::new(1);
+        let style = "{wide_bar} {pos}/{len} {elapsed} {msg}";
+        bar.set_style(ProgressStyle::with_template(style)?);
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let progress = |done: usize, all: usize, what: &str| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+            bar.set_message(what.to_owned());
+        };
+        let behaviour = checks.map(|only| {
+            let plan = behaviour::Plan {
+                toolbox: toolbox.clone(),
+                servers: self.servers(false),
+                bridges: self.bridges(),
+                only,
+            };
+            behaviour::run(&plan, &progress)
+        });
+        let behaviour = behaviour.transpose()?.unwrap_or_default();
+        let plan = speed::Plan {
+            servers,
             bridges: self.bridges(),
-            toolbox: toolbox.clone(),
+            toolbox,
             kinds,
             repetitions: usize::from(self.repetitions),
             time: self.time,
             text_bytes: usize::from(self.text_bytes),
         };
-        let mut report = Report {
-            date,
-            machine: machine::machine(&toolbox, &speed.servers),
-            behaviour: Vec::new(),
-            speed: None,
-        };
-        if let Some(only) = checks {
-            report.behaviour = self.behaviour(toolbox, only)?;
-        }
-        if !speed.kinds.is_empty() {
-            let bar = progress()?;
-            report.speed = Some(speed::run(&speed, &|done, all, what| {
-                show(&bar, done, all, what);
-            })?);
-            bar.finish_and_clear();
-        }
-        self.publish(&report)
-    }
-
-    fn behaviour(
-        &self,
-        toolbox: Toolbox,
-        only: Vec<String>,
-    ) -> Result<Vec<crate::compare::report::BehaviourTable>, Error> {
-        let plan = behaviour::Plan {
-            toolbox,
-            servers: self.servers(false),
-            bridges: self.bridges(),
-            only,
-        };
-        let bar = progress()?;
-        let tables = behaviour::run(&plan, &|done, all, what| show(&bar, done, all, what))?;
+        let speed = (!plan.kinds.is_empty()).then(|| speed::run(&plan, &progress));
+        let speed = speed.transpose()?;
         bar.finish_and_clear();
-        Ok(tables)
+        self.publish(&Report {
+            date,
+            machine,
+            behaviour,
+            speed,
+        })
     }
 
     /// Names of checks, `None` for no behaviour at all, and measurements.
@@ -217,17 +214,14 @@ impl Args {
         };
         fs::create_dir_all(&self.out).map_err(|e| format!("{}: {e}", self.out.display()))?;
         write("report.json", &json)?;
-        write("index.html", &page::page(report))?;
+        let view = View::of(report);
+        write("index.html", &page(&view)?)?;
         if self.json {
             println!("{json}");
             return Ok(());
         }
-        let terminal = console_width();
-        let style = Style {
-            colour: terminal.is_some(),
-            width: terminal,
-        };
-        println!("{}", text(report, style));
+        // A table has a width if standard output is a terminal.
+        println!("{}", text(&view, Table::new().width()));
         println!("Report: {}", self.out.join("index.html").display());
         Ok(())
     }
@@ -242,13 +236,6 @@ fn cache() -> PathBuf {
     cache.join("messenger")
 }
 
-/// `None` if standard output is no terminal.
-fn console_width() -> Option<usize> {
-    let terminal = std::io::stdout().is_terminal();
-    let width = Table::new().width();
-    terminal.then_some(usize::from(width.unwrap_or(80)))
-}
-
 fn list() -> Table {
     let mut table = Table::new();
     table
@@ -261,20 +248,4 @@ fn list() -> Table {
         table.add_row([kind.name(), kind.title()]);
     }
     table
-}
-
-/// Drawn on standard error, and only if that is a terminal.
-fn progress() -> Result<ProgressBar, Error> {
-    let bar = ProgressBar::new(1);
-    bar.set_style(ProgressStyle::with_template(
-        "{wide_bar} {pos}/{len} {elapsed} {msg}",
-    )?);
-    bar.enable_steady_tick(Duration::from_millis(200));
-    Ok(bar)
-}
-
-fn show(bar: &ProgressBar, done: usize, all: usize, what: &str) {
-    bar.set_length(all as u64);
-    bar.set_position(done as u64);
-    bar.set_message(what.to_owned());
 }

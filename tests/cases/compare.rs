@@ -6,8 +6,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use messenger::compare::report::page::page;
+use messenger::compare::report::view::View;
 use serde_json::Value;
 
+use super::layout::root;
+use crate::support::browser::{Browser, Look};
 use crate::support::heavy;
 use crate::support::programs::{Bridge, Server, messenger, python};
 
@@ -126,6 +130,50 @@ fn both_halves_come_as_text_json_and_a_page() {
         "plots and no scripts"
     );
     assert!(!text.contains('\u{1b}'), "no colours into a pipe");
+}
+
+#[test]
+fn the_page_answers_on_its_first_screen_and_fits_a_phone() {
+    let sample = root().join("src/compare/report/sample.json");
+    let sample = fs::read_to_string(sample).unwrap();
+    let view = View::of(&serde_json::from_str(&sample).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("index.html");
+    fs::write(&file, page(&view).unwrap()).unwrap();
+    let url = format!("file://{}", file.display());
+    let browser = Browser::start();
+
+    let tab = browser.open(&url);
+    tab.screenshot("comparison");
+    let end = tab.eval("document.querySelector('.plots').getBoundingClientRect().bottom");
+    assert!(end.as_f64().unwrap() < 800.0, "the answer ends at {end}");
+    assert_eq!(tab.count("details[open] details, .rest[open]"), 0);
+    // A link opens what its target is folded into.
+    let seen = "document.querySelector('#difference-0').checkVisibility()";
+    assert_eq!(tab.eval(seen), false);
+    tab.click("a[href='#difference-0']");
+    tab.until(seen);
+    assert_eq!(tab.complaints(), Vec::<String>::new());
+
+    let (size, phone, scheme) = ((360, 740), true, "dark");
+    let tab = browser.open_as(
+        &url,
+        &Look {
+            size,
+            phone,
+            scheme,
+        },
+    );
+    tab.screenshot("comparison-phone");
+    let width = tab.eval("document.documentElement.scrollWidth");
+    assert_eq!(width, 360, "nothing is wider than the screen");
+    let name = tab.eval("document.querySelector('.answer tbody th').clientWidth");
+    assert!(
+        name.as_f64().unwrap() > 100.0,
+        "a column of {name} for names"
+    );
+    let paper = tab.eval("getComputedStyle(document.documentElement).backgroundColor");
+    assert_eq!(paper, "rgb(21, 24, 28)", "dark");
 }
 
 #[test]

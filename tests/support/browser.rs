@@ -99,7 +99,7 @@ impl Browser {
             json!({"enabled": true}),
         );
         tab.call("Page.navigate", json!({"url": url}));
-        tab.until("location.protocol === 'http:' && document.readyState === 'complete'");
+        tab.until("location.protocol !== 'about:' && document.readyState === 'complete'");
         tab
     }
 }

@@ -1,21 +1,17 @@
-//! What a comparison found, and the three ways to show it: JSON is this very
-//! structure, `text` is for the terminal, `page` is one self-contained HTML file.
+//! What a comparison found, and the three ways to show it. JSON is this very
+//! structure. `view` puts it into words, which `text` shows in the terminal and
+//! `page` on one self-contained HTML page, with the plots of `plot`.
 
-mod answer;
-mod grid;
-mod inline;
-mod number;
 pub mod page;
 mod plot;
-#[cfg(test)]
-pub(crate) mod sample;
-mod shown;
 pub mod text;
+pub mod view;
+mod words;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The whole of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// RFC 3339, when the comparison began.
@@ -26,7 +22,7 @@ pub struct Report {
     pub speed: Option<Speed>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Machine {
     pub cpu: String,
@@ -38,7 +34,7 @@ pub struct Machine {
 }
 
 /// Named checks, a row each; a column for each combination of implementations.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BehaviourTable {
     pub title: String,
@@ -46,7 +42,7 @@ pub struct BehaviourTable {
     pub rows: Vec<CheckRow>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckRow {
     pub name: String,
@@ -61,7 +57,7 @@ pub struct CheckRow {
 }
 
 /// How a check ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "outcome")]
 pub enum Outcome {
     Pass,
@@ -85,7 +81,7 @@ pub enum Outcome {
 }
 
 /// Measurements of all peers, in one run, one peer after the other.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Speed {
     /// The first one is what the others are compared with.
@@ -103,7 +99,7 @@ pub struct Speed {
     pub warning: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Measurement {
     /// For programs: `unary-16`, `fanout-100`.
@@ -115,7 +111,7 @@ pub struct Measurement {
     pub results: Vec<PeerResult>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", tag = "result")]
 pub enum PeerResult {
     Measured {
@@ -129,8 +125,19 @@ pub enum PeerResult {
     Absent,
 }
 
+impl PeerResult {
+    /// Those of this metric, if there are any.
+    pub fn samples(&self, metric: Metric) -> Option<&Samples> {
+        let Self::Measured { metrics } = self else {
+            return None;
+        };
+        let found = metrics.iter().find(|samples| samples.metric == metric);
+        found.filter(|samples| !samples.values.is_empty())
+    }
+}
+
 /// One figure, of each repetition.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Samples {
     pub metric: Metric,
@@ -138,7 +145,7 @@ pub struct Samples {
     pub values: Vec<f64>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Metric {
     /// Operations per second.
@@ -158,46 +165,48 @@ pub enum Metric {
 }
 
 impl Metric {
-    pub fn title(self) -> &'static str {
+    /// In the order to show.
+    pub const ALL: [Self; 7] = [
+        Self::Throughput,
+        Self::P50,
+        Self::P99,
+        Self::ServerCpu,
+        Self::LoadCpu,
+        Self::Memory,
+        Self::Start,
+    ];
+
+    /// With its unit; `operation` is the measurement's.
+    pub fn title(self, operation: &str) -> String {
         match self {
-            Self::Throughput => "throughput",
-            Self::P50 => "p50",
-            Self::P99 => "p99",
-            Self::ServerCpu => "server CPU",
-            Self::LoadCpu => "load CPU",
-            Self::Memory => "memory per reader",
-            Self::Start => "start-up",
+            Self::Throughput => "throughput, 1/s".into(),
+            Self::P50 => "p50, us".into(),
+            Self::P99 => "p99, us".into(),
+            Self::ServerCpu => format!("server CPU, us/{operation}"),
+            Self::LoadCpu => format!("load CPU, us/{operation}"),
+            Self::Memory => "memory per reader, KiB".into(),
+            Self::Start => "start-up, ms".into(),
         }
     }
 
-    /// `operation` is the measurement's.
-    pub fn unit(self, operation: &str) -> String {
+    /// Which way it is good. The load is the same for all, so neither way says
+    /// anything about a peer.
+    pub fn good(self) -> &'static str {
         match self {
-            Self::Throughput => "1/s".into(),
-            Self::P50 | Self::P99 => "us".into(),
-            Self::ServerCpu | Self::LoadCpu => format!("us/{operation}"),
-            Self::Memory => "KiB".into(),
-            Self::Start => "ms".into(),
+            Self::Throughput => "more is better",
+            Self::LoadCpu => "of the load, not of the peer",
+            _ => "less is better",
         }
-    }
-
-    pub fn more_is_better(self) -> bool {
-        self == Self::Throughput
     }
 }
 
 impl Samples {
-    pub fn median(&self) -> f64 {
-        median(&self.values)
-    }
-
-    /// The least and the greatest.
-    pub fn range(&self) -> (f64, f64) {
-        let each = self.values.iter().copied();
-        (
-            each.clone().fold(f64::INFINITY, f64::min),
-            each.fold(f64::NEG_INFINITY, f64::max),
-        )
+    /// The least, the median and the greatest.
+    pub fn spread(&self) -> [f64; 3] {
+        let each = || self.values.iter().copied();
+        let least = each().fold(f64::INFINITY, f64::min);
+        let greatest = each().fold(f64::NEG_INFINITY, f64::max);
+        [least, median(&self.values), greatest]
     }
 }
 
@@ -210,5 +219,23 @@ pub fn median(values: &[f64]) -> f64 {
         0 => 0.0,
         n if n % 2 == 1 => sorted[middle],
         _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
+    }
+}
+
+/// One as a real run might give it, with a harmful string wherever one may come
+/// from outside.
+#[cfg(test)]
+fn sample() -> Report {
+    serde_json::from_str(include_str!("sample.json")).unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_json_keeps_its_shape() {
+        let written: serde_json::Value = serde_json::from_str(include_str!("sample.json")).unwrap();
+        assert_eq!(serde_json::to_value(sample()).unwrap(), written);
     }
 }
