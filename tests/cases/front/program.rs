@@ -3,8 +3,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::support::process::{Process, Signal, command};
@@ -90,25 +88,32 @@ fn a_program_that_runs_out_of_descriptors_keeps_its_listener() {
 }
 
 #[test]
-fn the_threads_have_names_and_the_lanes_folder_is_private_and_goes_at_the_end() {
+fn the_threads_have_names_and_the_lanes_leave_nothing_behind_even_when_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut program, address) = bridge(&[("TMPDIR", folder.path().to_str().unwrap())], "");
+    // Longer than the path of a socket may be.
+    let long = folder.path().join("x".repeat(150));
+    std::fs::create_dir(&long).unwrap();
+    let (mut program, address) = bridge(&[("TMPDIR", long.to_str().unwrap())], "");
     let mut peer = Peer::connect(address);
     peer.send(FLUSH);
     assert_eq!(peer.answer().status, 200);
     for name in ["http-accept", "http-loop", "http-tiny", "http-conn-1"] {
         assert!(program.threads_named(name) > 0, "no thread {name}");
     }
-    let entries = || -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder.path()).unwrap();
-        entries.map(|entry| entry.unwrap().path()).collect()
-    };
-    let [lanes] = entries().try_into().expect("one folder");
-    let mode = lanes.metadata().unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700, "{}", lanes.display());
-    program.signal(Signal::TERM);
-    assert_eq!(program.wait_exit(SOON), 0);
-    assert_eq!(entries(), Vec::<PathBuf>::new());
+    program.signal(Signal::KILL);
+    program.wait_exit(SOON);
+    assert_eq!(std::fs::read_dir(&long).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_for_temporary_files_that_is_not_there_is_named() {
+    let mut command = command(env!("CARGO_BIN_EXE_messenger"));
+    command.args(["client", "--connect-wait", "0s", "--http-port", "0"]);
+    command.env("TMPDIR", "/nowhere/at/all");
+    let mut process = Process::spawn(command);
+    assert_eq!(process.wait_exit(SOON), 1);
+    let log = process.log();
+    assert!(log.contains("/nowhere/at/all"), "{log}");
 }
 
 /// A generator that gives the same numbers in every run.
