@@ -82,11 +82,11 @@ impl Lanes {
             let server = Arc::clone(&lanes.server);
             let stopping = Arc::clone(&lanes.stopping);
             let receipts = Arc::clone(receipts);
-            lanes.threads.push(
-                thread::Builder::new().name(name).spawn(move || {
-                    supervised(|| run(&server, &stopping, &receipts, &mut handler))
-                })?,
-            );
+            lanes
+                .threads
+                .push(thread::Builder::new().name(name).spawn(move || {
+                    supervised(|| run(&server, &stopping, &receipts, &mut handler));
+                })?);
         }
         Ok(lanes)
     }
