@@ -50,14 +50,16 @@
 //!   `jobs::queue::rabbitmq`; nothing else awaits anything.
 //!
 //! The cargo feature `compare`, on by default, adds the laboratory: [`compare`] and
-//! the commands that use it. The feature `shuttle` builds only the fan-out and the
-//! bridge's postbox, on shuttle's primitives, to explore thread interleavings.
+//! the commands that use it. The feature `shuttle` builds only the fan-out, the
+//! delivery of a stream and the bridge's postbox, on shuttle's primitives, to explore
+//! thread interleavings.
 
 #[cfg(not(feature = "shuttle"))]
 pub mod budget;
 pub mod chat;
 pub mod error;
 pub mod fanout;
+pub mod grpc;
 pub mod sync;
 
 #[cfg(not(feature = "shuttle"))]
@@ -70,8 +72,6 @@ pub mod console;
 pub mod db;
 #[cfg(not(feature = "shuttle"))]
 pub mod generated;
-#[cfg(not(feature = "shuttle"))]
-pub mod grpc;
 #[cfg(not(feature = "shuttle"))]
 pub mod history;
 #[cfg(not(feature = "shuttle"))]

@@ -3,8 +3,7 @@
 
 use std::sync::OnceLock;
 
-use super::signal::Signal;
-use crate::sync::{Arc, AtomicUsize};
+use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Bound of one subscriber's backlog, including what is being written.
 #[derive(Clone, Copy, Debug)]
@@ -34,30 +33,53 @@ pub enum End {
 }
 
 /// What a subscriber, its reader and its writer share.
+#[derive(Default)]
 pub(super) struct Backlog {
     pub(super) capacity: Capacity,
     pub(super) messages: AtomicUsize,
     pub(super) bytes: AtomicUsize,
     pub(super) end: OnceLock<End>,
-    pub(super) arrived: Signal,
+    /// The reader has found nothing, and wants the bell for what comes next. A
+    /// reader that is busy, as it is at a high rate, costs the publisher no wakeup.
+    armed: AtomicBool,
     pub(super) bell: OnceLock<Bell>,
 }
 
 impl Backlog {
-    pub(super) fn wake(&self) {
-        match self.bell.get() {
-            Some(bell) => bell(),
-            None => self.arrived.wake(),
+    pub(super) fn new(capacity: Capacity) -> Self {
+        Self {
+            capacity,
+            ..Self::default()
+        }
+    }
+
+    /// The reader looks once more after this.
+    pub(super) fn arm(&self) {
+        self.armed.store(true, Ordering::SeqCst);
+        // That look must not be moved before the store: whoever sends after it sees
+        // the bell armed.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether to ring for what was sent just now; true for one sender only.
+    pub(super) fn disarm(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::SeqCst)
+    }
+
+    pub(super) fn ring(&self) {
+        if let Some(bell) = self.bell.get() {
+            bell();
         }
     }
 }
 
-/// Called, instead of waking the reader's thread, when there is something to
-/// read. Runs on the thread that drops [`Wakeups`] or ends the subscription.
+/// Called when there is something to read, or the end. Runs on the thread that
+/// drops [`Wakeups`] or ends the subscription.
 pub type Bell = Box<dyn Fn() + Send + Sync>;
 
-/// Readers that have to be woken, since there is something to read. Dropping
-/// this wakes them; a publisher answers its own caller first.
+/// Readers that wait although there is something to read. Dropping this rings their
+/// bells; a publisher answers its own caller first.
 #[must_use = "readers wait until it is dropped"]
 #[derive(Default)]
 pub struct Wakeups(pub(super) Vec<Arc<Backlog>>);
@@ -65,23 +87,7 @@ pub struct Wakeups(pub(super) Vec<Arc<Backlog>>);
 impl Drop for Wakeups {
     fn drop(&mut self) {
         for backlog in &self.0 {
-            backlog.wake();
+            backlog.ring();
         }
-    }
-}
-
-/// Where a subscription's thread waits.
-#[derive(Clone)]
-pub struct Waiter(pub(super) Arc<Backlog>);
-
-impl Waiter {
-    /// Blocks until woken. Spurious wakeups are possible.
-    pub fn wait(&self) {
-        self.0.arrived.wait();
-    }
-
-    /// Wakes the thread that waits, or the next one to wait.
-    pub fn wake(&self) {
-        self.0.arrived.wake();
     }
 }

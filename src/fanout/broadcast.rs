@@ -5,8 +5,9 @@
 //! inside that one critical section: the order in which publishers pass through
 //! it *is* the order of all messages. Nothing blocks inside: the channels are
 //! unbounded, and the bound is kept as counts beside them, because a channel
-//! that is created bounded allocates all its slots for every reader. Readers
-//! that wait are woken after the section, by whoever drops [`Wakeups`].
+//! that is created bounded allocates all its slots for every reader. The
+//! bells of readers that wait are rung after the section, by whoever drops
+//! [`Wakeups`].
 //!
 //! A subscriber whose backlog would outgrow its capacity is a *slow consumer*:
 //! it is removed on the spot, so it costs the others nothing.
@@ -17,22 +18,28 @@
 //! ```
 //! use std::thread;
 //!
+//! use crossbeam_channel::bounded;
 //! use messenger::fanout::broadcast::{Broadcast, Capacity, Closed, End, Membership, Subscription};
 //! use messenger::fanout::clock::Timestamp;
 //!
-//! /// Reads until the end; `recv_batch` blocks while there is nothing to read.
+//! /// Reads until the end.
 //! fn read((mut subscription, membership): (Subscription<String>, Membership<String>)) -> Vec<String> {
+//!     let (ring, rung) = bounded(1);
+//!     subscription.ring(Box::new(move || drop(ring.try_send(()))));
 //!     let (mut batch, mut texts) = (Vec::new(), Vec::new());
-//!     let end = loop {
-//!         match subscription.recv_batch(&mut batch, 64) {
+//!     loop {
+//!         match subscription.try_batch(&mut batch, 64) {
+//!             // Nothing is there: the next message rings the bell.
+//!             Ok(()) if batch.is_empty() => rung.recv().expect("a bell"),
 //!             Ok(()) => texts.extend(batch.iter().map(|envelope| envelope.payload.clone())),
-//!             Err(end) => break end,
+//!             Err(end) => {
+//!                 assert_eq!(end, End::Closed);
+//!                 return texts;
+//!             }
 //!         }
 //!         // Written to the peer: makes room in the backlog.
 //!         membership.release(batch.len(), batch.iter().map(|envelope| envelope.bytes).sum());
-//!     };
-//!     assert_eq!(end, End::Closed);
-//!     texts
+//!     }
 //! }
 //!
 //! let broadcast = Broadcast::new();
@@ -47,7 +54,7 @@
 //!             for n in 1..=100 {
 //!                 let text = format!("{author} {n}");
 //!                 let bytes = text.len();
-//!                 // Dropping the wakeups wakes the readers that wait.
+//!                 // Dropping the wakeups rings the bells.
 //!                 let (_time, wakeups) = broadcast.publish(Timestamp::now(), |_time| (text, bytes))?;
 //!                 drop(wakeups);
 //!             }
@@ -63,16 +70,11 @@
 //! # Ok::<(), Closed>(())
 //! ```
 
-use std::sync::OnceLock;
-
 use super::backlog::Backlog;
 use super::clock::{Clock, Timestamp};
-use super::signal::Signal;
-use crate::sync::{
-    Arc, AtomicUsize, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded,
-};
+use crate::sync::{Arc, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded};
 
-pub use super::backlog::{Bell, Capacity, End, Waiter, Wakeups};
+pub use super::backlog::{Bell, Capacity, End, Wakeups};
 
 /// A payload with its place in the order.
 #[derive(Clone, Debug)]
@@ -139,7 +141,8 @@ impl<T: Clone> Broadcast<T> {
     /// `build` gets the time stamp and returns the payload with its size in
     /// bytes; it runs once, inside the critical section, and has to be short.
     /// When this returns, the message is ordered and on the channel of every
-    /// subscriber that was there; readers that wait are woken by [`Wakeups`].
+    /// subscriber that was there; the bells of those that wait are rung by
+    /// [`Wakeups`].
     ///
     /// # Errors
     /// [`Closed`], and `build` was not called.
@@ -181,14 +184,7 @@ impl<T: Clone> Broadcast<T> {
         capacity: Capacity,
     ) -> Result<(Subscription<T>, Membership<T>), Closed> {
         let (sender, receiver) = unbounded();
-        let backlog = Arc::new(Backlog {
-            capacity,
-            messages: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            end: OnceLock::new(),
-            arrived: Signal::default(),
-            bell: OnceLock::new(),
-        });
+        let backlog = Arc::new(Backlog::new(capacity));
         let mut state = lock(&self.state);
         if state.closed {
             return Err(Closed);
@@ -243,7 +239,6 @@ impl<T: Clone> Subscriber<T> {
             capacity,
             messages,
             bytes,
-            arrived,
             ..
         } = &*self.backlog;
         // Only the reader's side lowers the counts, and only the holder of the
@@ -259,7 +254,7 @@ impl<T: Clone> Subscriber<T> {
         bytes.fetch_add(envelope.bytes, Ordering::AcqRel);
         // The reader has gone; its membership is dropped soon.
         let _ = self.sender.send(envelope.clone());
-        if arrived.take_waiter() {
+        if self.backlog.disarm() {
             wakeups.0.push(self.backlog.clone());
         }
         true
@@ -272,12 +267,12 @@ impl<T> Subscriber<T> {
         let _ = self.backlog.end.set(end);
     }
 
-    /// Drops the sender before it wakes the reader, which then finds the channel
+    /// Drops the sender before it rings, so that the reader finds the channel
     /// disconnected.
     fn end(self, end: End) {
         self.set_end(end);
         drop(self.sender);
-        self.backlog.wake();
+        self.backlog.ring();
     }
 }
 
@@ -288,36 +283,19 @@ pub struct Subscription<T> {
 }
 
 impl<T> Subscription<T> {
-    /// Blocks until there is a message, then takes along what has queued up
-    /// behind it, `most` messages in all. `batch` is emptied first.
-    ///
-    /// The batch counts against the capacity until [`Membership::release`].
+    /// Takes what has queued up, `most` messages at most; never blocks. `batch` is
+    /// emptied first; what is in it then counts against the capacity until
+    /// [`Membership::release`]. If nothing is there, the next message or the end
+    /// rings the bell.
     ///
     /// # Errors
     /// [`End`] when there is nothing more to come; `batch` is empty then.
-    pub fn recv_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
-        loop {
-            self.try_batch(batch, most)?;
-            if !batch.is_empty() {
-                return Ok(());
-            }
-            self.backlog.arrived.wait();
-        }
-    }
-
-    /// Takes what has queued up, `most` messages at most; never blocks. If that
-    /// is nothing, the next message or the end rings the bell, or wakes whoever
-    /// waits in [`Waiter::wait`].
-    ///
-    /// # Errors
-    /// As [`Subscription::recv_batch`].
     pub fn try_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
         batch.clear();
-        // A message may come between the check and the wait, so check again
-        // with the signal armed.
+        // A message may come after the look, so look again with the bell armed.
         for armed in [false, true] {
             if armed {
-                self.backlog.arrived.arm();
+                self.backlog.arm();
             }
             let connected = self.take_queued(batch, most);
             if self.end() == Some(End::SlowConsumer) {
@@ -336,15 +314,10 @@ impl<T> Subscription<T> {
         Ok(())
     }
 
-    /// Calls `bell` from now on instead of waking the reader's thread. Only the
-    /// first call has an effect.
+    /// Calls `bell` from now on; to be set before the first look. Only the first
+    /// call has an effect.
     pub fn ring(&self, bell: Bell) {
         let _ = self.backlog.bell.set(bell);
-    }
-
-    /// For the thread that waits without holding the subscription.
-    pub fn waiter(&self) -> Waiter {
-        Waiter(self.backlog.clone())
     }
 
     /// Returns whether more may come.

@@ -2,6 +2,7 @@
 //! `shuttle` random interleavings of threads.
 
 use super::*;
+use crate::sync::{Condvar, unpoisoned};
 
 fn at(nanos: i64) -> Timestamp {
     Timestamp::from_nanos(nanos)
@@ -14,11 +15,25 @@ fn publish(broadcast: &Broadcast<u32>, value: u32) -> Timestamp {
         .0
 }
 
-/// All that the subscription still gives, and why it ended.
+/// All that the subscription still gives, and why it ended. Sleeps until the bell
+/// rings when there is nothing.
 fn drain(subscription: &mut Subscription<u32>) -> (Vec<(Timestamp, u32)>, End) {
+    let rung = Arc::new((Mutex::new(false), Condvar::new()));
+    let bell = rung.clone();
+    subscription.ring(Box::new(move || {
+        *lock(&bell.0) = true;
+        bell.1.notify_one();
+    }));
     let (mut all, mut batch) = (Vec::new(), Vec::new());
     loop {
-        match subscription.recv_batch(&mut batch, 3) {
+        match subscription.try_batch(&mut batch, 3) {
+            Ok(()) if batch.is_empty() => {
+                let mut rung_now = lock(&rung.0);
+                while !*rung_now {
+                    rung_now = unpoisoned(rung.1.wait(rung_now));
+                }
+                *rung_now = false;
+            }
             Ok(()) => all.extend(batch.iter().map(|e| (e.time, e.payload))),
             Err(end) => return (all, end),
         }
@@ -89,7 +104,7 @@ mod cases {
         let mut batch = Vec::new();
         publish(&broadcast, 1);
         publish(&broadcast, 2);
-        reader.recv_batch(&mut batch, 2).unwrap();
+        reader.try_batch(&mut batch, 2).unwrap();
         membership.release(1, 1);
         publish(&broadcast, 3);
         assert_eq!(reader.end(), None);

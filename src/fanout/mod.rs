@@ -8,4 +8,3 @@
 mod backlog;
 pub mod broadcast;
 pub mod clock;
-mod signal;

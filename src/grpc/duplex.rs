@@ -5,14 +5,13 @@
 //! there is to send, blocks until the transport has taken it (backpressure), and
 //! sleeps until the bell rings.
 
-use std::future::poll_fn;
+use std::future::{Future as _, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::thread;
-use std::time::Duration;
 
 use futures_util::future::{AbortHandle, Abortable};
 use futures_util::{FutureExt as _, Sink as _, SinkExt as _, StreamExt as _};
@@ -27,10 +26,6 @@ use crate::error::{Code, Error};
 use crate::status;
 use crate::sync::lock;
 
-/// How often a thread that waits for a peer to read looks whether the
-/// conversation is over.
-const CUT_CHECK: Duration = Duration::from_millis(100);
-
 /// What a bidirectional stream does: the service's side.
 pub trait Conversation<Q>: Send + Sync + 'static {
     /// A request, or `None` when the client has half-closed the stream.
@@ -41,8 +36,8 @@ pub trait Conversation<Q>: Send + Sync + 'static {
     /// What to do next. Runs on the stream's thread.
     fn turn(&self) -> Turn;
 
-    /// Why the stream has to end although not everything is sent, if so. Asked
-    /// while a peer does not read.
+    /// Why the stream has to end although not everything is sent, if so. Asked when
+    /// the bell rings while a peer does not read.
     fn failure(&self) -> Option<Error>;
 }
 
@@ -79,7 +74,10 @@ impl Bell {
         lock(&self.sleeper)
     }
 
-    fn take(&self) -> bool {
+    /// Whether it was rung; else its next ring wakes the task.
+    fn take_or_wake(&self, task: &Waker) -> bool {
+        // Before the look, so that no ring falls in between.
+        *self.sleeper() = Some(task.clone());
         self.rung.swap(false, Ordering::AcqRel)
     }
 }
@@ -100,8 +98,8 @@ impl Streams {
         let name = self.thread_name(name);
         let stream_log = self.stream_log(ctx, &name);
         let begin = || begin(bell.clone(), stream_log.clone());
-        let begun = self.permit().and_then(|permit| Ok((permit, begin()?)));
-        let (permit, conversation) = match begun {
+        let begun = self.place().and_then(|place| Ok((place, begin()?)));
+        let (place, conversation) = match begun {
             Ok(begun) => begun,
             Err(error) => return refuse(ctx, requests, sink, &error, stream_log.as_deref()),
         };
@@ -110,8 +108,8 @@ impl Streams {
         }
         let (no_more, registration) = AbortHandle::new_pair();
         // The sink has to come back if there is no thread for it.
-        let place = Arc::new(Mutex::new(Some(sink)));
-        let taken = place.clone();
+        let kept = Arc::new(Mutex::new(Some(sink)));
+        let taken = kept.clone();
         let answering = conversation.clone();
         let log_at_end = stream_log.clone();
         let started = thread::Builder::new()
@@ -128,11 +126,11 @@ impl Streams {
                 // The requests hold the call. This cancels it if its status was
                 // not taken, and only then is its place free.
                 no_more.abort();
-                drop(permit);
+                drop(place);
             });
         if let Err(error) = started {
             tracing::error!(%error, "cannot start a thread for a stream");
-            let sink = lock(&place).take();
+            let sink = lock(&kept).take();
             if let Some(sink) = sink {
                 let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
                 refuse(ctx, requests, sink, &error, stream_log.as_deref());
@@ -176,7 +174,7 @@ fn answer<Q>(
         match conversation.turn() {
             Turn::Send(messages) => {
                 let count = messages.len() as u64;
-                match send(&mut sink, messages, || conversation.failure()) {
+                match send(&mut sink, messages, bell, conversation) {
                     Ok(true) => sent += count,
                     Ok(false) => return (Err(Error::client_left()), sent),
                     Err(error) => break Err(error),
@@ -197,11 +195,12 @@ fn answer<Q>(
 /// Blocks until the transport has taken the messages; `false` if the call is over.
 ///
 /// # Errors
-/// What `failure` says while the peer does not read.
-fn send(
+/// Why the conversation has to end before.
+fn send<Q>(
     sink: &mut DuplexSink<Encoded>,
     messages: Vec<Encoded>,
-    failure: impl Fn() -> Option<Error>,
+    bell: &Bell,
+    conversation: &impl Conversation<Q>,
 ) -> Result<bool, Error> {
     let last = messages.len().saturating_sub(1);
     let mut sending = pin!(async {
@@ -212,20 +211,22 @@ fn send(
         }
         sink.flush().await
     });
-    loop {
-        match blocking::wait(sending.as_mut(), Some(CUT_CHECK)) {
-            Some(sent) => return Ok(sent.is_ok()),
-            None => failure().map_or(Ok(()), Err)?,
+    let sent_or_failed = poll_fn(|cx| {
+        if bell.take_or_wake(cx.waker())
+            && let Some(error) = conversation.failure()
+        {
+            return Poll::Ready(Err(error));
         }
-    }
+        let sent: Poll<grpcio::Result<()>> = sending.as_mut().poll(cx);
+        sent.map(|sent| Ok(sent.is_ok()))
+    });
+    blocking::wait(sent_or_failed, None).unwrap_or(Ok(false))
 }
 
 /// Blocks until the bell rings; `false` if the call is over.
 fn wait(sink: &mut DuplexSink<Encoded>, bell: &Bell) -> bool {
     let rung_or_over = poll_fn(|cx| {
-        // Before the look, so that no ring falls in between.
-        *bell.sleeper() = Some(cx.waker().clone());
-        if bell.take() {
+        if bell.take_or_wake(cx.waker()) {
             return Poll::Ready(true);
         }
         // Ready now and for ever, but for the end of the call, which wakes too.

@@ -1,0 +1,135 @@
+//! Starts streams: registers the subscription, starts the thread and the task.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use grpcio::{Environment, RpcContext, ServerStreamingSink};
+
+use super::call::{Call, Task};
+use super::delivery::Delivery;
+use super::places::{Place, Places};
+use super::wake_queue::WakeQueues;
+use crate::error::{Code, Error};
+use crate::fanout::broadcast::{Membership, Subscription};
+use crate::grpc::STACK_BYTES;
+use crate::grpc::journal::{Journal, StreamLog};
+use crate::grpc::method::Encoded;
+use crate::grpc::subscription;
+use crate::status;
+
+/// How long a peer may take to read what it was sent before the final status, and
+/// how long the status may wait for it.
+pub const STATUS_WAIT: Duration = Duration::from_secs(10);
+
+type Pair = (Subscription<Encoded>, Membership<Encoded>);
+
+/// All streams of a process: bounds their number, and logs them.
+#[derive(Clone)]
+pub struct Streams {
+    places: Places,
+    queues: WakeQueues,
+    journal: Arc<Journal>,
+}
+
+impl Streams {
+    /// Starts the thread "stream-log", which ends with the last clone.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn new(limit: usize, environment: &Arc<Environment>) -> std::io::Result<Self> {
+        Ok(Self {
+            places: Places::new(limit),
+            queues: WakeQueues::start(environment)?,
+            journal: Journal::start()?,
+        })
+    }
+
+    /// Serves one server stream: registers the subscription before it returns,
+    /// and does the rest on a thread of its own. `first` is sent before all
+    /// else. Called on a completion-queue thread; never blocks.
+    pub fn serve(
+        &self,
+        ctx: &RpcContext<'_>,
+        sink: ServerStreamingSink<Encoded>,
+        name: &str,
+        first: Option<Encoded>,
+        subscribe: impl FnOnce() -> Result<Pair, Error>,
+    ) {
+        let name = self.places.thread_name(name);
+        let stream_log = self.stream_log(ctx, &name);
+        let begun = self
+            .places
+            .take()
+            .and_then(|place| Ok((place, subscribe()?)));
+        let (place, pair) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return refuse(ctx, sink, &error, stream_log.as_deref()),
+        };
+        let call = Call::new(sink, place, stream_log.clone());
+        let queue = self.queues.own();
+        let delivery = Arc::new(Delivery::new(pair, call, first, move |task| {
+            queue.push(task);
+        }));
+        let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
+        let running = delivery.clone();
+        if let Err(error) = thread.spawn(move || running.run(STATUS_WAIT)) {
+            tracing::error!(%error, "cannot start a thread for a stream");
+            if let Some(sink) = delivery.take_back().and_then(Call::into_sink) {
+                let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
+                refuse(ctx, sink, &error, stream_log.as_deref());
+            }
+            return;
+        }
+        if let Some(stream_log) = stream_log {
+            stream_log.opened();
+        }
+        ctx.spawn(Task(delivery));
+    }
+
+    /// Log entry for a stream; `None` if streams are not logged.
+    pub(in crate::grpc) fn stream_log(
+        &self,
+        ctx: &RpcContext<'_>,
+        stream: &str,
+    ) -> Option<Arc<StreamLog>> {
+        self.journal.stream_log(ctx, stream)
+    }
+
+    pub(in crate::grpc) fn thread_name(&self, name: &str) -> String {
+        self.places.thread_name(name)
+    }
+
+    pub(in crate::grpc) fn place(&self) -> Result<Place, Error> {
+        self.places.take()
+    }
+
+    /// Waits until all streams are over, at most so long. Returns how many are
+    /// left; the log has all ends then.
+    pub fn wait_until_over(&self, timeout: Duration) -> usize {
+        let left = self.places.wait_until_free(timeout);
+        self.journal.log_withheld();
+        left
+    }
+}
+
+/// What a stream sends first when its client asks for it; see
+/// [`subscription::PROBE`].
+pub fn acknowledgement(ctx: &RpcContext<'_>) -> Option<Encoded> {
+    let mut headers = ctx.request_headers().iter();
+    let asked = headers.any(|(name, _)| name == subscription::ACK_HEADER);
+    asked.then(subscription::acknowledgement)
+}
+
+fn refuse(
+    ctx: &RpcContext<'_>,
+    sink: ServerStreamingSink<Encoded>,
+    error: &Error,
+    stream_log: Option<&StreamLog>,
+) {
+    if let Some(stream_log) = stream_log {
+        stream_log.refused(error);
+    }
+    let failed = sink.fail(status::to_grpc(error));
+    ctx.spawn(async move { drop(failed.await) });
+}
