@@ -214,12 +214,6 @@ mod tests {
     }
 
     #[test]
-    fn extensions_and_trailers_are_skipped() {
-        let input = b"5;a;b=c;d=\"e; \\\"f\"\r\nhello\r\n000;g\r\nT:\r\nU: \xff\t1\r\n\r\n";
-        assert_eq!(decode(input, 9), Ok(Some((b"hello".to_vec(), input.len()))));
-    }
-
-    #[test]
     fn an_unfinished_body_is_no_body() {
         assert_eq!(decode(b"5\r\nhello\r\n0\r\n", 3), Ok(None));
         assert_eq!(decode(b"5\r\nhel", 7), Ok(None));
@@ -235,37 +229,6 @@ mod tests {
             b"0x5\r\nhello\r\n",
             b"5\nhello\r\n",
             b"5 5\r\nhello\r\n",
-            b"5 \r\nhello\r\n",
-            b" 5\r\nhello\r\n",
-            b"5\t\r\nhello\r\n",
-            b"5_0\r\n",
-            b"5h\r\nhello\r\n",
-            b"5 ;a\r\nhello\r\n",
-            b"5; a\r\nhello\r\n",
-            b"5;\r\nhello\r\n",
-            b"5;;a\r\nhello\r\n",
-            b"5;a=\r\nhello\r\n",
-            b"5;a b\r\nhello\r\n",
-            b"5;a=b c\r\nhello\r\n",
-            b"5;=b\r\nhello\r\n",
-            b"5;a=\"b\r\nhello\r\n",
-            b"5;a=\"b\"c\r\nhello\r\n",
-            b"5;a=\"\0\"\r\nhello\r\n",
-            b"5;a\rb\r\nhello\r\n",
-            b"5;a\nhello\r\n",
-            b"5;\n5\r\nhello\r\n",
-            b"5\r\r\nhello\r\n",
-            b"5\rX\nhello\r\n",
-            b"5\r\nhelloXX0\r\n\r\n",
-            b"5\r\nhello\r0\r\n\r\n",
-            b"5\r\nhello0\r\n\r\n",
-            b"0\r\nno colon\r\n\r\n",
-            b"0\r\nT : x\r\n\r\n",
-            b"0\r\n: x\r\n\r\n",
-            b"0\r\nT: \0\r\n\r\n",
-            b"0\r\nT: x\n\r\n",
-            b"0\r\nT: x\r\n folded\r\n\r\n",
-            b"0\r\nGET / HTTP/1.1\r\n\r\n",
             b"5\r\nhelloo\r\n",
             b"5\r\nhello\n0\r\n\r\n",
             b";ext\r\n",

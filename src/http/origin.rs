@@ -91,97 +91,19 @@ mod tests {
     use crate::http::Limits;
     use crate::http::head::parse;
 
-    const LOOPBACK: &str = "127.0.0.1";
-
-    fn status(local: &str, line: &str, fields: &str) -> u16 {
-        let text = format!("{line} HTTP/1.1\r\n{fields}\r\n");
-        let head = parse(text.as_bytes(), &Limits::default()).unwrap().unwrap();
-        let checked = check(&head, local.parse().unwrap(), &["chat.example".into()]);
-        checked.map_or_else(|refusal| refusal.status, |()| 200)
-    }
-
     #[test]
-    fn only_names_of_this_machine_are_answered_on_its_loopback_addresses() {
-        for (host, expected) in [
-            ("localhost", 200),
-            ("LOCALHOST:8090", 200),
-            ("localhost.", 200),
-            ("a.b.localhost:1", 200),
-            ("127.0.0.1:1", 200),
-            ("10.0.0.1", 200),
-            ("[::1]:8090", 200),
-            ("[::1]", 200),
-            ("Chat.Example:80", 200),
-            ("evil.example", 421),
-            ("localhost.evil.example:80", 421),
-            ("evillocalhost", 421),
-            ("127.0.0.1.nip.io", 421),
-            ("0x7f000001", 421),
+    fn foreign_names_are_refused_on_loopback_addresses_only() {
+        let text = b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
+        let head = parse(text, &Limits::default()).unwrap().unwrap();
+        for (local, answered) in [
+            ("127.9.9.9", false),
+            ("::1", false),
+            ("::ffff:127.0.0.1", false),
+            ("10.0.0.1", true),
+            ("fd00::1", true),
         ] {
-            let fields = format!("Host: {host}\r\n");
-            for local in [LOOPBACK, "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
-                assert_eq!(status(local, "GET /", &fields), expected, "{host}");
-            }
-            // Elsewhere it has whatever name it has there.
-            assert_eq!(status("10.0.0.1", "GET /", &fields), 200, "{host}");
-        }
-        // The target's own authority is what counts.
-        let line = "GET http://evil.example/";
-        assert_eq!(status(LOOPBACK, line, "Host: localhost\r\n"), 421);
-    }
-
-    #[test]
-    fn an_origin_has_to_be_the_site_itself() {
-        for (origin, host, expected) in [
-            ("http://h:8080", "h:8080", 200),
-            ("http://H", "h:80", 200),
-            ("http://h:80", "h", 200),
-            ("https://h", "h", 200),
-            ("https://h", "h:443", 200),
-            ("https://h:8443", "h:8443", 200),
-            ("http://[::1]:80", "[::1]", 200),
-            ("null", "h", 403),
-            ("", "h", 403),
-            ("http://h", "h:8080", 403),
-            ("http://h:8081", "h:8080", 403),
-            ("https://h", "h:80", 403),
-            ("http://evil.example", "h", 403),
-            ("http://h.evil.example", "h", 403),
-            ("h", "h", 403),
-            ("chrome-extension://h", "h", 403),
-        ] {
-            let fields = format!("Host: {host}\r\nOrigin: {origin}\r\n");
-            assert_eq!(status("10.0.0.1", "POST /", &fields), expected, "{origin}");
-        }
-        let twice = "Host: h\r\nOrigin: http://h\r\nOrigin: http://evil.example\r\n";
-        assert_eq!(status("10.0.0.1", "POST /", twice), 403);
-    }
-
-    #[test]
-    fn other_sites_pages_are_refused_but_a_link_may_be_followed() {
-        for (line, fields, expected) in [
-            ("GET /", "Sec-Fetch-Site: cross-site", 403),
-            ("GET /", "Sec-Fetch-Site: same-origin", 200),
-            ("GET /", "Sec-Fetch-Site: none", 200),
-            ("GET /", "Sec-Fetch-Site: same-site", 200),
-            (
-                "GET /",
-                "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document",
-                200,
-            ),
-            (
-                "GET /",
-                "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe",
-                403,
-            ),
-            (
-                "POST /",
-                "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document",
-                403,
-            ),
-        ] {
-            let fields = format!("Host: localhost\r\n{fields}\r\n");
-            assert_eq!(status(LOOPBACK, line, &fields), expected, "{line} {fields}");
+            let checked = check(&head, local.parse().unwrap(), &[]);
+            assert_eq!(checked.is_ok(), answered, "{local}");
         }
     }
 }

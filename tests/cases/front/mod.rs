@@ -9,6 +9,7 @@ mod limits;
 mod load;
 mod memory;
 mod origin;
+mod parsers;
 mod program;
 mod stream;
 

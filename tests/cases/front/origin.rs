@@ -1,6 +1,9 @@
 //! What other sites' pages may ask of bridge, log and console: nothing. For curl and
 //! programs, which do not say where they come from, nothing changes.
 
+use messenger::http::Limits;
+
+use super::{ask, echo, start};
 use crate::support::SOON;
 use crate::support::eventually;
 use crate::support::history::Store;
@@ -109,4 +112,91 @@ fn a_foreign_page_does_not_follow_the_console() {
             ("GET", "/", &[], 200),
         ],
     );
+}
+
+/// The status of the answer to a request with these fields, on a loopback address.
+fn status(line: &str, fields: &str) -> u16 {
+    let limits = Limits {
+        hosts: vec!["chat.example".into()],
+        ..Limits::default()
+    };
+    let front = start(limits, echo);
+    let text = format!("{line} HTTP/1.1\r\n{fields}\r\n\r\n");
+    ask(front.local_addr(), text.as_bytes()).status
+}
+
+#[test]
+fn only_names_of_this_machine_are_answered_on_its_loopback_addresses() {
+    for (host, expected) in [
+        ("localhost", 200),
+        ("LOCALHOST:8090", 200),
+        ("localhost.", 200),
+        ("a.b.localhost:1", 200),
+        ("127.0.0.1:1", 200),
+        ("10.0.0.1", 200),
+        ("[::1]:8090", 200),
+        ("[::1]", 200),
+        ("Chat.Example:80", 200),
+        ("evil.example", 421),
+        ("localhost.evil.example:80", 421),
+        ("evillocalhost", 421),
+        ("127.0.0.1.nip.io", 421),
+        ("0x7f000001", 421),
+    ] {
+        assert_eq!(
+            status("GET /", &format!("Host: {host}")),
+            expected,
+            "{host}"
+        );
+    }
+    // The target's own authority is what counts.
+    assert_eq!(status("GET http://evil.example/", "Host: localhost"), 421);
+}
+
+#[test]
+fn an_origin_has_to_be_the_site_itself() {
+    for (origin, host, expected) in [
+        ("http://localhost:8080", "localhost:8080", 200),
+        ("http://LOCALHOST", "localhost:80", 200),
+        ("http://localhost:80", "localhost", 200),
+        ("https://chat.example", "chat.example", 200),
+        ("https://chat.example", "chat.example:443", 200),
+        ("https://chat.example:8443", "chat.example:8443", 200),
+        ("http://[::1]:80", "[::1]", 200),
+        ("null", "localhost", 403),
+        ("", "localhost", 403),
+        ("http://localhost", "localhost:8080", 403),
+        ("http://localhost:8081", "localhost:8080", 403),
+        ("https://localhost", "localhost:80", 403),
+        ("http://evil.example", "localhost", 403),
+        ("http://localhost.evil.example", "localhost", 403),
+        ("localhost", "localhost", 403),
+        ("chrome-extension://localhost", "localhost", 403),
+        (
+            "http://localhost\r\nOrigin: http://evil.example",
+            "localhost",
+            403,
+        ),
+    ] {
+        let fields = format!("Host: {host}\r\nOrigin: {origin}");
+        assert_eq!(status("POST /", &fields), expected, "{origin} {host}");
+    }
+}
+
+#[test]
+fn other_sites_pages_are_refused_but_a_link_may_be_followed() {
+    let link = "cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document";
+    let frame = "cross-site\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: iframe";
+    for (line, site, expected) in [
+        ("GET /", "cross-site", 403),
+        ("GET /", "same-origin", 200),
+        ("GET /", "none", 200),
+        ("GET /", "same-site", 200),
+        ("GET /", link, 200),
+        ("GET /", frame, 403),
+        ("POST /", link, 403),
+    ] {
+        let fields = format!("Host: localhost\r\nSec-Fetch-Site: {site}");
+        assert_eq!(status(line, &fields), expected, "{line} {site}");
+    }
 }
