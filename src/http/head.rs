@@ -313,7 +313,3 @@ fn names_http_version(input: &[u8]) -> bool {
         _ => false,
     }
 }
-
-#[cfg(test)]
-#[path = "head_tests.rs"]
-mod tests;

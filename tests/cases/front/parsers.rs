@@ -202,6 +202,61 @@ fn the_length_of_a_body_is_said_in_one_way() {
     );
 }
 
+#[test]
+fn lengths_are_digits_up_to_the_limit() {
+    let fields = |values: &[&str]| -> Vec<String> {
+        values
+            .iter()
+            .map(|value| format!("Content-Length: {value}"))
+            .collect()
+    };
+    let check = |values: &[&str], status| {
+        let fields = fields(values);
+        let fields: Vec<_> = fields.iter().map(String::as_str).collect();
+        check_fields(&fields, status);
+    };
+    check(
+        &[
+            "+5", "abc", "-1", "5 5", "", "5, 5", "0x5", "5.0", "\u{665}",
+        ],
+        400,
+    );
+    check(
+        &[
+            "524289",
+            "200000000000",
+            "9223372036854775808",
+            &"9".repeat(100),
+        ],
+        413,
+    );
+    check(&["0", "  0 ", &"0".repeat(30)], 200);
+}
+
+#[test]
+fn a_target_is_a_path_or_a_uri_and_arrives_as_a_path() {
+    let front = start(Limits::default(), echo);
+    for (line, told) in [
+        ("GET http://localhost:80/a/b?c=d", "GET /a/b?c=d "),
+        ("GET http://localhost", "GET /? "),
+        ("GET http://localhost?x", "GET /?x "),
+        ("GET HTTPS://localhost/a", "GET /a? "),
+        ("BREW /\u{e4}", "BREW /%C3%A4? "),
+    ] {
+        let request = format!("{line} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        assert_eq!(ask(front.local_addr(), request.as_bytes()).text(), told);
+    }
+}
+
+#[test]
+fn fields_of_one_connection_and_foreign_bytes_do_not_arrive() {
+    let front = start(Limits::default(), echo);
+    let request = b"GET / HTTP/1.1\r\nHost: localhost\r\nX-Front-Request: 7\r\nTE: trailers\r\n\
+        Keep-Alive: 1\r\nX: \xff\r\nY: 1\r\n\r\n";
+    let reply = ask(front.local_addr(), request);
+    assert_eq!(reply.header("X-Fields"), Some("Host,Y"));
+}
+
 fn chunked(body: &str) -> Reply {
     let front = start(Limits::default(), echo);
     let head = "POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding:\tchunked\t\r\n\r\n";
@@ -211,6 +266,16 @@ fn chunked(body: &str) -> Reply {
 #[test]
 fn chunks_are_sizes_and_data_and_nothing_in_between() {
     for body in [
+        "\r\n",
+        "x\r\n",
+        "-1\r\n",
+        "+5\r\nhello\r\n",
+        "0x5\r\nhello\r\n",
+        "5\nhello\r\n",
+        "5 5\r\nhello\r\n",
+        "5\r\nhello\n0\r\n\r\n",
+        ";ext\r\n",
+        &"0".repeat(300),
         "5 \r\nhello\r\n",
         " 5\r\nhello\r\n",
         "5\t\r\nhello\r\n",
@@ -250,6 +315,22 @@ fn chunks_are_sizes_and_data_and_nothing_in_between() {
             "{}: {}",
             body.escape_debug(),
             reply.text()
+        );
+    }
+    for (body, status) in [
+        ("80001\r\n", 413),
+        ("ffffffffffffffffffffffffffff\r\n", 413),
+        (&*format!("1\r\na\r\n{}", "80000\r\n"), 413),
+        (
+            &*format!("0\r\n{}", "T: 0123456789012345678901234567\r\n".repeat(800)),
+            431,
+        ),
+    ] {
+        assert_eq!(
+            chunked(body).status,
+            status,
+            "{}",
+            &body[..20.min(body.len())]
         );
     }
     let skipped = "5;a;b=c;d=\"e; \\\"f\"\r\nhello\r\n000;g\r\nT:\r\nU: \u{e9}\t1\r\n\r\n";
