@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::connection::{Connection, Shared, serve};
-use super::message::Refusal;
+use super::connection::{Shared, serve};
+use super::open::Connection;
+use super::refusal::Refusal;
 
 /// Enough for the parser and for a callback, small enough for a thousand.
 const STACK_BYTES: usize = 128 * 1024;

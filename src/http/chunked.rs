@@ -6,7 +6,7 @@
 
 use super::head::{body_too_large, token};
 use super::limits::Limits;
-use super::message::Refusal;
+use super::refusal::Refusal;
 
 /// Longest line of a chunk size with its extensions, in bytes.
 const SIZE_LINE_BYTES: usize = 256;

@@ -22,8 +22,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use super::answer::{Extent, measure};
 use super::head::Head;
 use super::limits::Limits;
-use super::message::Refusal;
 use super::receipt::{Attached, NUMBER_HEADER, Receipts};
+use super::refusal::Refusal;
 use crate::sync::lock;
 
 /// The number of a request that only asks whether the lane answers.

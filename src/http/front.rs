@@ -15,11 +15,12 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::accept;
-use super::connection::{Connections, Shared};
+use super::connection::Shared;
 use super::exchange::Exchange;
 use super::lane::Lanes;
 use super::limits::Limits;
 use super::message::{Request, Response};
+use super::open::Connections;
 use super::receipt::Receipts;
 use super::stream::Streams;
 use crate::retry::supervised;

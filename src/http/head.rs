@@ -8,7 +8,7 @@
 use std::net::Ipv6Addr;
 
 use super::limits::Limits;
-use super::message::Refusal;
+use super::refusal::Refusal;
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,7 +11,7 @@
 use std::net::IpAddr;
 
 use super::head::Head;
-use super::message::Refusal;
+use super::refusal::Refusal;
 
 /// `local` is the address that the client has reached, `allowed` are the names
 /// besides localhost that may stand for a loopback address.

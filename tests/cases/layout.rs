@@ -1,5 +1,7 @@
 //! The shape of the source: who may name whom.
 
+mod circles;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
