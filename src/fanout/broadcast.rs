@@ -10,7 +10,8 @@
 //! [`Wakeups`].
 //!
 //! A subscriber whose backlog would outgrow its capacity is a *slow consumer*:
-//! it is removed on the spot, so it costs the others nothing.
+//! it is removed on the spot, so it costs the others nothing. All backlogs together
+//! have a bound too: over it, who has more than its share is removed.
 //!
 //! # Example
 //! Two threads publish at once, and both subscribers read one order:
@@ -85,6 +86,12 @@ pub struct Envelope<T> {
     pub payload: T,
 }
 
+/// About what a message takes on one subscriber's channel; the payload is shared.
+const ENVELOPE_BYTES: usize = 64;
+
+/// All backlogs together, unless another bound is given.
+const DEFAULT_MEMORY: usize = 256 << 20;
+
 /// The broadcast takes no more messages and no more subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
@@ -107,6 +114,10 @@ struct State<T> {
     /// In rising order of `id`, so that one can be found by bisection.
     subscribers: Vec<Subscriber<T>>,
     next_id: u64,
+    /// Messages in all backlogs after the last publish: since then at most fewer.
+    waiting: usize,
+    /// Their bound.
+    waiting_limit: usize,
     slow_consumers: u64,
     closed: bool,
 }
@@ -125,11 +136,19 @@ impl<T: Clone> Default for Broadcast<T> {
 
 impl<T: Clone> Broadcast<T> {
     pub fn new() -> Self {
+        Self::with_memory(DEFAULT_MEMORY)
+    }
+
+    /// All backlogs together take at most about so many bytes, beside the payloads,
+    /// which they share.
+    pub fn with_memory(bytes: usize) -> Self {
         Self {
             state: Arc::new(Mutex::new(State {
                 clock: Clock::default(),
                 subscribers: Vec::new(),
                 next_id: 0,
+                waiting: 0,
+                waiting_limit: bytes / ENVELOPE_BYTES,
                 slow_consumers: 0,
                 closed: false,
             })),
@@ -164,9 +183,19 @@ impl<T: Clone> Broadcast<T> {
             payload,
         };
         let before = state.subscribers.len();
-        state
-            .subscribers
-            .retain(|subscriber| subscriber.accept(&envelope, &mut wakeups));
+        // Somebody has at least the share when all together have too much.
+        let share = if state.waiting < state.waiting_limit {
+            usize::MAX
+        } else {
+            (state.waiting_limit / before.max(1)).max(1)
+        };
+        let mut waiting = 0;
+        state.subscribers.retain(|subscriber| {
+            let accepted = subscriber.accept(&envelope, share, &mut wakeups);
+            waiting += accepted.unwrap_or(0);
+            accepted.is_some()
+        });
+        state.waiting = waiting;
         let removed = before - state.subscribers.len();
         state.slow_consumers += removed as u64;
         Ok((time, wakeups))
@@ -233,8 +262,9 @@ impl<T: Clone> Broadcast<T> {
 }
 
 impl<T: Clone> Subscriber<T> {
-    /// Puts the envelope on the channel, or returns false: remove this one.
-    fn accept(&self, envelope: &Envelope<T>, wakeups: &mut Wakeups) -> bool {
+    /// Puts the envelope on the channel; how many messages the backlog has then. `None`
+    /// when that would be too many, or more than `share`: remove this one.
+    fn accept(&self, envelope: &Envelope<T>, share: usize, wakeups: &mut Wakeups) -> Option<usize> {
         let Backlog {
             capacity,
             messages,
@@ -243,12 +273,13 @@ impl<T: Clone> Subscriber<T> {
         } = &*self.backlog;
         // Only the reader's side lowers the counts, and only the holder of the
         // lock raises them, so the check cannot be overtaken by a publisher.
-        if messages.load(Ordering::Acquire) + 1 > capacity.messages
+        let count = messages.load(Ordering::Acquire) + 1;
+        if count > capacity.messages.min(share)
             || bytes.load(Ordering::Acquire) + envelope.bytes > capacity.bytes
         {
             self.set_end(End::SlowConsumer);
             wakeups.0.push(self.backlog.clone());
-            return false;
+            return None;
         }
         messages.fetch_add(1, Ordering::AcqRel);
         bytes.fetch_add(envelope.bytes, Ordering::AcqRel);
@@ -257,7 +288,7 @@ impl<T: Clone> Subscriber<T> {
         if self.backlog.disarm() {
             wakeups.0.push(self.backlog.clone());
         }
-        true
+        Some(count)
     }
 }
 
@@ -312,6 +343,11 @@ impl<T> Subscription<T> {
             }
         }
         Ok(())
+    }
+
+    /// Drops what has queued up, so that a slow consumer that is cut holds nothing.
+    pub fn clear(&mut self) {
+        while self.receiver.try_recv().is_ok() {}
     }
 
     /// Calls `bell` from now on; to be set before the first look. Only the first

@@ -98,6 +98,24 @@ mod cases {
     }
 
     #[test]
+    fn over_the_bound_of_all_together_whoever_has_most_is_cut() {
+        let broadcast = Broadcast::with_memory(8 * ENVELOPE_BYTES);
+        let (mut slow, _slow) = broadcast.subscribe(Capacity::default()).unwrap();
+        let (mut quick, membership) = broadcast.subscribe(Capacity::default()).unwrap();
+        let mut batch = Vec::new();
+        for value in 0..20 {
+            publish(&broadcast, value);
+            quick.try_batch(&mut batch, 1).unwrap();
+            membership.release(1, 1);
+        }
+        // Seven messages of one and one of the other were 8.
+        assert_eq!(slow.end(), Some(End::SlowConsumer));
+        assert_eq!((quick.end(), broadcast.subscribers()), (None, 1));
+        slow.clear();
+        assert_eq!(drain(&mut slow), (vec![], End::SlowConsumer));
+    }
+
+    #[test]
     fn a_batch_counts_until_it_is_released() {
         let broadcast = Broadcast::new();
         let (mut reader, membership) = broadcast.subscribe(TWO).unwrap();

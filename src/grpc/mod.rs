@@ -23,6 +23,8 @@ pub mod journal;
 #[cfg(not(feature = "shuttle"))]
 pub mod method;
 #[cfg(not(feature = "shuttle"))]
+mod request;
+#[cfg(not(feature = "shuttle"))]
 pub mod server;
 pub mod stream;
 #[cfg(not(feature = "shuttle"))]

@@ -8,6 +8,7 @@ mod compare_behaviour;
 mod docker;
 mod docs;
 mod front;
+mod guard;
 mod health;
 mod history;
 mod jobs;

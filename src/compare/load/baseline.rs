@@ -14,7 +14,6 @@ use grpcio::{ServerStreamingSink, Service, ServiceBuilder, WriteFlags};
 
 use crate::chat::wire::{self, Draft};
 use crate::fanout::clock::{Clock, Timestamp};
-use crate::grpc::handler;
 use crate::grpc::method::Encoded;
 use crate::grpc::server::{self, BindError, Server};
 use crate::grpc::stream::Streams;
@@ -34,7 +33,7 @@ pub fn start(port: u16) -> Result<Server, Box<dyn std::error::Error>> {
     let environment = server::environment(&config);
     // Its streams are not used, but a server wants to wait for some at its end.
     let streams = Streams::new(0, &environment)?;
-    let server = Server::start(&config, environment, streams, vec![service()]);
+    let server = Server::start(&config, environment, streams, service());
     server.map_err(|error: BindError| error.into())
 }
 
@@ -56,18 +55,18 @@ fn service() -> Service {
     ServiceBuilder::new()
         .add_unary_handler(&wire::SEND_MESSAGE, move |ctx, request, sink| {
             let mut wakers = Vec::new();
-            handler::unary(&ctx, sink, || {
-                let draft = Draft::new(request.author, request.text);
-                let mut room = lock(&room);
-                let time = room.clock.tick(Timestamp::now());
-                let (message, _) = draft.stamp(time);
-                for reader in &room.readers {
-                    let mut queue = lock(reader);
-                    queue.messages.push_back(message.clone());
-                    wakers.extend(queue.waker.take());
-                }
-                Ok(wire::response(time))
-            });
+            let draft = Draft::new(request.author, request.text);
+            let mut locked = lock(&room);
+            let time = locked.clock.tick(Timestamp::now());
+            let (message, _) = draft.stamp(time);
+            for reader in &locked.readers {
+                let mut queue = lock(reader);
+                queue.messages.push_back(message.clone());
+                wakers.extend(queue.waker.take());
+            }
+            drop(locked);
+            let answered = sink.success(wire::response(time));
+            ctx.spawn(async move { drop(answered.await) });
             wakers.into_iter().for_each(Waker::wake);
         })
         .add_server_streaming_handler(&wire::READ_MESSAGES_ENCODED, move |ctx, _, mut sink| {
