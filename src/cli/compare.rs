@@ -175,7 +175,7 @@ impl Args {
             }
         }
         if self.only.is_empty() {
-            kinds = speed::DEFAULT.to_vec();
+            kinds = speed::defaults();
         }
         let wanted = self.only.is_empty() || !checks.is_empty();
         Ok(match self.part {
@@ -244,7 +244,7 @@ fn list() -> Table {
     for (name, title) in behaviour::names() {
         table.add_row([name, title]);
     }
-    for kind in speed::DEFAULT {
+    for kind in speed::defaults() {
         table.add_row([kind.name(), kind.title()]);
     }
     table
