@@ -37,7 +37,10 @@
 //! - No blocking call inside the broadcast's critical section: no send that can
 //!   wait, no I/O, no callback but the one that encodes.
 //! - No blocking call in a gRPC handler: it runs on a completion-queue thread.
-//! - No panic passes from a handler into a thread that serves others.
+//! - No panic passes from a handler into a thread that serves others, and no
+//!   long-lived thread dies alone: it begins again, or takes the process down.
+//! - No byte is held for HTTP clients beyond one budget over all of them.
+//! - No log line per message or per client under load: the first, then a count.
 //! - No queue, buffer, body, header, count of threads or wait without a bound.
 //! - No service imports another; bridge and console reach services as clients only.
 //! - No number, count or date of the log from anywhere but the transaction that
