@@ -138,7 +138,6 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
         jobs: config.jobs.clone(),
         call_timeout: config.call_timeout,
         hub: hub.clone(),
-        local_only: front.local_addr().ip().is_loopback(),
     };
     let lanes = (0..LANES).map(|_| {
         let api = api.clone();
