@@ -6,12 +6,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use super::answer::{Body, Style, encode_head};
+use super::answer::{Body, Extent, Style, encode_head};
 use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
 use super::limits::Limits;
 use super::open::{Connection, Connections, Turn};
+use super::origin;
 use super::receipt::Attached;
 use super::refusal::Refusal;
 use super::socket::Socket;
@@ -110,7 +111,11 @@ fn answer(
 ) -> Fate {
     let Buffers { out, answer } = buffers;
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
-    let answered = shared.exchange.run(head, body, out, answer);
+    let answered = match origin::check(head, client.local(), &shared.limits.hosts) {
+        Ok(()) if head.target == "*" => Ok(allowed(answer)),
+        Ok(()) => shared.exchange.run(head, body, out, answer),
+        Err(refusal) => Err(refusal),
+    };
     out.clear();
     let admitted = answered.and_then(|answered| {
         let Attached { stream, length, .. } = &answered.attached;
@@ -174,4 +179,14 @@ fn answer(
         buffer.shrink_to(KEPT_BYTES);
     }
     fate
+}
+
+/// The answer to `OPTIONS *`, which asks nobody in particular.
+fn allowed(answer: &mut Vec<u8>) -> Answered {
+    answer.extend_from_slice(b"HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, OPTIONS\r\n\r\n");
+    let (head, body) = (answer.len(), 0);
+    Answered {
+        extent: Extent { head, body },
+        attached: Attached::default(),
+    }
 }

@@ -141,7 +141,7 @@ impl Exchange {
         }
     }
 
-    /// Cuts all lanes. Requests in them get 502, those that wait for one 503.
+    /// Cuts all lanes. Requests in them or waiting for one get 503.
     pub(super) fn close(&self) {
         *lock(&self.closing) = None;
         let mut open = lock(&self.open);
@@ -217,9 +217,12 @@ impl Exchange {
                 Err(Refusal::new(504, "the request was not answered in time"))
             }
             Err(error) => {
-                tracing::error!(%error, "the connection to a lane broke");
+                let closed = lock(&self.closing).is_none();
+                if !closed {
+                    tracing::error!(%error, "the connection to a lane broke");
+                }
                 Err(Refusal::new(
-                    502,
+                    if closed { 503 } else { 502 },
                     "the request may or may not have been handled",
                 ))
             }

@@ -23,6 +23,7 @@ use super::message::{Request, Response};
 use super::open::Connections;
 use super::receipt::Receipts;
 use super::stream::Streams;
+use crate::retry::supervised;
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -95,7 +96,7 @@ impl Front {
         }
         let receipts = Arc::new(Receipts::default());
         let lanes = Lanes::start(lanes, name, &receipts)?;
-        let exchange = Exchange::open(lanes.socket().to_owned(), count, &limits, receipts)?;
+        let exchange = Exchange::open(lanes.socket(), count, &limits, receipts)?;
         let shared = Arc::new(Shared {
             limits,
             exchange,
@@ -110,7 +111,7 @@ impl Front {
         let for_accept = Arc::clone(&shared);
         let accept = thread::Builder::new()
             .name("http-accept".into())
-            .spawn(move || accept::run(&listener, &woken, &for_accept))?;
+            .spawn(move || supervised(|| accept::run(&listener, &woken, &for_accept)))?;
         Ok(Serving {
             local_addr: self.local_addr,
             shared,
@@ -150,7 +151,8 @@ impl Serving {
     }
 
     /// Graceful shutdown: stops accepting, closes idle connections at once, lets
-    /// requests in flight finish for 2 s, cuts the rest, and ends all threads. A
+    /// requests in flight finish for 2 s, answers the rest with 503, cuts who does
+    /// not take that, and ends all threads. A
     /// stream may send what its source has ready, and is cut unless that is all
     /// of it. Takes less than 4 s. A handler that is still busy then is logged and
     /// not waited for. tiny_http's own idle threads may take 5 s more to end.
@@ -172,9 +174,11 @@ impl Serving {
                 open = shared.connections.len(),
                 "cutting requests at shutdown"
             );
-            shared.connections.close_all();
             shared.exchange.close();
-            shared.connections.wait_until_none(CUT_TIME);
+            if !shared.connections.wait_until_none(CUT_TIME / 2) {
+                shared.connections.close_all();
+                shared.connections.wait_until_none(CUT_TIME / 2);
+            }
         }
         shared.exchange.close();
         // Then the lanes are dropped: idle now, unless a handler hangs.

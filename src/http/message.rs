@@ -13,7 +13,7 @@ use crate::budget::Hold;
 pub struct Request {
     /// As the client sent it: any token is let through, so check it.
     pub method: String,
-    /// The target without its query, not percent-decoded. `*` for `OPTIONS *`.
+    /// The target without its query, not percent-decoded.
     pub path: String,
     /// What follows the first `?`, or empty.
     pub query: String,

@@ -67,10 +67,12 @@ impl From<Full> for Refusal {
 fn describe(status: u16) -> (&'static str, &'static str) {
     match status {
         400 => ("Bad Request", "INVALID_ARGUMENT"),
+        403 => ("Forbidden", "PERMISSION_DENIED"),
         408 => ("Request Timeout", "DEADLINE_EXCEEDED"),
         413 => ("Content Too Large", "RESOURCE_EXHAUSTED"),
         414 => ("URI Too Long", "RESOURCE_EXHAUSTED"),
         417 => ("Expectation Failed", "FAILED_PRECONDITION"),
+        421 => ("Misdirected Request", "PERMISSION_DENIED"),
         431 => ("Request Header Fields Too Large", "RESOURCE_EXHAUSTED"),
         501 => ("Not Implemented", "UNIMPLEMENTED"),
         502 => ("Bad Gateway", "INTERNAL"),

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod bridge_faults;
+mod clock;
 mod compare;
 mod compare_behaviour;
 mod docker;

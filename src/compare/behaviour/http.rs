@@ -27,7 +27,7 @@ pub fn post(path: &str, fields: &str, body: &[u8]) -> Vec<u8> {
 
 /// A request without a body and without its length.
 pub fn bare(method: &str, path: &str, fields: &str) -> Vec<u8> {
-    format!("{method} {path} HTTP/1.1\r\nHost: bridge\r\n{fields}\r\n").into_bytes()
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n").into_bytes()
 }
 
 pub fn send(author: &str, text: &str) -> Vec<u8> {
