@@ -46,8 +46,9 @@
 //! - No number, count or date of the log from anywhere but the transaction that
 //!   stores it: no sequence, no counter in a process.
 //! - No SendMessage that may have reached the server is sent again.
-//! - No future but those that grpcio and lapin ask for, in `grpc` and in
-//!   `jobs::queue::rabbitmq`; nothing else awaits anything.
+//! - No future but those that grpcio and lapin ask for, in `grpc`, in
+//!   `jobs::queue::rabbitmq` and in the laboratory's baseline server; nothing else
+//!   awaits anything.
 //!
 //! The cargo feature `compare`, on by default, adds the laboratory: [`compare`] and
 //! the commands that use it. The feature `shuttle` builds only the fan-out, the

@@ -149,7 +149,6 @@ impl Args {
             text_bytes: usize::from(self.text_bytes),
         };
         let speed = (!plan.kinds.is_empty()).then(|| speed::run(&plan, &progress));
-        let speed = speed.transpose()?;
         bar.finish_and_clear();
         self.publish(&Report {
             date,

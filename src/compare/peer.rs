@@ -23,7 +23,7 @@ pub enum Peer {
     Python,
     /// The server in `tests/peers/tonic`.
     Tonic,
-    /// The C core without our threads: `load::baseline`.
+    /// The C core without our threads: `messenger bench floor-server`.
     Baseline,
     /// Whatever listens there; it is neither started nor ended.
     Foreign(String),

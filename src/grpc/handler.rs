@@ -15,10 +15,10 @@ use grpcio::{
     ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
 };
 
+use super::config::Config;
 use super::journal;
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
-use super::server::Config;
 use super::subscription::ACK_HEADER;
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};

@@ -11,6 +11,8 @@ pub mod blocking;
 #[cfg(not(feature = "shuttle"))]
 pub mod client;
 #[cfg(not(feature = "shuttle"))]
+mod config;
+#[cfg(not(feature = "shuttle"))]
 pub mod duplex;
 #[cfg(not(feature = "shuttle"))]
 pub mod handler;

@@ -91,10 +91,12 @@ pub fn add(list: &mut Checks) {
     list.check("flush-order", "the order of the stream", |case| {
         let mut reader = case.reader()?;
         let sent = concurrently(3, |sender| match sender {
-            0 => case.chat()?.send_each(0..20, "x"),
-            _ => (0..20)
-                .map(|_| case.send(&sender.to_string(), "x"))
-                .collect(),
+            0 => case.chat()?.send_each(0..20, "gRPC"),
+            _ => {
+                let author = format!("HTTP {sender}");
+                let sent = (0..20).map(|text| case.send(&author, &text.to_string()));
+                sent.collect()
+            }
         })?;
         let (stream, flushed) = (reader.read_up()?, case.drain()?);
         let alike = words(&stream) == words(&flushed);

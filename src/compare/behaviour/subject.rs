@@ -50,6 +50,7 @@ pub struct Slot {
     pub peer: Peer,
     /// Host and port, also while nobody listens there.
     pub address: String,
+    pub port: u16,
     /// `None` once it was ended on purpose.
     program: Mutex<Option<Program>>,
 }
@@ -60,13 +61,9 @@ impl Slot {
         Self {
             peer: peer.clone(),
             address: program.address().to_owned(),
+            port: program.port(),
             program: Mutex::new(Some(program)),
         }
-    }
-
-    pub fn port(&self) -> u16 {
-        let port = self.address.rsplit(':').next();
-        port.and_then(|port| port.parse().ok()).unwrap_or_default()
     }
 
     /// # Errors
@@ -106,7 +103,7 @@ impl Slot {
     /// # Errors
     /// When it does not start.
     pub fn start_again(&self, toolbox: &Toolbox) -> Tried {
-        let program = toolbox.server(&self.peer, self.port())?;
+        let program = toolbox.server(&self.peer, self.port)?;
         *lock(&self.program) = Some(program);
         Ok(())
     }

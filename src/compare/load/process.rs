@@ -68,10 +68,7 @@ impl Program {
         command.stdin(Stdio::null()).stdout(stdout);
         command.stderr(Stdio::null());
         let mut program = Self::spawn(command)?;
-        program.address = match ready {
-            Ready::Line => program.announced()?,
-            Ready::Port(address) => program.accepting(address)?,
-        };
+        program.address = program.listening(ready)?;
         Ok(program)
     }
 
@@ -98,30 +95,31 @@ impl Program {
         }
     }
 
-    fn announced(&mut self) -> io::Result<String> {
-        let mut line = String::new();
-        if let Some(stdout) = self.child().and_then(|child| child.stdout.take()) {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
-        let port = line.trim().rsplit(':').next();
-        let port: Option<u16> = port.and_then(|port| port.parse().ok());
-        port.map(|port| format!("127.0.0.1:{port}"))
-            .ok_or_else(|| io::Error::other(format!("the program did not start: {line:?}")))
-    }
-
-    fn accepting(&mut self, address: &str) -> io::Result<String> {
+    /// Waits until it listens, and returns where.
+    fn listening(&mut self, ready: &Ready) -> io::Result<String> {
         let deadline = Instant::now() + START;
+        let Ready::Port(address) = ready else {
+            let mut line = String::new();
+            if let Some(stdout) = self.child().and_then(|child| child.stdout.take()) {
+                BufReader::new(stdout).read_line(&mut line)?;
+            }
+            let port = line.trim().rsplit(':').next();
+            let port: Option<u16> = port.and_then(|port| port.parse().ok());
+            return port
+                .map(|port| format!("127.0.0.1:{port}"))
+                .ok_or_else(|| io::Error::other(format!("the program did not start: {line:?}")));
+        };
         while TcpStream::connect(address).is_err() {
             if let Some(how) = self.ended() {
                 return Err(io::Error::other(format!("the program has ended: {how}")));
             }
             if Instant::now() > deadline {
-                return Err(io::Error::from(io::ErrorKind::TimedOut));
+                return Err(io::ErrorKind::TimedOut.into());
             }
             // Nothing tells when another process begins to listen.
             thread::sleep(Duration::from_millis(1));
         }
-        Ok(address.to_owned())
+        Ok(address.clone())
     }
 
     pub fn address(&self) -> &str {
@@ -200,30 +198,20 @@ pub fn free_port() -> io::Result<u16> {
 const PORTS: u16 = 20_000;
 
 /// User and system time that a process has used so far, all its threads, to 10 ms.
-///
-/// # Errors
-/// When there is no such process.
-pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     let stat = of(pid).and_then(|process| process.stat());
     let stat = stat.map_err(io::Error::other)?;
     Ok(ticks(stat.utime + stat.stime))
 }
 
-/// User and system time that all processes have used so far; interrupts are not
-/// counted.
-///
-/// # Errors
-/// When the kernel does not tell.
-pub fn machine_cpu_time() -> io::Result<Duration> {
+/// The same of all processes; interrupts are not counted.
+pub(crate) fn machine_cpu_time() -> io::Result<Duration> {
     let all = KernelStats::current().map_err(io::Error::other)?.total;
     Ok(ticks(all.user + all.nice + all.system))
 }
 
-/// Resident memory of a process in bytes.
-///
-/// # Errors
-/// When there is no such process.
-pub fn resident_bytes(pid: u32) -> io::Result<u64> {
+/// Resident memory of a process.
+pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
     let status = of(pid).and_then(|process| process.status());
     let resident = status.map_err(io::Error::other)?.vmrss;
     Ok(resident.unwrap_or_default() * 1024)
