@@ -1,7 +1,10 @@
 //! SIGINT, SIGTERM and SIGHUP as a channel.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crossbeam_channel::{Receiver, bounded};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::Error;
@@ -13,19 +16,20 @@ use super::Error;
 /// # Errors
 /// When the signals or the thread cannot be had; to be called once a process.
 pub fn stop() -> Result<Receiver<()>, Error> {
-    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
-    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(hangup))?;
     let (sender, receiver) = bounded(1);
-    let thread = std::thread::Builder::new().name("signals".into());
-    thread.spawn(move || {
-        for (before, _) in signals.forever().enumerate() {
-            if before > 0 {
-                std::process::exit(130);
-            }
-            // There is room for one, and this is the one.
-            let _ = sender.try_send(());
+    let asked = Arc::new(AtomicBool::new(false));
+    let ask = move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
         }
-    })?;
+        // There is room for one, and this is the one.
+        let _ = sender.try_send(());
+    };
+    ctrlc::set_handler(ask.clone()).map_err(std::io::Error::other)?;
+    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
+    let mut others = Signals::new([SIGTERM].into_iter().chain(hangup))?;
+    let thread = std::thread::Builder::new().name("signals".into());
+    thread.spawn(move || others.forever().for_each(|_| ask()))?;
     Ok(receiver)
 }
 
