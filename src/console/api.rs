@@ -82,7 +82,7 @@ impl Api {
                 .unwrap_or_else(|| self.history(|client| client.append(&request.body))),
             ("/api/history", "GET") => match history::parse_page(&request.query) {
                 Ok(page) => self.history(|client| client.page(page)),
-                Err(error) => refusal(&error),
+                Err(error) => answer(Err(error)),
             },
             ("/api/jobs", "GET") => self.list_jobs(&request.query),
             ("/api/jobs", _) => Response::wrong_method("GET"),
@@ -101,10 +101,7 @@ impl Api {
         if let Some(refusal) = json_only(request) {
             return refusal;
         }
-        match call(self, &request.body) {
-            Ok(body) => Response::json(200, body).with_header("Cache-Control", "no-store"),
-            Err(error) => refusal(&error),
-        }
+        answer(call(self, &request.body).map(|body| (200, body)))
     }
 
     /// Forwards the answer of the history service, errors included.
@@ -113,13 +110,7 @@ impl Api {
         call: impl FnOnce(&HistoryClient) -> Result<(u16, String), Error>,
     ) -> Response {
         let missing = || Error::new(Code::Unimplemented, "this console has no history service");
-        let answer = self.history.as_ref().ok_or_else(missing).and_then(call);
-        match answer {
-            Ok((status, body)) => {
-                Response::json(status, body).with_header("Cache-Control", "no-store")
-            }
-            Err(error) => refusal(&error),
-        }
+        answer(self.history.as_ref().ok_or_else(missing).and_then(call))
     }
 
     fn jobs(&self) -> Result<&Desk, Error> {
@@ -147,12 +138,7 @@ impl Api {
                 }
             }
         };
-        match list() {
-            Ok(value) => {
-                Response::json(200, value.to_string()).with_header("Cache-Control", "no-store")
-            }
-            Err(error) => refusal(&error),
-        }
+        answer(list().map(|value| (200, value.to_string())))
     }
 
     fn send(&self, body: &[u8]) -> Result<String, Error> {
@@ -180,7 +166,7 @@ impl Api {
         match self.hub.open(after.as_deref(), symbols) {
             Ok(page) => Response::stream("text/event-stream", Events::new(page))
                 .with_header("Cache-Control", "no-store"),
-            Err(_) => refusal(&Error::unavailable("shutting down")),
+            Err(_) => answer(Err(Error::shutting_down())),
         }
     }
 }
@@ -216,12 +202,13 @@ fn is_local(host: Option<&str>) -> bool {
         || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-fn refusal(error: &Error) -> Response {
-    Response::error(
-        status::http(error.code),
-        status::name(error.code),
-        &error.message,
-    )
+fn answer(result: Result<(u16, String), Error>) -> Response {
+    match result {
+        Ok((status, body)) => Response::json(status, body).with_header("Cache-Control", "no-store"),
+        Err(Error { code, message }) => {
+            Response::error(status::http(code), status::name(code), message)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -34,7 +34,11 @@ const CUT_TIME: Duration = Duration::from_secs(1);
 pub struct Front {
     socket: OwnedFd,
     local_addr: SocketAddr,
+    kept: Kept,
 }
+
+/// So many lanes are kept for the paths for which this is true.
+pub(super) type Kept = (usize, fn(&str) -> bool);
 
 impl Front {
     /// Reserves the first of `addr` that is available; port 0 picks a free one.
@@ -67,6 +71,14 @@ impl Front {
         })
     }
 
+    /// Keeps so many of the lanes for the paths that are `quick`, which have no others:
+    /// requests that wait for somebody cannot take them.
+    #[must_use]
+    pub fn keep_lanes(self, lanes: usize, quick: fn(&str) -> bool) -> Front {
+        let kept: Kept = (lanes, quick);
+        Front { kept, ..self }
+    }
+
     /// The address, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -94,7 +106,13 @@ impl Front {
         }
         let receipts = Arc::new(Receipts::default());
         let lanes = Lanes::start(lanes, name, &receipts)?;
-        let exchange = Exchange::open(lanes.socket().to_owned(), count, &limits, receipts)?;
+        let exchange = Exchange::open(
+            lanes.socket().to_owned(),
+            count,
+            self.kept,
+            &limits,
+            receipts,
+        )?;
         let shared = Arc::new(Shared {
             limits,
             exchange,
@@ -129,7 +147,12 @@ impl Front {
         rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
         rustix::net::bind(&socket, &addr)?;
         let local_addr = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-        Ok(Front { socket, local_addr })
+        let kept: Kept = (0, |_| false);
+        Ok(Front {
+            socket,
+            local_addr,
+            kept,
+        })
     }
 }
 
