@@ -39,6 +39,12 @@ impl Budget {
         Self(Arc::new(Count { limit, held }))
     }
 
+    /// A budget of its own, of half as many bytes.
+    #[must_use]
+    pub fn half(&self) -> Self {
+        Self::new(self.limit() / 2)
+    }
+
     pub fn limit(&self) -> usize {
         self.0.limit
     }

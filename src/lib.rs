@@ -37,14 +37,18 @@
 //! - No blocking call inside the broadcast's critical section: no send that can
 //!   wait, no I/O, no callback but the one that encodes.
 //! - No blocking call in a gRPC handler: it runs on a completion-queue thread.
-//! - No panic passes from a handler into a thread that serves others.
+//! - No panic passes from a handler into a thread that serves others, and no
+//!   long-lived thread dies alone: it begins again, or takes the process down.
+//! - No byte is held for HTTP clients beyond one budget over all of them.
+//! - No log line per message or per client under load: the first, then a count.
 //! - No queue, buffer, body, header, count of threads or wait without a bound.
 //! - No service imports another; bridge and console reach services as clients only.
 //! - No number, count or date of the log from anywhere but the transaction that
 //!   stores it: no sequence, no counter in a process.
 //! - No SendMessage that may have reached the server is sent again.
-//! - No future but those that grpcio and lapin ask for, in `grpc` and in
-//!   `jobs::queue::rabbitmq`; nothing else awaits anything.
+//! - No future but those that grpcio and lapin ask for, in `grpc`, in
+//!   `jobs::queue::rabbitmq` and in the laboratory's baseline server; nothing else
+//!   awaits anything.
 //!
 //! The cargo feature `compare`, on by default, adds the laboratory: [`compare`] and
 //! the commands that use it. The feature `shuttle` builds only the fan-out, the

@@ -109,6 +109,17 @@ impl Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn supervised_work_begins_again_after_a_panic() {
+        let mut tries = 0;
+        let end = supervised(|| {
+            tries += 1;
+            assert!(tries > 1, "on purpose");
+            tries
+        });
+        assert_eq!(end, 2);
+    }
     use crossbeam_channel::bounded;
     use proptest::prelude::*;
 

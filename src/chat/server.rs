@@ -1,14 +1,12 @@
 //! The chat: SendMessage and ReadMessages on one ordered fan-out.
 
-use grpcio::{Service, ServiceBuilder};
-
 use super::message::Limits;
 use super::wire;
 use super::wire::Draft;
 use crate::error::Error;
 use crate::fanout::broadcast::{Broadcast, Capacity, Wakeups};
 use crate::fanout::clock::Timestamp;
-use crate::grpc::handler;
+use crate::grpc::handler::Methods;
 use crate::grpc::host::Hosted;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
@@ -32,28 +30,27 @@ impl Hosted for Chat {
         wire::SERVICE
     }
 
-    fn service(&self, streams: &Streams) -> Service {
+    fn register(&self, methods: Methods, streams: &Streams) -> Methods {
         let (sender, reader) = (self.clone(), self.clone());
         let streams = streams.clone();
-        ServiceBuilder::new()
-            .add_unary_handler(&wire::SEND_MESSAGE, move |ctx, request, sink| {
-                let mut wakeups = Wakeups::default();
-                handler::unary(&ctx, sink, || {
-                    let time;
-                    (time, wakeups) = sender.publish(request)?;
-                    Ok(wire::response(time))
-                });
-                // Only now that the answer is on its way: a sender does not wait
+        methods
+            .unary(&wire::SEND_MESSAGE, move |request, reply| {
+                let published = sender.publish(request);
+                let (time, wakeups) = published.map_or_else(
+                    |error| (Err(error), None),
+                    |(time, wakeups)| (Ok(time), Some(wakeups)),
+                );
+                reply.send(time.map(wire::response));
+                // Dropped when the answer is on its way: a sender does not wait
                 // until a thousand readers are woken.
-                drop(wakeups);
+                wakeups
             })
-            .add_server_streaming_handler(&wire::READ_MESSAGES_ENCODED, move |ctx, _, sink| {
-                streams.serve(&ctx, sink, "read", acknowledgement(&ctx), || {
-                    let pair = reader.messages.subscribe(reader.config.backlog);
+            .stream(&wire::READ_MESSAGES_ENCODED, move |caller, _, sink| {
+                streams.serve(caller, sink, "read", acknowledgement(caller), || {
+                    let pair = reader.messages.subscribe();
                     pair.map_err(|_| Error::shutting_down())
                 });
             })
-            .build()
     }
 
     fn close(&self) {
@@ -64,7 +61,7 @@ impl Hosted for Chat {
 impl Chat {
     pub fn new(config: Config) -> Self {
         Self {
-            messages: Broadcast::new(),
+            messages: Broadcast::new(config.backlog),
             config,
         }
     }

@@ -62,18 +62,6 @@ fn append(message: &impl protobuf::Message, bytes: &mut Vec<u8>) {
         .expect("a message without required fields always encodes");
 }
 
-/// An encoded SendMessageRequest.
-pub fn request(author: &str, text: &str) -> Vec<u8> {
-    let request = SendMessageRequest {
-        author: author.to_owned(),
-        text: text.to_owned(),
-        ..Default::default()
-    };
-    let mut bytes = Vec::new();
-    append(&request, &mut bytes);
-    bytes
-}
-
 pub fn response(time: Timestamp) -> SendMessageResponse {
     SendMessageResponse {
         send_time: time_to_wire(time),

@@ -103,7 +103,7 @@ pub struct HttpLimits {
     /// Idle time after which a keep-alive connection is closed
     #[arg(long, env = "MESSENGER_HTTP_IDLE_TIME", default_value = duration::text(http::Limits::default().idle_time), value_name = "TIME", value_parser = duration::parse)]
     http_idle_time: Duration,
-    /// Most open connections; more get 503
+    /// Most open connections; at the limit the longest idle one makes room, else 503
     #[arg(
         long,
         env = "MESSENGER_HTTP_CONNECTIONS",
@@ -113,6 +113,16 @@ pub struct HttpLimits {
     http_connections: usize,
     #[command(flatten)]
     memory: memory::Args,
+    /// Another name under which this machine itself may be asked, besides localhost and
+    /// addresses, behind a proxy for instance; may be repeated
+    #[arg(
+        long,
+        env = "MESSENGER_ALLOW_HOST",
+        value_name = "HOST",
+        value_delimiter = ',',
+        help_heading = "Web pages"
+    )]
+    allow_host: Vec<String>,
 }
 
 impl HttpLimits {
@@ -126,6 +136,7 @@ impl HttpLimits {
             idle_time: self.http_idle_time,
             connections: self.http_connections,
             memory: self.memory.budget(),
+            hosts: self.allow_host.clone(),
             ..http::Limits::default()
         }
     }

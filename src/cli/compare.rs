@@ -149,7 +149,6 @@ impl Args {
             text_bytes: usize::from(self.text_bytes),
         };
         let speed = (!plan.kinds.is_empty()).then(|| speed::run(&plan, &progress));
-        let speed = speed.transpose()?;
         bar.finish_and_clear();
         self.publish(&Report {
             date,
@@ -175,7 +174,7 @@ impl Args {
             }
         }
         if self.only.is_empty() {
-            kinds = speed::DEFAULT.to_vec();
+            kinds = speed::defaults();
         }
         let wanted = self.only.is_empty() || !checks.is_empty();
         Ok(match self.part {
@@ -244,7 +243,7 @@ fn list() -> Table {
     for (name, title) in behaviour::names() {
         table.add_row([name, title]);
     }
-    for kind in speed::DEFAULT {
+    for kind in speed::defaults() {
         table.add_row([kind.name(), kind.title()]);
     }
     table

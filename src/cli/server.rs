@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, services, signals};
+use super::{Error, descriptors, duration, memory, services, signals};
 use crate::fanout::broadcast;
 use crate::grpc::server;
 use crate::{chat, todo};
@@ -95,9 +95,6 @@ struct Limits {
         value_name = "BYTES"
     )]
     max_metadata_bytes: usize,
-    /// Most memory for gRPC's buffers, all connections together
-    #[arg(long, env = "MESSENGER_MAX_BUFFER_BYTES", default_value_t = server::Config::default().memory_bytes, value_name = "BYTES")]
-    max_buffer_bytes: usize,
     /// Most open streams; more get RESOURCE_EXHAUSTED
     #[arg(
         long,
@@ -123,6 +120,8 @@ struct Limits {
     /// Keepalive timeout: without an answer to the ping, the connection is closed
     #[arg(long, env = "MESSENGER_KEEPALIVE_TIMEOUT", default_value = duration::text(server::Config::default().keepalive_timeout), value_name = "TIME", value_parser = duration::parse)]
     keepalive_timeout: Duration,
+    #[command(flatten)]
+    memory: memory::Args,
 }
 
 impl Args {
@@ -136,7 +135,7 @@ impl Args {
             threads: self.grpc_threads,
             receive_bytes: limits.max_receive_bytes,
             metadata_bytes: limits.max_metadata_bytes,
-            memory_bytes: limits.max_buffer_bytes,
+            memory: limits.memory.budget().half(),
             streams: limits.max_streams,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
@@ -158,6 +157,7 @@ impl Args {
             backlog: broadcast::Capacity {
                 messages: limits.backlog_messages,
                 bytes: limits.backlog_bytes,
+                together: limits.memory.budget().limit() / 8,
             },
         }
     }

@@ -1,15 +1,15 @@
 //! The implementations that are compared, and how each is started.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
-use super::load::process::{Program, Ready, free_port};
-use super::load::unary;
+use super::load::chat;
+use super::load::process::{Program, Ready, command, free_port, messenger};
 
 /// Between two messages while a bridge starts.
 const BETWEEN: Duration = Duration::from_millis(100);
@@ -23,7 +23,7 @@ pub enum Peer {
     Python,
     /// The server in `tests/peers/tonic`.
     Tonic,
-    /// The C core without our threads: `load::baseline`.
+    /// The C core without our threads: `messenger bench floor-server`.
     Baseline,
     /// Whatever listens there; it is neither started nor ended.
     Foreign(String),
@@ -42,7 +42,7 @@ impl Peer {
 }
 
 /// What it takes to start the peers; see `prepare`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Toolbox {
     /// Our own program: `messenger`.
     pub messenger: PathBuf,
@@ -54,18 +54,6 @@ pub struct Toolbox {
     pub tonic: Option<PathBuf>,
 }
 
-impl Default for Toolbox {
-    /// Our own program is the one that runs now; there is no other.
-    fn default() -> Self {
-        Self {
-            messenger: std::env::current_exe().unwrap_or_else(|_| "messenger".into()),
-            python: PathBuf::new(),
-            scripts: PathBuf::new(),
-            tonic: None,
-        }
-    }
-}
-
 impl Toolbox {
     /// Starts a server on this port, 0 for any, and returns when it accepts
     /// connections.
@@ -74,28 +62,28 @@ impl Toolbox {
     /// When it cannot be started, or does not listen within a minute.
     pub fn server(&self, peer: &Peer, port: u16) -> io::Result<Program> {
         let picked = if port == 0 { free_port()? } else { port };
-        let address = format!("127.0.0.1:{picked}");
+        let (port, picked) = (port.to_string(), picked.to_string());
         let mut command = match peer {
             Peer::Foreign(address) => return Ok(Program::foreign(address)),
             Peer::Ours => {
-                let mut command = Command::new(&self.messenger);
-                command.args(["server", "--host", "127.0.0.1", "--log-level", "error"]);
-                command.args(["--port", &port.to_string()]);
-                return Program::start(command, &Ready::Line);
+                let ours = messenger(
+                    &self.messenger,
+                    &["server", "--host", "127.0.0.1", "--port", &port],
+                );
+                return Program::start(ours, &Ready::Line);
             }
             Peer::Baseline => {
-                let mut command = Command::new(&self.messenger);
-                command.args(["bench", "floor-server", "--port", &port.to_string()]);
-                return Program::start(command, &Ready::Line);
+                let ours = messenger(&self.messenger, &["bench", "floor-server", "--port", &port]);
+                return Program::start(ours, &Ready::Line);
             }
             Peer::Python => self.script("chat_server.py"),
             Peer::Tonic => {
-                let tonic = self.tonic.as_deref();
-                Command::new(tonic.ok_or_else(|| io::Error::other("tonic is not built"))?)
+                let tonic = self.tonic.as_ref();
+                command(tonic.ok_or_else(|| io::Error::other("tonic is not built"))?)
             }
         };
-        command.env("MESSENGER_SERVER_PORT", picked.to_string());
-        Program::start(command, &Ready::Port(address))
+        command.env("MESSENGER_SERVER_PORT", &picked);
+        Program::start(command, &Ready::Port(format!("127.0.0.1:{picked}")))
     }
 
     /// Starts a bridge in front of this server, and returns when it accepts
@@ -107,17 +95,19 @@ impl Toolbox {
         match peer {
             Peer::Foreign(address) => Ok(Program::foreign(address)),
             Peer::Python => {
-                let port = free_port()?;
+                let port = free_port()?.to_string();
                 let mut command = self.script("chat_client.py");
                 command.env("MESSENGER_SERVER_ADDR", server);
-                command.env("MESSENGER_HTTP_PORT", port.to_string());
+                command.env("MESSENGER_HTTP_PORT", &port);
                 Program::start(command, &Ready::Port(format!("127.0.0.1:{port}")))
             }
             Peer::Ours => {
-                let mut command = Command::new(&self.messenger);
-                command.args(["client", "--host", "127.0.0.1", "--http-port", "0"]);
-                command.args(["--log-level", "error", "--server", server]);
-                Program::start(command, &Ready::Line)
+                let client = ["client", "--host", "127.0.0.1", "--http-port", "0"];
+                let ours = messenger(
+                    &self.messenger,
+                    &[&client[..], &["--server", server]].concat(),
+                );
+                Program::start(ours, &Ready::Line)
             }
             Peer::Tonic | Peer::Baseline => Err(io::Error::other("there is no such bridge")),
         }
@@ -138,7 +128,7 @@ impl Toolbox {
             scope.spawn(move || {
                 while wait.recv_timeout(BETWEEN) == Err(RecvTimeoutError::Timeout) {
                     // Whoever uses the bridge will see what is wrong with its server.
-                    let _ = unary::once(server);
+                    let _ = chat::send(server, 0, 1);
                 }
             });
             // Tells the thread when this is over.
@@ -148,8 +138,8 @@ impl Toolbox {
     }
 
     fn script(&self, name: &str) -> Command {
-        let mut command = Command::new(&self.python);
-        command.arg(self.scripts.join(Path::new(name)));
+        let mut command = command(&self.python);
+        command.arg(self.scripts.join(name));
         command
     }
 }

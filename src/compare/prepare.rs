@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::peer::Toolbox;
@@ -56,48 +56,37 @@ pub fn prepare(options: &Options) -> io::Result<Toolbox> {
             fs::write(&path, content)?;
         }
     }
-    let python = match &options.python {
-        Some(python) => python.clone(),
-        None => python(&folder)?,
-    };
-    let tonic = options.tonic.then(|| tonic(&folder)).transpose()?;
+    let venv = folder.join("venv");
+    let python = options.python.clone().unwrap_or(venv.join("bin/python"));
+    if options.python.is_none() {
+        let mut install = Command::new("sh");
+        install.arg(folder.join("docker/install.sh"));
+        install.arg("python").arg(&venv);
+        run(install, "preparing the Python environment")?;
+    }
+    if options.tonic {
+        let mut cargo = Command::new("cargo");
+        cargo.args(["build", "--release", "--locked", "--manifest-path"]);
+        cargo.arg(folder.join("tests/peers/tonic/Cargo.toml"));
+        cargo.env("CARGO_TARGET_DIR", folder.join("target"));
+        run(cargo, "building the tonic server (needs cargo)")?;
+    }
+    let tonic = folder.join("target/release/tonic-peer");
     Ok(Toolbox {
+        messenger: std::env::current_exe()?,
         python,
         scripts: folder.join("tests/reference"),
-        tonic,
-        ..Toolbox::default()
+        tonic: options.tonic.then_some(tonic),
     })
 }
 
-fn python(folder: &Path) -> io::Result<PathBuf> {
-    let venv = folder.join("venv");
-    let mut command = Command::new("sh");
-    command
-        .arg(folder.join("docker/install.sh"))
-        .arg("python")
-        .arg(&venv);
-    run(command, "preparing the Python environment")?;
-    Ok(venv.join("bin/python"))
-}
-
-fn tonic(folder: &Path) -> io::Result<PathBuf> {
-    let target = folder.join("target");
-    let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--locked", "--manifest-path"]);
-    command.arg(folder.join("tests/peers/tonic/Cargo.toml"));
-    command.env("CARGO_TARGET_DIR", &target);
-    run(command, "building the tonic server (needs cargo)")?;
-    Ok(target.join("release/tonic-peer"))
-}
-
 fn run(mut command: Command, what: &str) -> io::Result<()> {
-    let failed = |why: &dyn std::fmt::Display| io::Error::other(format!("{what}: {why}"));
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status();
-    let status = status.map_err(|error| failed(&error))?;
-    if status.success() {
-        return Ok(());
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(io::Error::other(format!("{what}: {status}"))),
+        Err(error) => Err(io::Error::other(format!("{what}: {error}"))),
     }
-    Err(failed(&status))
 }
 
 /// The version of a crate in the tonic server's Cargo.lock.

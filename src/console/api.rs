@@ -2,7 +2,6 @@
 //! to the server, at most for its timeout, and never for a page.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +38,6 @@ pub struct Api {
     pub jobs: Option<Arc<Desk>>,
     pub call_timeout: Duration,
     pub hub: Arc<Hub>,
-    /// It listens on the loopback interface.
-    pub local_only: bool,
 }
 
 type Call = fn(&Api, &[u8]) -> Result<String, Error>;
@@ -55,14 +52,7 @@ const CALLS: &[(&str, Call)] = &[
 
 impl Api {
     pub fn handle(&self, request: &Request) -> Response {
-        let response = if self.local_only && !is_local(request.header("host")) {
-            let message =
-                "this console is for this machine, under the names localhost and 127.0.0.1";
-            Response::error(421, "PERMISSION_DENIED", message)
-        } else {
-            self.route(request)
-        };
-        response
+        self.route(request)
             .with_header("Content-Security-Policy", POLICY)
             .with_header("X-Content-Type-Options", "nosniff")
             .with_header("Referrer-Policy", "no-referrer")
@@ -189,53 +179,11 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     fields.find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-/// Whether Host names this machine. Without this check, a name that points at
-/// 127.0.0.1 would make another site's page one of ours (DNS rebinding).
-fn is_local(host: Option<&str>) -> bool {
-    let host = host.unwrap_or_default();
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']');
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
 fn answer(result: Result<(u16, String), Error>) -> Response {
     match result {
         Ok((status, body)) => Response::json(status, body).with_header("Cache-Control", "no-store"),
         Err(Error { code, message }) => {
             Response::error(status::http(code), status::name(code), message)
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_names_of_this_machine_are_local() {
-        for host in [
-            "localhost",
-            "LOCALHOST:8090",
-            "127.0.0.1:1",
-            "127.9.9.9",
-            "[::1]:8090",
-            "[::1]",
-        ] {
-            assert!(is_local(Some(host)), "{host}");
-        }
-        for host in [
-            "",
-            "evil.example",
-            "localhost.evil.example:80",
-            "10.0.0.1",
-            "127.0.0.1.nip.io",
-        ] {
-            assert!(!is_local(Some(host)), "{host}");
-        }
-        assert!(!is_local(None));
     }
 }

@@ -90,7 +90,7 @@ impl Default for Config {
             http: Limits::default(),
             backlog: Capacity {
                 messages: 1024,
-                bytes: 8 * 1024 * 1024,
+                ..Capacity::default()
             },
         }
     }
@@ -132,7 +132,6 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
         jobs: config.jobs.clone(),
         call_timeout: config.call_timeout,
         hub: hub.clone(),
-        local_only: front.local_addr().ip().is_loopback(),
     };
     let lanes = (0..LANES + QUICK_LANES).map(|_| {
         let api = api.clone();

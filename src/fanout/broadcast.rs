@@ -10,7 +10,8 @@
 //! [`Wakeups`].
 //!
 //! A subscriber whose backlog would outgrow its capacity is a *slow consumer*:
-//! it is removed on the spot, so it costs the others nothing.
+//! it is removed on the spot, so it costs the others nothing. All backlogs together
+//! have a bound too: over it, who has more than its share is removed.
 //!
 //! # Example
 //! Two threads publish at once, and both subscribers read one order:
@@ -42,9 +43,9 @@
 //!     }
 //! }
 //!
-//! let broadcast = Broadcast::new();
-//! let first = broadcast.subscribe(Capacity::default())?;
-//! let second = broadcast.subscribe(Capacity::default())?;
+//! let broadcast = Broadcast::new(Capacity::default());
+//! let first = broadcast.subscribe()?;
+//! let second = broadcast.subscribe()?;
 //! let readers = [thread::spawn(|| read(first)), thread::spawn(|| read(second))];
 //!
 //! thread::scope(|scope| {
@@ -85,18 +86,23 @@ pub struct Envelope<T> {
     pub payload: T,
 }
 
+/// About what a message takes on one subscriber's channel; the payload is shared.
+const ENVELOPE_BYTES: usize = 64;
+
 /// The broadcast takes no more messages and no more subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
 /// A cheap handle to one ordered fan-out; clones share it.
 pub struct Broadcast<T> {
+    capacity: Capacity,
     state: Arc<Mutex<State<T>>>,
 }
 
 impl<T> Clone for Broadcast<T> {
     fn clone(&self) -> Self {
         Self {
+            capacity: self.capacity,
             state: self.state.clone(),
         }
     }
@@ -107,6 +113,8 @@ struct State<T> {
     /// In rising order of `id`, so that one can be found by bisection.
     subscribers: Vec<Subscriber<T>>,
     next_id: u64,
+    /// Messages in all backlogs after the last publish: since then at most fewer.
+    waiting: usize,
     slow_consumers: u64,
     closed: bool,
 }
@@ -117,19 +125,16 @@ struct Subscriber<T> {
     backlog: Arc<Backlog>,
 }
 
-impl<T: Clone> Default for Broadcast<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<T: Clone> Broadcast<T> {
-    pub fn new() -> Self {
+    /// The backlog of each subscriber is of this capacity.
+    pub fn new(capacity: Capacity) -> Self {
         Self {
+            capacity,
             state: Arc::new(Mutex::new(State {
                 clock: Clock::default(),
                 subscribers: Vec::new(),
                 next_id: 0,
+                waiting: 0,
                 slow_consumers: 0,
                 closed: false,
             })),
@@ -164,9 +169,20 @@ impl<T: Clone> Broadcast<T> {
             payload,
         };
         let before = state.subscribers.len();
-        state
-            .subscribers
-            .retain(|subscriber| subscriber.accept(&envelope, &mut wakeups));
+        // Somebody has at least the share when all together have too much.
+        let together = self.capacity.together / ENVELOPE_BYTES;
+        let most = if state.waiting < together {
+            self.capacity.messages
+        } else {
+            self.capacity.messages.min(together / before.max(1)).max(1)
+        };
+        let mut waiting = 0;
+        state.subscribers.retain(|subscriber| {
+            let accepted = subscriber.accept(&envelope, most, &mut wakeups);
+            waiting += accepted.unwrap_or(0);
+            accepted.is_some()
+        });
+        state.waiting = waiting;
         let removed = before - state.subscribers.len();
         state.slow_consumers += removed as u64;
         Ok((time, wakeups))
@@ -179,12 +195,9 @@ impl<T: Clone> Broadcast<T> {
     ///
     /// # Errors
     /// [`Closed`].
-    pub fn subscribe(
-        &self,
-        capacity: Capacity,
-    ) -> Result<(Subscription<T>, Membership<T>), Closed> {
+    pub fn subscribe(&self) -> Result<(Subscription<T>, Membership<T>), Closed> {
         let (sender, receiver) = unbounded();
-        let backlog = Arc::new(Backlog::new(capacity));
+        let backlog = Arc::new(Backlog::new(self.capacity));
         let mut state = lock(&self.state);
         if state.closed {
             return Err(Closed);
@@ -233,8 +246,9 @@ impl<T: Clone> Broadcast<T> {
 }
 
 impl<T: Clone> Subscriber<T> {
-    /// Puts the envelope on the channel, or returns false: remove this one.
-    fn accept(&self, envelope: &Envelope<T>, wakeups: &mut Wakeups) -> bool {
+    /// Puts the envelope on the channel; how many messages the backlog has then. `None`
+    /// when that would be more than `most`, or too many bytes: remove this one.
+    fn accept(&self, envelope: &Envelope<T>, most: usize, wakeups: &mut Wakeups) -> Option<usize> {
         let Backlog {
             capacity,
             messages,
@@ -243,12 +257,11 @@ impl<T: Clone> Subscriber<T> {
         } = &*self.backlog;
         // Only the reader's side lowers the counts, and only the holder of the
         // lock raises them, so the check cannot be overtaken by a publisher.
-        if messages.load(Ordering::Acquire) + 1 > capacity.messages
-            || bytes.load(Ordering::Acquire) + envelope.bytes > capacity.bytes
-        {
+        let count = messages.load(Ordering::Acquire) + 1;
+        if count > most || bytes.load(Ordering::Acquire) + envelope.bytes > capacity.bytes {
             self.set_end(End::SlowConsumer);
             wakeups.0.push(self.backlog.clone());
-            return false;
+            return None;
         }
         messages.fetch_add(1, Ordering::AcqRel);
         bytes.fetch_add(envelope.bytes, Ordering::AcqRel);
@@ -257,7 +270,7 @@ impl<T: Clone> Subscriber<T> {
         if self.backlog.disarm() {
             wakeups.0.push(self.backlog.clone());
         }
-        true
+        Some(count)
     }
 }
 
@@ -312,6 +325,11 @@ impl<T> Subscription<T> {
             }
         }
         Ok(())
+    }
+
+    /// Drops what has queued up, so that a slow consumer that is cut holds nothing.
+    pub fn clear(&mut self) {
+        while self.receiver.try_recv().is_ok() {}
     }
 
     /// Calls `bell` from now on; to be set before the first look. Only the first

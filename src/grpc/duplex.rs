@@ -5,7 +5,7 @@
 //! there is to send, blocks until the transport has taken it (backpressure), and
 //! sleeps until the bell rings.
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future as _, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +14,12 @@ use std::task::{Poll, Waker};
 use std::thread;
 
 use futures_util::future::{AbortHandle, Abortable};
-use futures_util::{FutureExt as _, Sink as _, SinkExt as _, StreamExt as _};
-use grpcio::{DuplexSink, RequestStream, RpcContext, WriteFlags};
+use futures_util::{FutureExt as _, Sink as _, SinkExt as _};
+use grpcio::{DuplexSink, RpcContext, WriteFlags};
 
 use super::STACK_BYTES;
 use super::blocking;
+use super::handler::Asked;
 use super::journal::StreamLog;
 use super::method::Encoded;
 use super::stream::{STATUS_WAIT, Streams};
@@ -28,10 +29,11 @@ use crate::sync::lock;
 
 /// What a bidirectional stream does: the service's side.
 pub trait Conversation<Q>: Send + Sync + 'static {
-    /// A request, or `None` when the client has half-closed the stream.
+    /// A request, `None` when the client has half-closed the stream, or the error
+    /// with which the stream has to end.
     /// Runs on a completion-queue thread and must not block; whatever follows
     /// from it is for [`Conversation::turn`], so it rings the bell.
-    fn request(&self, request: Option<Q>);
+    fn request(&self, request: Result<Option<Q>, Error>);
 
     /// What to do next. Runs on the stream's thread.
     fn turn(&self) -> Turn;
@@ -89,14 +91,14 @@ impl Streams {
     pub fn serve_duplex<Q: Send + 'static, C: Conversation<Q>>(
         &self,
         ctx: &RpcContext<'_>,
-        requests: RequestStream<Q>,
+        requests: Asked<Q>,
         sink: DuplexSink<Encoded>,
         name: &str,
         begin: impl FnOnce(Arc<Bell>, Option<Arc<StreamLog>>) -> Result<Arc<C>, Error>,
     ) {
         let bell = Arc::new(Bell::default());
         let name = self.thread_name(name);
-        let stream_log = self.stream_log(ctx, &name);
+        let stream_log = self.stream_log(ctx.method(), &ctx.peer(), &name);
         let begin = || begin(bell.clone(), stream_log.clone());
         let begun = self.place().and_then(|place| Ok((place, begin()?)));
         let (place, conversation) = match begun {
@@ -143,20 +145,19 @@ impl Streams {
 }
 
 /// Notes requests until there are no more, or the call is over.
-async fn ask<Q, C: Conversation<Q>>(mut requests: RequestStream<Q>, conversation: Arc<C>) {
+async fn ask<Q, C: Conversation<Q>>(mut requests: Asked<Q>, conversation: Arc<C>) {
     loop {
-        let request = match requests.next().await {
-            Some(Ok(request)) => Some(request),
-            None => None,
-            // The call is over, which the stream's thread sees for itself.
-            Some(Err(_)) => return,
-        };
-        let last = request.is_none();
+        let request = requests.next().await;
+        let (half_closed, failed) = (matches!(request, Ok(None)), request.is_err());
         let noted = catch_unwind(AssertUnwindSafe(|| conversation.request(request)));
         if noted.is_err() {
             tracing::error!("a request in a stream panicked; no more of them are read");
         }
-        if last || noted.is_err() {
+        if failed {
+            // Dropping the requests would cancel the call before its status is out.
+            pending::<()>().await;
+        }
+        if half_closed || noted.is_err() {
             return;
         }
     }
@@ -242,7 +243,7 @@ fn wait(sink: &mut DuplexSink<Encoded>, bell: &Bell) -> bool {
 /// and the client would see CANCELLED instead.
 fn refuse<Q: Send + 'static>(
     ctx: &RpcContext<'_>,
-    requests: RequestStream<Q>,
+    requests: Asked<Q>,
     sink: DuplexSink<Encoded>,
     error: &Error,
     stream_log: Option<&StreamLog>,

@@ -1,40 +1,127 @@
-//! The boundary at which the C core's threads enter our code: no panic gets
-//! past it, since one would end a completion-queue thread for good.
+//! The boundary at which the C core's threads enter our code: each method is
+//! registered here, its one request waited for, its answer encoded and counted.
+//! No panic gets past it, since one would end a completion-queue thread for good.
 
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
 
 use futures_channel::oneshot;
-use futures_util::FutureExt as _;
-use grpcio::{RpcContext, UnarySink, UnarySinkResult};
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _};
+use grpcio::{
+    ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
+};
 
-use super::journal::Call;
+use super::config::Config;
+use super::journal;
+use super::method::{Encoded, as_registered};
+use super::request::{Decoder, Requests, Unfinished};
+use super::subscription::ACK_HEADER;
+use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
 use crate::status;
 
-/// Answers a unary call with what `answer` returns; it runs on a completion-queue
-/// thread and must not block. A panic becomes INTERNAL.
-pub fn unary<A>(
-    ctx: &RpcContext<'_>,
-    sink: UnarySink<A>,
-    answer: impl FnOnce() -> Result<A, Error>,
-) {
-    let call = Call::begin(ctx);
-    let answer = guard(ctx, answer).unwrap_or_else(|| Err(panicked()));
-    // The client may have gone.
-    ctx.spawn(send(call, sink, answer).map(drop));
+/// Smaller answers count, but are never refused: what the call itself takes in
+/// the C core is more.
+const SMALL_ANSWER: usize = 4096;
+
+/// Where a server stream's messages go.
+pub type StreamSink = DuplexSink<Encoded>;
+pub type StreamSinkFailure = DuplexSinkFailure;
+
+/// Where services register their methods.
+pub struct Methods {
+    builder: ServiceBuilder,
+    unfinished: Arc<Unfinished>,
+    budget: Budget,
+    receive_bytes: usize,
 }
 
-fn send<A>(call: Option<Call>, sink: UnarySink<A>, answer: Result<A, Error>) -> UnarySinkResult {
-    if let Some(call) = call {
-        call.answered(answer.as_ref().err());
+/// Who called which method.
+pub struct Caller {
+    pub(super) method: &'static str,
+    /// As the C core writes it, a URI.
+    pub(super) peer: String,
+    acknowledge: bool,
+    rest: Cell<Option<BoxFuture<'static, ()>>>,
+}
+
+impl Caller {
+    fn new(ctx: &RpcContext<'_>, method: &'static str) -> Self {
+        Self {
+            method,
+            peer: ctx.peer(),
+            acknowledge: false,
+            rest: Cell::default(),
+        }
     }
-    match answer {
-        Ok(answer) => sink.success(answer),
-        Err(error) => sink.fail(status::to_grpc(&error)),
+
+    /// Whether the client wants a stream's subscription acknowledged.
+    pub fn wants_acknowledgement(&self) -> bool {
+        self.acknowledge
+    }
+
+    /// Has this polled on the call's completion-queue thread, once the handler
+    /// has returned; the call ends with it.
+    pub fn spawn(&self, rest: impl Future<Output = ()> + Send + 'static) {
+        self.rest.set(Some(rest.boxed()));
     }
 }
 
-/// Answers a unary call later, from any thread. Dropping it answers INTERNAL.
+/// What can be sent as the answer of a unary call.
+pub trait Answer: Send + 'static {
+    /// # Errors
+    /// RESOURCE_EXHAUSTED when too much is held for other clients.
+    fn encode(self, budget: &Budget) -> Result<Shared, Error>;
+}
+
+/// An encoded answer, for one call or for many; it counts once, until the last
+/// one is taken.
+#[derive(Clone)]
+pub struct Shared(Encoded, Arc<Hold>);
+
+impl<M: protobuf::Message> Answer for M {
+    fn encode(self, budget: &Budget) -> Result<Shared, Error> {
+        let encoded = Encoded::message(&self)?;
+        let mut hold = budget.hold();
+        if encoded.len() <= SMALL_ANSWER {
+            hold.force(encoded.len());
+        } else {
+            hold.set(encoded.len())
+                .map_err(|full| Error::new(Code::ResourceExhausted, format!("answers: {full}")))?;
+        }
+        Ok(Shared(encoded, Arc::new(hold)))
+    }
+}
+
+impl Answer for Shared {
+    fn encode(self, _: &Budget) -> Result<Shared, Error> {
+        Ok(self)
+    }
+}
+
+/// The requests of a stream in both directions.
+pub struct Asked<Q> {
+    requests: Requests,
+    decoder: Decoder<Q>,
+}
+
+impl<Q> Asked<Q> {
+    /// The next request; `None` when the client has half-closed the stream.
+    ///
+    /// # Errors
+    /// The status with which the stream has to end.
+    pub async fn next(&mut self) -> Result<Option<Q>, Error> {
+        let request = self.requests.next().await;
+        request.map(|it| self.decoder.decode(it)).transpose()
+    }
+}
+
+/// Answers a unary call, now or later, from any thread. Dropping it answers
+/// INTERNAL.
 pub struct Reply<A>(oneshot::Sender<Result<A, Error>>);
 
 impl<A> Reply<A> {
@@ -44,31 +131,178 @@ impl<A> Reply<A> {
     }
 }
 
-/// Leaves the answer to the owner of the [`Reply`]; `convert` runs on the
-/// completion-queue thread.
-pub fn later<A, W>(
-    ctx: &RpcContext<'_>,
-    sink: UnarySink<W>,
-    convert: impl FnOnce(A) -> W + Send + 'static,
-) -> Reply<A>
-where
-    A: Send + 'static,
-    W: Send + 'static,
-{
-    let (sender, answer) = oneshot::channel();
-    let call = Call::begin(ctx);
-    ctx.spawn(async move {
-        let answer = answer.await.unwrap_or_else(|_| Err(panicked()));
-        drop(send(call, sink, answer.map(convert)).await);
-    });
-    Reply(sender)
+impl Methods {
+    pub(super) fn new(unfinished: Arc<Unfinished>, config: &Config) -> Self {
+        Self {
+            builder: ServiceBuilder::new(),
+            unfinished,
+            budget: config.memory.clone(),
+            receive_bytes: config.receive_bytes,
+        }
+    }
+
+    pub(super) fn build(self) -> Service {
+        self.builder.build()
+    }
+
+    /// What answers to all methods count in.
+    pub fn budget(&self) -> Budget {
+        self.budget.clone()
+    }
+
+    /// Registers a unary method. `handler` runs on a completion-queue thread and
+    /// must not block; what it returns is dropped once an answer that it gave at
+    /// once is on its way. A panic becomes INTERNAL.
+    pub fn unary<Q, R, A, T>(
+        mut self,
+        method: &Method<Q, R>,
+        handler: impl Fn(Q, Reply<A>) -> T + Send + Sync + 'static,
+    ) -> Self
+    where
+        Q: Send + 'static,
+        A: Answer,
+        T: Send + 'static,
+    {
+        let (name, handler, decoder) = self.parts(method, handler);
+        let (unfinished, budget) = (self.unfinished.clone(), self.budget.clone());
+        let register = move |ctx: RpcContext<'_>,
+                             mut requests: Requests,
+                             sink: ClientStreamingSink<Encoded>| {
+            let caller = Caller::new(&ctx, name);
+            let (unfinished, budget) = (unfinished.clone(), budget.clone());
+            let handler = handler.clone();
+            ctx.spawn(guarded(name, async move {
+                let (peer, request) = unfinished
+                    .request(caller.peer, &mut requests, decoder)
+                    .await;
+                let call = journal::Call::begin(name, &peer);
+                let (reply, mut answer) = oneshot::channel();
+                let after = match request {
+                    Ok(request) => guard(name, || handler(request, Reply(reply))),
+                    Err(error) => {
+                        Reply(reply).send(Err(error));
+                        None
+                    }
+                };
+                let ready = answer.try_recv();
+                let (after, answer) = match ready {
+                    Ok(Some(answer)) => (after, answer),
+                    _ => {
+                        drop(after);
+                        (None, answer.await.unwrap_or_else(|_| Err(panicked())))
+                    }
+                };
+                let answer = answer.and_then(|answer| answer.encode(&budget));
+                if let Some(call) = call {
+                    call.answered(answer.as_ref().err());
+                }
+                let (sending, _hold) = match answer {
+                    Ok(Shared(encoded, hold)) => (sink.success(encoded), Some(hold)),
+                    Err(error) => (sink.fail(status::to_grpc(&error)), None),
+                };
+                drop(after);
+                // The client may have gone.
+                to_the_end(sending.map(drop), requests).await;
+            }));
+        };
+        self.builder = self
+            .builder
+            .add_client_streaming_handler(&as_registered(method), register);
+        self
+    }
+
+    /// Registers a server stream. `handler` runs on a completion-queue thread and
+    /// must not block.
+    pub fn stream<Q: Send + 'static>(
+        mut self,
+        method: &Method<Q, Encoded>,
+        handler: impl Fn(&Caller, Q, StreamSink) + Send + Sync + 'static,
+    ) -> Self {
+        let (name, handler, decoder) = self.parts(method, handler);
+        let unfinished = self.unfinished.clone();
+        let register = move |ctx: RpcContext<'_>, mut requests: Requests, sink: StreamSink| {
+            let mut caller = Caller::new(&ctx, name);
+            caller.acknowledge = ctx
+                .request_headers()
+                .iter()
+                .any(|(key, _)| key == ACK_HEADER);
+            let (unfinished, handler) = (unfinished.clone(), handler.clone());
+            ctx.spawn(guarded(name, async move {
+                let peer = std::mem::take(&mut caller.peer);
+                let (peer, request) = unfinished.request(peer, &mut requests, decoder).await;
+                caller.peer = peer;
+                match request {
+                    Ok(request) => {
+                        guard(name, || handler(&caller, request, sink));
+                    }
+                    Err(error) => caller.spawn(sink.fail(status::to_grpc(&error)).map(drop)),
+                }
+                if let Some(rest) = caller.rest.take() {
+                    to_the_end(rest, requests).await;
+                }
+            }));
+        };
+        self.builder = self
+            .builder
+            .add_duplex_streaming_handler(&as_registered(method), register);
+        self
+    }
+
+    /// Registers a stream in both directions, whose requests `handler` reads. It
+    /// runs on a completion-queue thread and must not block.
+    pub fn duplex<Q: Send + 'static>(
+        mut self,
+        method: &Method<Q, Encoded>,
+        handler: impl Fn(&RpcContext<'_>, Asked<Q>, StreamSink) + Send + Sync + 'static,
+    ) -> Self {
+        let (name, handler, decoder) = self.parts(method, handler);
+        let register = move |ctx: RpcContext<'_>, requests, sink| {
+            guard(name, || handler(&ctx, Asked { requests, decoder }, sink));
+        };
+        self.builder = self
+            .builder
+            .add_duplex_streaming_handler(&as_registered(method), register);
+        self
+    }
+
+    fn parts<Q, A, H>(
+        &self,
+        method: &Method<Q, A>,
+        handler: H,
+    ) -> (&'static str, Arc<H>, Decoder<Q>) {
+        let decoder = Decoder::new(method, self.receive_bytes);
+        (method.name, Arc::new(handler), decoder)
+    }
+}
+
+/// Runs what is left of a call. Meanwhile it is read that there are no more
+/// requests; dropping them cancels the call if that is not known, or if its status
+/// was not taken.
+async fn to_the_end(rest: impl Future<Output = ()>, mut requests: Requests) {
+    let (mut rest, mut read) = (pin!(rest), false);
+    poll_fn(|cx| {
+        read = read || requests.poll_next_unpin(cx).is_ready();
+        rest.as_mut().poll(cx)
+    })
+    .await;
+}
+
+/// A call's task, which no panic leaves.
+fn guarded(
+    method: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> impl Future<Output = ()> + Send + 'static {
+    AssertUnwindSafe(task).catch_unwind().map(move |result| {
+        if result.is_err() {
+            tracing::error!(method, "answering a call panicked; it is cancelled");
+        }
+    })
 }
 
 /// Runs `work`, and logs a panic instead of letting it through.
-pub fn guard<R>(ctx: &RpcContext<'_>, work: impl FnOnce() -> R) -> Option<R> {
+fn guard<R>(method: &'static str, work: impl FnOnce() -> R) -> Option<R> {
     let result = catch_unwind(AssertUnwindSafe(work));
     if result.is_err() {
-        let method = String::from_utf8_lossy(ctx.method()).into_owned();
         tracing::error!(method, "a handler panicked; the call ends with INTERNAL");
     }
     result.ok()

@@ -2,11 +2,11 @@
 //!
 //! It must not know any service: its caller passes those to host.
 
-use grpcio::{Service, ServiceBuilder};
 use protobuf::well_known_types::empty::Empty;
 
-use super::handler;
+use super::handler::Methods;
 use super::health::Health;
+use super::request::Unfinished;
 use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
 use super::subscription;
@@ -16,8 +16,8 @@ pub trait Hosted: Send {
     /// The name under which health checks know it.
     fn name(&self) -> &'static str;
 
-    /// Its methods; server streams are served on `streams`.
-    fn service(&self, streams: &Streams) -> Service;
+    /// Registers its methods; server streams are served on `streams`.
+    fn register(&self, methods: Methods, streams: &Streams) -> Methods;
 
     /// Ends its streams with UNAVAILABLE "shutting down", and refuses later calls
     /// likewise. Calls that were accepted before are still answered.
@@ -49,10 +49,15 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let streams = Streams::new(config.streams, &environment)?;
     let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
     let health = Health::new(&names);
-    let mut services: Vec<_> = hosted.iter().map(|one| one.service(&streams)).collect();
-    services.push(health.service(&streams));
-    services.push(probe());
-    let server = Server::start(config, environment, streams, services)?;
+    let mut methods = Methods::new(Unfinished::start()?, config);
+    for service in &hosted {
+        methods = service.register(methods, &streams);
+    }
+    let methods = health.register(methods, &streams);
+    let methods = methods.unary(&subscription::PROBE, |_, reply| {
+        reply.send(Ok(Empty::new()));
+    });
+    let server = Server::start(config, environment, streams, methods.build())?;
     Ok(Handle {
         server,
         health,
@@ -75,13 +80,4 @@ impl Handle {
         }
         self.server.shut_down();
     }
-}
-
-fn probe() -> Service {
-    let answer = |ctx: grpcio::RpcContext<'_>, _, sink| {
-        handler::unary(&ctx, sink, || Ok(Empty::new()));
-    };
-    ServiceBuilder::new()
-        .add_unary_handler(&subscription::PROBE, answer)
-        .build()
 }

@@ -10,7 +10,6 @@ use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, bounded};
-use grpcio::RpcContext;
 use tracing::Level;
 use tracing::field::{DebugValue, debug};
 
@@ -67,15 +66,16 @@ impl Journal {
     /// Log entry for a stream of this name; `None` if streams are not logged.
     pub(super) fn stream_log(
         self: &Arc<Self>,
-        ctx: &RpcContext<'_>,
+        method: &[u8],
+        peer: &str,
         stream: &str,
     ) -> Option<Arc<StreamLog>> {
         tracing::enabled!(Level::WARN).then(|| {
             Arc::new(StreamLog {
                 journal: self.clone(),
                 stream: stream.into(),
-                method: method(ctx),
-                peer: peer(ctx),
+                method: String::from_utf8_lossy(method).into_owned(),
+                peer: address(peer),
                 since: Instant::now(),
             })
         })
@@ -193,17 +193,17 @@ impl StreamLog {
 
 /// One unary call for the log.
 pub(super) struct Call {
-    method: String,
+    method: &'static str,
     peer: String,
     since: Instant,
 }
 
 impl Call {
     /// `None` if calls are not logged.
-    pub(super) fn begin(ctx: &RpcContext<'_>) -> Option<Self> {
+    pub(super) fn begin(method: &'static str, peer: &str) -> Option<Self> {
         tracing::enabled!(Level::DEBUG).then(|| Self {
-            method: method(ctx),
-            peer: peer(ctx),
+            method,
+            peer: address(peer),
             since: Instant::now(),
         })
     }
@@ -228,14 +228,6 @@ fn outcome(error: Option<&Error>) -> (&'static str, Option<DebugValue<&str>>) {
         None => ("OK", None),
         Some(error) => (status::name(error.code), Some(debug(&*error.message))),
     }
-}
-
-fn method(ctx: &RpcContext<'_>) -> String {
-    String::from_utf8_lossy(ctx.method()).into_owned()
-}
-
-fn peer(ctx: &RpcContext<'_>) -> String {
-    address(&ctx.peer())
 }
 
 /// ADDRESS:PORT of the C core's URI, as everybody else writes it.

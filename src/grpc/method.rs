@@ -5,6 +5,8 @@
 use grpcio::{GrpcSlice, Marshaller, MessageReader, Method, MethodType};
 use protobuf::Message;
 
+use crate::error::{Code, Error};
+
 /// A message that was encoded once and is sent many times: cloning it counts a
 /// reference.
 #[derive(Clone, Debug)]
@@ -13,6 +15,17 @@ pub struct Encoded(GrpcSlice);
 impl Encoded {
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(GrpcSlice::from(bytes))
+    }
+
+    /// Encodes a message.
+    ///
+    /// # Errors
+    /// INTERNAL for one that is larger than gRPC allows.
+    pub fn message(message: &impl Message) -> Result<Self, Error> {
+        let mut slice = GrpcSlice::default();
+        let encoded = grpcio::pb_ser(message, &mut slice);
+        encoded.map_err(|error| Error::new(Code::Internal, error.to_string()))?;
+        Ok(Self(slice))
     }
 
     pub fn len(&self) -> usize {
@@ -64,10 +77,34 @@ const fn encoded<Q: Message>(ty: MethodType, name: &'static str) -> Method<Q, En
         ty,
         name,
         req_mar: protobuf(),
-        resp_mar: Marshaller {
-            ser: share,
-            de: refuse,
+        resp_mar: encoded_only(),
+    }
+}
+
+/// A method as a server registers it that reads its request itself; see
+/// [`request`](super::request).
+pub(super) const fn as_registered<Q, A>(method: &Method<Q, A>) -> Method<MessageReader, Encoded> {
+    Method {
+        ty: MethodType::Duplex,
+        name: method.name,
+        req_mar: Marshaller {
+            ser: send_nothing,
+            de: Ok,
         },
+        resp_mar: encoded_only(),
+    }
+}
+
+fn send_nothing(_: &MessageReader, _: &mut GrpcSlice) -> grpcio::Result<()> {
+    Err(grpcio::Error::Codec(
+        "this description of the method is for servers only".into(),
+    ))
+}
+
+const fn encoded_only() -> Marshaller<Encoded> {
+    Marshaller {
+        ser: share,
+        de: refuse,
     }
 }
 

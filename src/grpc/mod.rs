@@ -11,6 +11,8 @@ pub mod blocking;
 #[cfg(not(feature = "shuttle"))]
 pub mod client;
 #[cfg(not(feature = "shuttle"))]
+mod config;
+#[cfg(not(feature = "shuttle"))]
 pub mod duplex;
 #[cfg(not(feature = "shuttle"))]
 pub mod handler;
@@ -22,6 +24,8 @@ pub mod host;
 pub mod journal;
 #[cfg(not(feature = "shuttle"))]
 pub mod method;
+#[cfg(not(feature = "shuttle"))]
+mod request;
 #[cfg(not(feature = "shuttle"))]
 pub mod server;
 pub mod stream;

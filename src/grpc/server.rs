@@ -14,53 +14,13 @@ use grpcio::{
 use super::blocking;
 use super::stream::Streams;
 
-/// Settings of the transport.
-#[derive(Clone, Debug)]
-pub struct Config {
-    pub host: String,
-    /// 0 is any free port.
-    pub ports: Vec<u16>,
-    /// Completion-queue threads, the counterpart of a ThreadPoolExecutor's
-    /// workers; handlers never block them.
-    pub threads: u16,
-    /// The largest message that is received, in bytes.
-    pub receive_bytes: usize,
-    /// The largest total of a call's metadata, in bytes.
-    pub metadata_bytes: usize,
-    /// The most memory that the C core may take for its buffers, in bytes.
-    pub memory_bytes: usize,
-    /// Server streams in the whole process.
-    pub streams: usize,
-    /// Keepalive interval: a peer that is silent for so long is pinged.
-    pub keepalive: Duration,
-    /// Keepalive timeout: without an answer to the ping, the connection is closed.
-    pub keepalive_timeout: Duration,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            host: "0.0.0.0".into(),
-            ports: vec![PORT],
-            threads: 2,
-            receive_bytes: 512 * 1024,
-            metadata_bytes: 16 * 1024,
-            memory_bytes: 1024 * 1024 * 1024,
-            streams: 10_000,
-            keepalive: Duration::from_secs(10),
-            keepalive_timeout: Duration::from_secs(3),
-        }
-    }
-}
+pub use super::config::{Config, PORT};
 
 /// Graceful shutdown in three steps, each at most so long: streams send their
 /// final status, the C core finishes open calls, what is left is cancelled.
 const FINAL_STATUS: Duration = Duration::from_millis(2500);
 const FINISHING: Duration = Duration::from_millis(500);
 const CANCELLING: Duration = Duration::from_millis(1000);
-
-/// The port of the chat server, which the Python programs use too.
-pub const PORT: u16 = 51075;
 
 /// A server that listens.
 pub struct Server {
@@ -92,13 +52,11 @@ impl Server {
         config: &Config,
         environment: Arc<Environment>,
         streams: Streams,
-        services: Vec<Service>,
+        service: Service,
     ) -> Result<Self, BindError> {
-        let mut builder = ServerBuilder::new(environment.clone())
-            .channel_args(channel(config, environment).build_args());
-        for service in services {
-            builder = builder.register_service(service);
-        }
+        let builder = ServerBuilder::new(environment.clone())
+            .channel_args(channel(config, environment).build_args())
+            .register_service(service);
         let failed = |address: String, reason: &dyn std::fmt::Display| BindError {
             address,
             reason: reason.to_string(),
@@ -159,15 +117,21 @@ impl Server {
 
 fn channel(config: &Config, environment: Arc<Environment>) -> ChannelBuilder {
     let int = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
-    let quota = ResourceQuota::new(Some("server")).resize_memory(config.memory_bytes);
+    let quota = ResourceQuota::new(Some("server")).resize_memory(config.memory.limit());
     ChannelBuilder::new(environment)
         // The C core shares ports by default: a second server would take half
         // of the calls instead of failing.
         .reuse_port(false)
         .set_resource_quota(quota)
-        .max_receive_message_len(int(config.receive_bytes))
         .max_concurrent_stream(int(config.streams.saturating_add(1024)))
         .raw_cfg_int(key("grpc.max_metadata_size"), int(config.metadata_bytes))
+        // Without the filter for the size of messages, which costs each call as
+        // much as `request` does, where the size is looked at too.
+        .raw_cfg_int(key("grpc.minimal_stack"), 1)
+        .raw_cfg_int(key("grpc.enable_deadline_checking"), 1)
+        // Identity alone (bit 0): the C core would inflate a message whole, and
+        // only then look at its size.
+        .raw_cfg_int(key("grpc.compression_enabled_algorithms_bitset"), 1)
         .keepalive_time(config.keepalive)
         .keepalive_timeout(config.keepalive_timeout)
         .keepalive_permit_without_calls(true)

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::database::{Database, Failure, HistoryStore, Stored};
 use super::oneshot::Oneshot;
 use crate::error::{Code, Error};
-use crate::retry::Retry;
+use crate::retry::{Retry, supervised};
 use crate::sync::lock;
 
 /// The first and the longest wait between two tries to reach the database.
@@ -70,7 +70,7 @@ impl<T: Operation> Executor<T> {
     ) -> std::io::Result<Self> {
         let (queue, queued) = bounded(capacity);
         let (over_sender, over) = bounded(0);
-        let worker = Worker {
+        let mut worker = Worker {
             database: database.clone(),
             together: capacity.min(T::TOGETHER),
             queued,
@@ -80,7 +80,7 @@ impl<T: Operation> Executor<T> {
         };
         thread::Builder::new()
             .name(name.into())
-            .spawn(move || worker.run())?;
+            .spawn(move || supervised(|| worker.run()))?;
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             over,
@@ -141,7 +141,7 @@ struct Worker<T: Operation> {
 }
 
 impl<T: Operation> Worker<T> {
-    fn run(mut self) {
+    fn run(&mut self) {
         while let Ok(first) = self.queued.recv() {
             self.store.take_if(|store| !store.is_open());
             while self.store.is_none() && first.answer.is_wanted() {

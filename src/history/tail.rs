@@ -18,6 +18,7 @@ use super::operation::Read;
 use super::wire;
 use crate::error::Error;
 use crate::http::{Next, Source};
+use crate::retry::supervised;
 use crate::sync::{lock, unpoisoned};
 
 /// How often the database is queried for what other replicas have appended.
@@ -106,7 +107,7 @@ impl Tail {
         let work = tail.clone();
         thread::Builder::new()
             .name("history-tail".into())
-            .spawn(move || work.run())?;
+            .spawn(move || supervised(|| work.run()))?;
         Ok(tail)
     }
 

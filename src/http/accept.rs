@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::connection::{Connection, Shared, serve};
-use super::message::Refusal;
+use super::connection::{Shared, serve};
+use super::open::Connection;
+use super::refusal::Refusal;
 
 /// Enough for the parser and for a callback, small enough for a thousand.
 const STACK_BYTES: usize = 128 * 1024;
@@ -32,7 +33,7 @@ const LINGERING: usize = 64;
 /// Accepts until the other end of `wake` is dropped.
 pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared>) {
     let mut refused = Refused::default();
-    let mut failing = false;
+    let (mut failing, mut threadless) = (false, false);
     let mut number = 0u64;
     while !shared.stopping.load(Ordering::SeqCst) {
         if !refused.wait(listener, wake) {
@@ -48,8 +49,16 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
                     refused.add(stream, &format!("over the limit of {limit} connections"));
                 } else {
                     number += 1;
-                    if let Err(Some(stream)) = start(number, stream, shared) {
-                        refused.add(stream, "no thread for this connection");
+                    let started = start(number, stream, shared);
+                    if let Err((error, stream)) = started {
+                        if !std::mem::replace(&mut threadless, true) {
+                            tracing::warn!(%error, "no threads for more connections");
+                        }
+                        if let Some(stream) = stream {
+                            refused.add(stream, "no thread for this connection");
+                        }
+                    } else {
+                        threadless = false;
                     }
                 }
             }
@@ -70,7 +79,11 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
 }
 
 /// Gives `stream` its thread, or gives it back if there is none to be had.
-fn start(number: u64, stream: TcpStream, shared: &Arc<Shared>) -> Result<(), Option<TcpStream>> {
+fn start(
+    number: u64,
+    stream: TcpStream,
+    shared: &Arc<Shared>,
+) -> Result<(), (io::Error, Option<TcpStream>)> {
     let connection = shared.connections.add(number, stream);
     let (theirs, with) = (Arc::clone(&connection), Arc::clone(shared));
     // A thread's name has at most 15 bytes.
@@ -82,9 +95,9 @@ fn start(number: u64, stream: TcpStream, shared: &Arc<Shared>) -> Result<(), Opt
             serve(&theirs, &with);
         });
     spawned.map(drop).map_err(|error| {
-        tracing::warn!(%error, "no thread for a connection");
         drop(shared.connections.listed(number));
-        Arc::into_inner(connection).map(Connection::into_stream)
+        let stream = Arc::into_inner(connection).map(Connection::into_stream);
+        (error, stream)
     })
 }
 

@@ -1,63 +1,23 @@
 //! One client's connection: request in, lane, answer out, until it ends.
 //!
-//! Owns the order of those steps and the list of open connections. It must not
-//! know how any step is done. Each connection has a thread `http-conn-N`, which
+//! Owns the order of those steps. It must not know how any step is done. Each connection has a thread `http-conn-N`, which
 //! runs [`serve`] and nothing else.
 
-use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::answer::{Body, Style, encode_head};
+use super::answer::{Body, Extent, Style, encode_head};
 use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
 use super::limits::Limits;
-use super::message::Refusal;
+use super::open::{Connection, Connections, Turn};
+use super::origin;
 use super::receipt::Attached;
+use super::refusal::Refusal;
 use super::socket::Socket;
 use super::stream::Streams;
 use crate::budget::Hold;
-use crate::sync::{lock, unpoisoned};
-
-/// How long a request may take before its connection has to make room for
-/// another one at the limit.
-const SLOW: Duration = Duration::from_secs(1);
-
-/// An open connection, as its thread and a shutdown see it.
-pub(super) struct Connection {
-    stream: TcpStream,
-    turn: Mutex<Turn>,
-}
-
-/// Whom a connection waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// For its client to begin a request, since then.
-    Idle(Instant),
-    /// For its client to go on with one.
-    Request(Instant),
-    /// Not for its client, or for it to take an answer.
-    Ours,
-    /// It has to make room for another one.
-    Over,
-}
-
-impl Connection {
-    pub(super) fn into_stream(self) -> TcpStream {
-        self.stream
-    }
-
-    pub(super) fn set(&self, turn: Turn) {
-        *lock(&self.turn) = turn;
-    }
-
-    fn turn(&self) -> Turn {
-        *lock(&self.turn)
-    }
-}
 
 /// What all connections share.
 pub(super) struct Shared {
@@ -71,7 +31,7 @@ pub(super) struct Shared {
 /// Serves `connection` until it ends.
 pub(super) fn serve(connection: &Connection, shared: &Shared) {
     let limits = &shared.limits;
-    let Ok(mut client) = Socket::new(&connection.stream, limits) else {
+    let Ok(mut client) = Socket::new(connection.stream(), limits) else {
         return;
     };
     let mut intake = Intake::default();
@@ -151,7 +111,11 @@ fn answer(
 ) -> Fate {
     let Buffers { out, answer } = buffers;
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
-    let answered = shared.exchange.run(head, body, out, answer);
+    let answered = match origin::check(head, client.local(), &shared.limits.hosts) {
+        Ok(()) if head.target == "*" => Ok(allowed(answer)),
+        Ok(()) => shared.exchange.run(head, body, out, answer),
+        Err(refusal) => Err(refusal),
+    };
     out.clear();
     let admitted = answered.and_then(|answered| {
         let Attached { stream, length, .. } = &answered.attached;
@@ -217,100 +181,12 @@ fn answer(
     fate
 }
 
-/// All open connections, by number.
-#[derive(Default)]
-pub(super) struct Connections {
-    open: Mutex<HashMap<u64, Arc<Connection>>>,
-    ended: Condvar,
-}
-
-/// Takes its connection off the list when dropped, whatever ends the thread.
-pub(super) struct Listed<'a> {
-    connections: &'a Connections,
-    number: u64,
-}
-
-impl Connections {
-    pub(super) fn len(&self) -> usize {
-        self.lock().len()
-    }
-
-    pub(super) fn add(&self, number: u64, stream: TcpStream) -> Arc<Connection> {
-        let connection = Arc::new(Connection {
-            stream,
-            turn: Mutex::new(Turn::Idle(Instant::now())),
-        });
-        self.lock().insert(number, Arc::clone(&connection));
-        connection
-    }
-
-    /// To be held by the thread that serves `number`.
-    pub(super) fn listed(&self, number: u64) -> Listed<'_> {
-        Listed {
-            connections: self,
-            number,
-        }
-    }
-
-    /// Ends the connection that waits longest for its client: to begin a request,
-    /// or else to go on with one, for [`SLOW`] at least. Whether there was one.
-    pub(super) fn make_room(&self) -> bool {
-        let open = self.lock();
-        let now = Instant::now();
-        let waiting = open.values().filter_map(|connection| {
-            let rank = match connection.turn() {
-                Turn::Idle(since) => (0, since),
-                Turn::Request(since) if now.duration_since(since) >= SLOW => (1, since),
-                _ => return None,
-            };
-            Some((rank, connection))
-        });
-        let longest = waiting.min_by_key(|(rank, _)| *rank);
-        longest.is_some_and(|(_, connection)| {
-            connection.set(Turn::Over);
-            connection.stream.shutdown(Shutdown::Read).is_ok()
-        })
-    }
-
-    /// Wakes the connections that wait for a request. Only their reading side is
-    /// closed, so a request that has just come in is still answered.
-    pub(super) fn close_idle(&self) {
-        for connection in self.lock().values() {
-            if matches!(connection.turn(), Turn::Idle(_)) {
-                let _ = connection.stream.shutdown(Shutdown::Read);
-            }
-        }
-    }
-
-    pub(super) fn close_all(&self) {
-        for connection in self.lock().values() {
-            let _ = connection.stream.shutdown(Shutdown::Both);
-        }
-    }
-
-    /// Whether all connections ended within `timeout`.
-    pub(super) fn wait_until_none(&self, timeout: Duration) -> bool {
-        let deadline = Instant::now() + timeout;
-        let mut open = self.lock();
-        while !open.is_empty() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            let waited = self.ended.wait_timeout(open, left);
-            open = unpoisoned(waited).0;
-        }
-        true
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
-        lock(&self.open)
-    }
-}
-
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        self.connections.lock().remove(&self.number);
-        self.connections.ended.notify_all();
+/// The answer to `OPTIONS *`, which asks nobody in particular.
+fn allowed(answer: &mut Vec<u8>) -> Answered {
+    answer.extend_from_slice(b"HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, OPTIONS\r\n\r\n");
+    let (head, body) = (answer.len(), 0);
+    Answered {
+        extent: Extent { head, body },
+        attached: Attached::default(),
     }
 }

@@ -23,8 +23,8 @@ use super::answer::{Extent, measure};
 use super::front::Kept;
 use super::head::Head;
 use super::limits::Limits;
-use super::message::Refusal;
 use super::receipt::{Attached, NUMBER_HEADER, Receipts};
+use super::refusal::Refusal;
 use crate::sync::lock;
 
 /// The number of a request that only asks whether the lane answers.
@@ -147,7 +147,7 @@ impl Exchange {
         }
     }
 
-    /// Cuts all lanes. Requests in them get 502, those that wait for one 503.
+    /// Cuts all lanes. Requests in them or waiting for one get 503.
     pub(super) fn close(&self) {
         *lock(&self.closing) = None;
         let mut open = lock(&self.open);
@@ -225,9 +225,12 @@ impl Exchange {
                 Err(Refusal::new(504, "the request was not answered in time"))
             }
             Err(error) => {
-                tracing::error!(%error, "the connection to a lane broke");
+                let closed = lock(&self.closing).is_none();
+                if !closed {
+                    tracing::error!(%error, "the connection to a lane broke");
+                }
                 Err(Refusal::new(
-                    502,
+                    if closed { 503 } else { 502 },
                     "the request may or may not have been handled",
                 ))
             }

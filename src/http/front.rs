@@ -15,13 +15,15 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::accept;
-use super::connection::{Connections, Shared};
+use super::connection::Shared;
 use super::exchange::Exchange;
 use super::lane::Lanes;
 use super::limits::Limits;
 use super::message::{Request, Response};
+use super::open::Connections;
 use super::receipt::Receipts;
 use super::stream::Streams;
+use crate::retry::supervised;
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -106,13 +108,7 @@ impl Front {
         }
         let receipts = Arc::new(Receipts::default());
         let lanes = Lanes::start(lanes, name, &receipts)?;
-        let exchange = Exchange::open(
-            lanes.socket().to_owned(),
-            count,
-            self.kept,
-            &limits,
-            receipts,
-        )?;
+        let exchange = Exchange::open(lanes.socket(), count, self.kept, &limits, receipts)?;
         let shared = Arc::new(Shared {
             limits,
             exchange,
@@ -127,7 +123,7 @@ impl Front {
         let for_accept = Arc::clone(&shared);
         let accept = thread::Builder::new()
             .name("http-accept".into())
-            .spawn(move || accept::run(&listener, &woken, &for_accept))?;
+            .spawn(move || supervised(|| accept::run(&listener, &woken, &for_accept)))?;
         Ok(Serving {
             local_addr: self.local_addr,
             shared,
@@ -172,7 +168,8 @@ impl Serving {
     }
 
     /// Graceful shutdown: stops accepting, closes idle connections at once, lets
-    /// requests in flight finish for 2 s, cuts the rest, and ends all threads. A
+    /// requests in flight finish for 2 s, answers the rest with 503, cuts who does
+    /// not take that, and ends all threads. A
     /// stream may send what its source has ready, and is cut unless that is all
     /// of it. Takes less than 4 s. A handler that is still busy then is logged and
     /// not waited for. tiny_http's own idle threads may take 5 s more to end.
@@ -194,9 +191,11 @@ impl Serving {
                 open = shared.connections.len(),
                 "cutting requests at shutdown"
             );
-            shared.connections.close_all();
             shared.exchange.close();
-            shared.connections.wait_until_none(CUT_TIME);
+            if !shared.connections.wait_until_none(CUT_TIME / 2) {
+                shared.connections.close_all();
+                shared.connections.wait_until_none(CUT_TIME / 2);
+            }
         }
         shared.exchange.close();
         // Then the lanes are dropped: idle now, unless a handler hangs.

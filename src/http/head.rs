@@ -5,8 +5,10 @@
 //! bytes: whatever is ambiguous is refused, never guessed. It must not know
 //! sockets, time or lanes. A connection's thread runs it.
 
+use std::net::Ipv6Addr;
+
 use super::limits::Limits;
-use super::message::Refusal;
+use super::refusal::Refusal;
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub(super) struct Head {
     pub(super) method: String,
     /// Origin form (`/path?query`) or `*`, ASCII only.
     pub(super) target: String,
+    /// Host and port that the client asks: of the target, else of Host.
+    pub(super) host: Option<String>,
     /// The fields that are meant for the handler.
     pub(super) headers: Vec<(String, String)>,
     pub(super) framing: Framing,
@@ -61,22 +65,23 @@ pub(super) fn parse(input: &[u8], limits: &Limits) -> Result<Option<Head>, Refus
     if bytes > limits.header_bytes {
         return Err(head_too_large(input, limits));
     }
+    let bare = |at: usize| input[at] == b'\n' && (at == 0 || input[at - 1] != b'\r');
+    if (0..bytes).any(bare) {
+        return Err(Refusal::malformed("a line does not end in CRLF"));
+    }
     let http10 = request.version == Some(0);
     let mut fields = Fields::default();
     for header in request.headers.iter() {
         fields.take(header);
     }
-    if !http10 && fields.hosts != 1 {
-        return Err(Refusal::malformed("HTTP/1.1 needs exactly one Host field"));
-    }
-    let framing = fields.framing(http10, limits)?;
+    let method = request.method.unwrap_or_default();
+    let (authority, target) = target(method, request.path.unwrap_or_default())?;
+    let host = fields.host(http10)?;
     Ok(Some(Head {
-        method: request.method.unwrap_or_default().to_owned(),
-        target: target(
-            request.method.unwrap_or_default(),
-            request.path.unwrap_or_default(),
-        )?,
-        framing,
+        method: method.to_owned(),
+        target,
+        host: authority.or(host),
+        framing: fields.framing(http10, limits)?,
         http10,
         keep_alive: !fields.close && (!http10 || fields.keep_alive),
         expects_continue: fields.expects_continue(http10)?,
@@ -88,7 +93,7 @@ pub(super) fn parse(input: &[u8], limits: &Limits) -> Result<Option<Head>, Refus
 /// What the header fields say, gathered in one pass.
 #[derive(Default)]
 struct Fields<'a> {
-    hosts: usize,
+    hosts: Vec<&'a [u8]>,
     lengths: Vec<&'a [u8]>,
     encodings: Vec<&'a [u8]>,
     expectation: Option<&'a [u8]>,
@@ -101,7 +106,7 @@ impl<'a> Fields<'a> {
     fn take(&mut self, header: &httparse::Header<'a>) {
         let is = |name: &str| header.name.eq_ignore_ascii_case(name);
         if is("host") {
-            self.hosts += 1;
+            self.hosts.push(header.value);
         } else if is("content-length") {
             self.lengths.push(header.value);
         } else if is("transfer-encoding") {
@@ -125,6 +130,17 @@ impl<'a> Fields<'a> {
                     .push((header.name.to_owned(), value.to_owned()));
             }
             _ => {}
+        }
+    }
+
+    fn host(&self, http10: bool) -> Result<Option<String>, Refusal> {
+        match self.hosts.as_slice() {
+            [] if http10 => Ok(None),
+            [one] => match std::str::from_utf8(one) {
+                Ok(host) if is_authority(host) => Ok(Some(host.to_owned())),
+                _ => Err(Refusal::malformed("Host is not a host and its port")),
+            },
+            _ => Err(Refusal::malformed("there has to be exactly one Host field")),
         }
     }
 
@@ -183,20 +199,25 @@ fn content_length(value: &[u8], limits: &Limits) -> Result<Framing, Refusal> {
     }
 }
 
-/// The path and query of an origin-form, absolute-form or `*` target.
-fn target(method: &str, target: &str) -> Result<String, Refusal> {
-    let origin = if target.starts_with('/') || target == "*" || method == "CONNECT" {
-        target
-    } else if let Some((_, rest)) = target.split_once("://") {
-        match rest.find(['/', '?']) {
-            Some(start) => &rest[start..],
-            None => "/",
+/// Host and port of an absolute-form target, and path and query of any target.
+fn target(method: &str, target: &str) -> Result<(Option<String>, String), Refusal> {
+    let (authority, origin) = match target.split_once("://") {
+        _ if method == "CONNECT" => return Err(Refusal::new(501, "this is not a proxy")),
+        _ if target.starts_with('/') || (target == "*" && method == "OPTIONS") => (None, target),
+        Some((scheme, rest)) if ["http", "https"].contains(&&*scheme.to_ascii_lowercase()) => {
+            let end = rest.find(['/', '?']).unwrap_or(rest.len());
+            let (authority, path) = rest.split_at(end);
+            (Some(authority), if path.is_empty() { "/" } else { path })
         }
-    } else {
-        return Err(Refusal::malformed(
-            "the request target is neither a path nor a URI",
-        ));
+        _ => {
+            return Err(Refusal::malformed(
+                "the request target is neither a path nor a URI",
+            ));
+        }
     };
+    if origin.contains('#') || authority.is_some_and(|authority| !is_authority(authority)) {
+        return Err(Refusal::malformed("the request target is malformed"));
+    }
     let mut ascii = String::with_capacity(origin.len() + 1);
     if origin.starts_with('?') {
         ascii.push('/');
@@ -209,7 +230,36 @@ fn target(method: &str, target: &str) -> Result<String, Refusal> {
             ascii.push_str(&format!("%{byte:02X}"));
         }
     }
-    Ok(ascii)
+    Ok((authority.map(str::to_owned), ascii))
+}
+
+/// A name or an IP address, and maybe a port. No user, no list.
+fn is_authority(text: &str) -> bool {
+    let name_end = match text.starts_with('[') {
+        true => text.find(']').map_or(0, |end| end + 1),
+        false => text.find(':').unwrap_or(text.len()),
+    };
+    let (name, port) = text.split_at(name_end);
+    let is_name = match name.strip_prefix('[') {
+        Some(address) => address.trim_end_matches(']').parse::<Ipv6Addr>().is_ok(),
+        None => {
+            let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%".contains(&byte);
+            !name.is_empty() && name.bytes().all(known)
+        }
+    };
+    let digits = port.strip_prefix(':').unwrap_or(port);
+    let has_colon = digits.len() < port.len();
+    is_name
+        && (port.is_empty() || has_colon && (digits.is_empty() || digits.parse::<u16>().is_ok()))
+}
+
+/// How many bytes of a token `bytes` begins with, such as the name of a field.
+pub(super) fn token(bytes: &[u8]) -> usize {
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
+    bytes
+        .iter()
+        .position(|byte| !is_token(byte))
+        .unwrap_or(bytes.len())
 }
 
 pub(super) fn body_too_large(limits: &Limits) -> Refusal {
@@ -247,25 +297,19 @@ fn refusal_of(error: httparse::Error, input: &[u8], limits: &Limits) -> Refusal 
     }
 }
 
-/// Whether the request line ends with a well-formed version, one that is not ours.
+/// Whether the request line has three parts, of which the last is a well-formed
+/// version, one that is not ours.
 fn names_http_version(input: &[u8]) -> bool {
-    let line = input
-        .trim_ascii_start()
-        .split(|&byte| byte == b'\n')
-        .next()
-        .unwrap_or_default();
-    let version = line
-        .trim_ascii_end()
-        .rsplit(|&byte| byte == b' ')
-        .next()
-        .unwrap_or_default();
+    let line = input.trim_ascii_start().split(|&byte| byte == b'\n').next();
+    let line = line.unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let parts: Vec<_> = line.split(|&byte| byte == b' ').take(4).collect();
+    let [_, _, version] = parts.as_slice() else {
+        return false;
+    };
     match version.strip_prefix(b"HTTP/") {
         Some([major]) => major.is_ascii_digit(),
         Some([major, b'.', minor]) => major.is_ascii_digit() && minor.is_ascii_digit(),
         _ => false,
     }
 }
-
-#[cfg(test)]
-#[path = "head_tests.rs"]
-mod tests;

@@ -7,10 +7,10 @@
 use std::time::{Duration, Instant};
 
 use super::chunked::Decoder;
-use super::connection::{Connection, Turn};
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
-use super::message::Refusal;
+use super::open::{Connection, Turn};
+use super::refusal::Refusal;
 use super::socket::{ReadError, Socket};
 use crate::budget::Hold;
 

@@ -1,15 +1,17 @@
 //! The lanes: blocking tiny_http loops, each with one handler.
 //!
-//! Owns the tiny_http server, its Unix socket in a private folder, and the loop
-//! threads. It must not know the public socket. With one lane, [`run`] is the
+//! Owns the tiny_http server, its Unix socket, and the loop threads. It must not know the public socket. With one lane, [`run`] is the
 //! classic single-threaded loop, and the place for a breakpoint: it is passed
 //! once per request. tiny_http's own threads carry the name `http-tiny`.
 
 use std::any::Any;
+use std::fs::File;
 use std::io::{self, Cursor, Read};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -17,8 +19,12 @@ use std::time::{Duration, Instant};
 
 use super::answer::has_no_body;
 use super::exchange::PROBE;
+use super::head::token;
 use super::message::{Request, Response};
 use super::receipt::{Attached, NUMBER_HEADER, Receipts};
+use crate::retry::supervised;
+
+use rustix::fs::{Mode, OFlags};
 
 /// How long a shutdown waits for handlers that are still busy.
 const HANDLER_TIME: Duration = Duration::from_millis(500);
@@ -28,9 +34,10 @@ pub(super) struct Lanes {
     server: Arc<tiny_http::Server>,
     stopping: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
-    socket: PathBuf,
-    /// Removed when this is dropped.
-    _folder: tempfile::TempDir,
+    listener: UnixListener,
+    /// The folder and the socket, which have no names any more.
+    _folder: File,
+    socket: OwnedFd,
 }
 
 impl Lanes {
@@ -44,22 +51,29 @@ impl Lanes {
     where
         H: FnMut(Request) -> Response + Send + 'static,
     {
-        // Nobody but this user may connect: that would bypass the front.
-        let folder = tempfile::Builder::new()
+        // Nobody but this process may connect: that would bypass the front. So the
+        // names are gone as soon as it is bound, and nothing stays behind a kill.
+        let named = tempfile::Builder::new()
             .prefix("http-lane-")
             .permissions(std::fs::Permissions::from_mode(0o700))
             .tempdir()?;
-        let socket = folder.path().join("lane.sock");
-        let server = Arc::new(start_tiny_http(socket.clone())?);
+        let folder = File::open(named.path())?;
+        // By its number, since a socket's path has at most 107 bytes.
+        let listener = UnixListener::bind(path_of(&folder).join("lane.sock"))?;
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let socket = rustix::fs::openat(&folder, "lane.sock", flags, Mode::empty())?;
+        named.close()?;
+        let server = Arc::new(start_tiny_http(listener.try_clone()?)?);
         let mut lanes = Lanes {
             server,
             stopping: Arc::default(),
             threads: Vec::new(),
-            socket,
+            listener,
             _folder: folder,
+            socket,
         };
         let several = handlers.len() > 1;
-        for (n, handler) in handlers.into_iter().enumerate() {
+        for (n, mut handler) in handlers.into_iter().enumerate() {
             let name = if several {
                 format!("{name}-{n}")
             } else {
@@ -68,17 +82,18 @@ impl Lanes {
             let server = Arc::clone(&lanes.server);
             let stopping = Arc::clone(&lanes.stopping);
             let receipts = Arc::clone(receipts);
-            lanes.threads.push(
-                thread::Builder::new()
-                    .name(name)
-                    .spawn(move || run(&server, &stopping, &receipts, handler))?,
-            );
+            lanes
+                .threads
+                .push(thread::Builder::new().name(name).spawn(move || {
+                    supervised(|| run(&server, &stopping, &receipts, &mut handler));
+                })?);
         }
         Ok(lanes)
     }
 
-    pub(super) fn socket(&self) -> &Path {
-        &self.socket
+    /// Where this process can connect to it.
+    pub(super) fn socket(&self) -> PathBuf {
+        path_of(&self.socket)
     }
 
     /// Ends the loops. A handler that is still busy after half a second is left
@@ -99,6 +114,8 @@ impl Lanes {
                 tracing::warn!(thread = ?thread.thread().name(), "handler still busy at shutdown");
             }
         }
+        // tiny_http would wake its own thread by the path, which is gone.
+        let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
     }
 }
 
@@ -108,12 +125,17 @@ impl Drop for Lanes {
     }
 }
 
+/// A path for whatever this descriptor has open. Source: proc(5), /proc/PID/fd.
+fn path_of(open: &impl AsRawFd) -> PathBuf {
+    format!("/proc/self/fd/{}", open.as_raw_fd()).into()
+}
+
 /// tiny_http names no thread, and a thread without a name takes its parent's.
 /// So the parent is a thread that is made for the name.
-fn start_tiny_http(socket: PathBuf) -> io::Result<tiny_http::Server> {
+fn start_tiny_http(listener: UnixListener) -> io::Result<tiny_http::Server> {
     let start = thread::Builder::new()
         .name("http-tiny".into())
-        .spawn(move || tiny_http::Server::http_unix(&socket))?;
+        .spawn(move || tiny_http::Server::from_listener(listener, None))?;
     match start.join() {
         Ok(server) => server.map_err(io::Error::other),
         Err(_) => Err(io::Error::other("tiny_http panicked at start")),
@@ -125,7 +147,7 @@ fn run(
     server: &tiny_http::Server,
     stopping: &AtomicBool,
     receipts: &Receipts,
-    mut handler: impl FnMut(Request) -> Response,
+    handler: &mut impl FnMut(Request) -> Response,
 ) {
     while !stopping.load(Ordering::SeqCst) {
         let mut incoming = match server.recv() {
@@ -220,7 +242,8 @@ fn respond(incoming: tiny_http::Request, response: Response) {
     let headers = response.headers.iter().filter_map(|(name, value)| {
         let header = tiny_http::Header::from_bytes(name.as_bytes(), value.as_bytes()).ok();
         // A line end in a value would be a header of its own on the wire.
-        let sound = is_token(name) && !value.bytes().any(|byte| byte.is_ascii_control());
+        let is_name = !name.is_empty() && token(name.as_bytes()) == name.len();
+        let sound = is_name && !value.bytes().any(|byte| byte.is_ascii_control());
         if name.eq_ignore_ascii_case("content-length") {
             // tiny_http would believe it, and the body's own length is right.
             return None;
@@ -243,13 +266,6 @@ fn respond(incoming: tiny_http::Request, response: Response) {
     if let Err(error) = incoming.respond(answer) {
         tracing::error!(%error, "the connection to a lane broke within an answer");
     }
-}
-
-fn is_token(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn internal_error(panic: &(dyn Any + Send)) -> Response {

@@ -21,6 +21,9 @@ pub struct Limits {
     pub request_time: Duration,
     /// Silence between two requests on a kept-alive connection. Over: a silent close.
     pub idle_time: Duration,
+    /// Names besides localhost under which a loopback address may be asked. Another
+    /// one: 421.
+    pub hosts: Vec<String>,
     /// Open connections. Over: the one that is idle longest is closed, else one whose
     /// request comes slowly. If there is none, 503 with `Retry-After`, without a
     /// new thread.
@@ -57,6 +60,7 @@ impl Default for Limits {
             request_time: Duration::from_secs(10),
             idle_time: Duration::from_secs(60),
             connections: 1024,
+            hosts: Vec::new(),
             memory: Budget::default(),
             streams: 256,
             lane_wait: Duration::from_secs(30),

@@ -1,20 +1,19 @@
 //! A handler's types: a whole [`Request`] in, a whole [`Response`] out.
 //!
-//! Owns [`Request`], [`Response`] and the front's own refusals with their fixed
-//! table of codes. It must not know sockets, tiny_http or how bytes are framed.
+//! Owns [`Request`] and [`Response`]. It must not know sockets, tiny_http or how
+//! bytes are framed.
 //! No thread of its own runs it.
 
-use std::borrow::Cow;
-
+use super::refusal::{JSON, error_body};
 use super::stream::Source;
-use crate::budget::{Full, Hold};
+use crate::budget::Hold;
 
 /// A complete, well-formed request, within the [`Limits`](super::Limits).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Request {
     /// As the client sent it: any token is let through, so check it.
     pub method: String,
-    /// The target without its query, not percent-decoded. `*` for `OPTIONS *`.
+    /// The target without its query, not percent-decoded.
     pub path: String,
     /// What follows the first `?`, or empty.
     pub query: String,
@@ -58,9 +57,6 @@ pub struct Response {
     pub hold: Option<Hold>,
 }
 
-/// The content type of every JSON answer.
-const JSON: &str = "application/json; charset=utf-8";
-
 impl Response {
     /// An answer with a JSON body, which the caller has serialised.
     pub fn json(status: u16, body: impl Into<String>) -> Response {
@@ -75,8 +71,7 @@ impl Response {
     /// An error answer: `{"error":{"code":"UNAVAILABLE","message":"..."}}`, with
     /// `Retry-After` if it is a 503.
     pub fn error(status: u16, code: &str, message: impl AsRef<str>) -> Response {
-        let error = serde_json::json!({"error": {"code": code, "message": message.as_ref()}});
-        let response = Response::json(status, error.to_string());
+        let response = Response::json(status, error_body(code, message.as_ref()));
         match status {
             503 => response.with_header("Retry-After", "1"),
             _ => response,
@@ -137,72 +132,5 @@ impl Response {
             body: body.into_bytes(),
             ..Response::default()
         }
-    }
-}
-
-/// Why the front itself refuses a request: a status and a sentence for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) message: Cow<'static, str>,
-}
-
-impl Refusal {
-    pub(super) fn new(status: u16, message: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal {
-            status,
-            message: message.into(),
-        }
-    }
-
-    /// Malformed in a way that leaves the rest of the connection meaningless.
-    pub(super) fn malformed(message: impl Into<Cow<'static, str>>) -> Refusal {
-        Refusal::new(400, message)
-    }
-
-    /// The whole answer on the wire. With `close`, it says so.
-    pub(super) fn encode(&self, close: bool, with_body: bool) -> Vec<u8> {
-        let (reason, code) = describe(self.status);
-        let response = Response::error(self.status, code, &self.message);
-        let mut bytes = format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: {JSON}\r\nContent-Length: {}\r\n{}{}\r\n",
-            self.status,
-            response.body.len(),
-            if self.status == 503 {
-                "Retry-After: 1\r\n"
-            } else {
-                ""
-            },
-            if close { "Connection: close\r\n" } else { "" },
-        )
-        .into_bytes();
-        if with_body {
-            bytes.extend_from_slice(&response.body);
-        }
-        bytes
-    }
-}
-
-impl From<Full> for Refusal {
-    fn from(full: Full) -> Refusal {
-        Refusal::new(503, full.to_string())
-    }
-}
-
-/// Reason phrase and error code of each status that the front itself answers.
-fn describe(status: u16) -> (&'static str, &'static str) {
-    match status {
-        400 => ("Bad Request", "INVALID_ARGUMENT"),
-        408 => ("Request Timeout", "DEADLINE_EXCEEDED"),
-        413 => ("Content Too Large", "RESOURCE_EXHAUSTED"),
-        414 => ("URI Too Long", "RESOURCE_EXHAUSTED"),
-        417 => ("Expectation Failed", "FAILED_PRECONDITION"),
-        431 => ("Request Header Fields Too Large", "RESOURCE_EXHAUSTED"),
-        501 => ("Not Implemented", "UNIMPLEMENTED"),
-        502 => ("Bad Gateway", "INTERNAL"),
-        503 => ("Service Unavailable", "UNAVAILABLE"),
-        504 => ("Gateway Timeout", "DEADLINE_EXCEEDED"),
-        505 => ("HTTP Version Not Supported", "UNIMPLEMENTED"),
-        _ => ("Internal Server Error", "INTERNAL"),
     }
 }

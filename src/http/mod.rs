@@ -15,9 +15,9 @@
 //! ```
 //!
 //! Read in this order: `front` starts and stops everything; `accept` gives
-//! each client a thread; `connection` is that thread's loop, which takes in a
-//! request (`intake`, `head`, `chunked`), passes it through a private
-//! connection (`exchange`, `answer`) to the loop that calls the handler
+//! each client a thread and lists it (`open`); `connection` is that thread's
+//! loop, which takes in a request (`intake`, `head`, `chunked`, `origin`), passes it
+//! through a private connection (`exchange`, `answer`) to the loop that calls the handler
 //! (`lane`), and writes the answer (`socket`). `receipt` tells a handler
 //! when that last step failed.
 //!
@@ -45,7 +45,10 @@ mod intake;
 mod lane;
 mod limits;
 mod message;
+mod open;
+mod origin;
 mod receipt;
+mod refusal;
 mod socket;
 mod stream;
 

@@ -5,7 +5,7 @@
 //! connection's thread runs it.
 
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -38,6 +38,7 @@ pub(super) enum ReadError {
 
 pub(super) struct Socket<'a> {
     stream: &'a TcpStream,
+    local: IpAddr,
     write_time: Duration,
     /// The timeout set on the socket, to change it only when needed.
     read_timeout: Option<Duration>,
@@ -50,9 +51,15 @@ impl<'a> Socket<'a> {
         stream.set_write_timeout(Some(limits.write_time / 8))?;
         Ok(Socket {
             stream,
+            local: stream.local_addr()?.ip(),
             write_time: limits.write_time,
             read_timeout: None,
         })
+    }
+
+    /// The address that the client has reached.
+    pub(super) fn local(&self) -> IpAddr {
+        self.local
     }
 
     /// Appends at most `most` bytes to `buffer` with one read. 0: the client has

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::message::Refusal;
+use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::budget::Hold;
 

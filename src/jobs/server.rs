@@ -9,15 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use grpcio::{RpcContext, Service, ServiceBuilder, UnarySink};
-
 use super::task;
 use super::wire;
 use crate::error::{Code, Error};
-use crate::grpc::handler;
+use crate::grpc::handler::{Methods, Reply};
 use crate::grpc::host::Hosted;
 use crate::grpc::stream::Streams;
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Threads for what takes long.
 const THREADS: usize = 2;
@@ -29,8 +27,8 @@ const QUEUE: usize = 256;
 const SMALL_FACTORIAL: i64 = 200;
 const SMALL_TEXT: usize = 1024;
 
-/// A call; with `false`, there is no room for it.
-type Call = Box<dyn FnOnce(bool) + Send>;
+/// A call; with an error, it is refused.
+type Call = Box<dyn FnOnce(Result<(), Error>) + Send>;
 
 /// A handle of the thread pool for calls that take long.
 #[derive(Clone)]
@@ -44,27 +42,22 @@ impl Pool {
     /// Never blocks: over the bound a call is refused at once.
     fn answer<A: Send + 'static>(
         &self,
-        ctx: &RpcContext<'_>,
-        sink: UnarySink<A>,
+        reply: Reply<A>,
         long: bool,
         work: impl FnOnce() -> Result<A, Error> + Send + 'static,
     ) {
         if self.closed.load(Ordering::SeqCst) {
-            return handler::unary(ctx, sink, || Err(Error::shutting_down()));
+            return reply.send(Err(Error::shutting_down()));
         }
         if !long {
-            return handler::unary(ctx, sink, work);
+            return reply.send(work());
         }
-        let reply = handler::later(ctx, sink, |answer| answer);
-        let call: Call = Box::new(move |room| {
-            let full = || format!("calls: {QUEUE} are waiting, which is the limit");
-            let refusal = || Error::new(Code::ResourceExhausted, full());
-            reply.send(if room { work() } else { Err(refusal()) });
-        });
+        let call: Call = Box::new(move |go| reply.send(go.and_then(|()| work())));
         if let Err(unsent) = self.calls.try_send(Some(call))
             && let Some(call) = unsent.into_inner()
         {
-            call(false);
+            let full = format!("calls: {QUEUE} are waiting, which is the limit");
+            call(Err(Error::new(Code::ResourceExhausted, full)));
         }
     }
 }
@@ -80,17 +73,16 @@ impl Messages {
     /// When its threads cannot be started.
     pub fn start() -> std::io::Result<Self> {
         let (calls, queue) = bounded(QUEUE);
+        let closed = Arc::new(AtomicBool::new(false));
         let thread = |number| {
             let queue = queue.clone();
             let thread = thread::Builder::new().name(format!("message-{number}"));
-            thread.spawn(move || work(&queue))
+            let closed = closed.clone();
+            thread.spawn(move || work(&queue, &closed))
         };
         let threads = (0..THREADS).map(thread).collect::<Result<_, _>>()?;
         Ok(Self {
-            pool: Pool {
-                calls,
-                closed: Arc::default(),
-            },
+            pool: Pool { calls, closed },
             threads,
         })
     }
@@ -101,35 +93,34 @@ impl Hosted for Messages {
         wire::SERVICE
     }
 
-    fn service(&self, _: &Streams) -> Service {
+    fn register(&self, methods: Methods, _: &Streams) -> Methods {
         let [process, assign, factorial, letter] = [(); 4].map(|()| self.pool.clone());
-        ServiceBuilder::new()
-            .add_unary_handler(&wire::PROCESS_MESSAGE, move |ctx, request, sink| {
+        methods
+            .unary(&wire::PROCESS_MESSAGE, move |request, reply| {
                 let long = request.text.len() > SMALL_TEXT;
-                process.answer(&ctx, sink, long, move || {
+                process.answer(reply, long, move || {
                     Ok(wire::message_response(task::process(&request.text)))
                 });
             })
-            .add_unary_handler(&wire::ASSIGN_AB, move |ctx, request, sink| {
+            .unary(&wire::ASSIGN_AB, move |request, reply| {
                 let long = request.user_id.len() > SMALL_TEXT;
-                assign.answer(&ctx, sink, long, move || {
+                assign.answer(reply, long, move || {
                     let group = task::group(&request.user_id);
                     Ok(wire::ab_response(request.user_id, group))
                 });
             })
-            .add_unary_handler(&wire::FACTORIAL, move |ctx, request, sink| {
+            .unary(&wire::FACTORIAL, move |request, reply| {
                 let long = request.n > SMALL_FACTORIAL;
-                factorial.answer(&ctx, sink, long, move || {
+                factorial.answer(reply, long, move || {
                     task::factorial(request.n).map(wire::factorial_response)
                 });
             })
-            .add_unary_handler(&wire::MOST_FREQUENT_LETTER, move |ctx, request, sink| {
+            .unary(&wire::MOST_FREQUENT_LETTER, move |request, reply| {
                 let long = request.text.len() > SMALL_TEXT;
-                letter.answer(&ctx, sink, long, move || {
+                letter.answer(reply, long, move || {
                     task::most_frequent_letter(&request.text).map(wire::letter_response)
                 });
             })
-            .build()
     }
 
     fn close(&self) {
@@ -149,9 +140,14 @@ impl Drop for Messages {
     }
 }
 
-fn work(queue: &Receiver<Option<Call>>) {
+fn work(queue: &Receiver<Option<Call>>, closed: &AtomicBool) {
     while let Ok(Some(call)) = queue.recv() {
-        if catch_unwind(AssertUnwindSafe(|| call(true))).is_err() {
+        // What is queued up would take longer than a shutdown may.
+        let go = match closed.load(Ordering::SeqCst) {
+            true => Err(Error::shutting_down()),
+            false => Ok(()),
+        };
+        if catch_unwind(AssertUnwindSafe(|| call(go))).is_err() {
             tracing::error!("working out an answer panicked; the call ends with INTERNAL");
         }
     }

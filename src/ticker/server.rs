@@ -10,7 +10,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use grpcio::{Service, ServiceBuilder};
 use tracing::Level;
 
 use super::market::{Market, Quote, Symbol};
@@ -20,6 +19,7 @@ use super::wire::TickerRequest;
 use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::grpc::duplex::{Bell, Conversation, Turn};
+use crate::grpc::handler::Methods;
 use crate::grpc::host::Hosted;
 use crate::grpc::journal::StreamLog;
 use crate::grpc::stream::Streams;
@@ -101,16 +101,14 @@ impl Hosted for Ticker {
         wire::SERVICE
     }
 
-    fn service(&self, streams: &Streams) -> Service {
+    fn register(&self, methods: Methods, streams: &Streams) -> Methods {
         let (shared, streams, config) = (self.shared.clone(), streams.clone(), self.config);
         let method = &wire::SUBSCRIBE_TO_STOCK_UPDATES_ENCODED;
-        ServiceBuilder::new()
-            .add_duplex_streaming_handler(method, move |ctx, requests, sink| {
-                streams.serve_duplex(&ctx, requests, sink, "ticker", |bell, stream_log| {
-                    shared.begin(config, bell, stream_log)
-                });
-            })
-            .build()
+        methods.duplex(method, move |ctx, requests, sink| {
+            streams.serve_duplex(ctx, requests, sink, "ticker", |bell, stream_log| {
+                shared.begin(config, bell, stream_log)
+            });
+        })
     }
 
     fn close(&self) {
@@ -251,13 +249,17 @@ fn plain(symbol: &Symbol) -> std::str::EscapeDebug<'_> {
 }
 
 impl Conversation<TickerRequest> for Session {
-    fn request(&self, request: Option<TickerRequest>) {
+    fn request(&self, request: Result<Option<TickerRequest>, Error>) {
+        let refuse = |error| {
+            self.lock().refused.get_or_insert(error);
+        };
         match request {
-            None => self.lock().half_closed = true,
-            Some(request) => match self.note(&request.ticker_symbol) {
+            Ok(None) => self.lock().half_closed = true,
+            Ok(Some(request)) => match self.note(&request.ticker_symbol) {
                 Ok(symbol) => self.log_subscribed(&symbol),
-                Err(error) => drop(self.lock().refused.get_or_insert(error)),
+                Err(error) => refuse(error),
             },
+            Err(error) => refuse(error),
         }
         self.bell.ring();
     }

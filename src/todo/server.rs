@@ -11,19 +11,20 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
-use grpcio::{Service, ServiceBuilder};
 
 use super::file::TodoStore;
 use super::list::{Change, Limits, Task, TaskList};
 use super::wire;
+use crate::budget::Budget;
 use crate::db;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity};
 use crate::fanout::clock::Timestamp;
-use crate::grpc::handler::{self, Reply};
+use crate::grpc::handler::{self, Answer as _, Methods, Reply};
 use crate::grpc::host::Hosted;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
+use crate::retry::supervised;
 use crate::sync::lock;
 
 /// Requests that may wait for the owner; more are refused.
@@ -45,7 +46,6 @@ pub struct Config {
 /// ends the owner.
 pub struct Todo {
     inbox: Inbox,
-    config: Config,
     owner: Option<(JoinHandle<()>, Sender<()>)>,
 }
 
@@ -58,10 +58,18 @@ struct Inbox {
 }
 
 struct Shared {
-    /// As far as the changes are published.
-    list: Mutex<TaskList>,
+    list: Mutex<Listed>,
     changes: Broadcast<Encoded>,
     closed: AtomicBool,
+}
+
+/// The list, as far as the changes are published.
+struct Listed {
+    list: TaskList,
+    /// How many changes it has seen, and its encoding since the last one: for
+    /// all who ask, so that those who do not take it cost no more.
+    version: u64,
+    encoded: Option<handler::Shared>,
 }
 
 /// Why a to-do list did not start.
@@ -74,8 +82,8 @@ pub enum StartError {
 }
 
 enum Request {
-    Add(String, Reply<Task>),
-    Complete(i32, Reply<()>),
+    Add(String, Reply<wire::AddTaskResponse>),
+    Complete(i32, Reply<wire::CompleteTaskResponse>),
 }
 
 impl Todo {
@@ -88,20 +96,24 @@ impl Todo {
         let store = store.transpose()?;
         let tasks = store.as_ref().map_or(Ok(Vec::new()), TodoStore::load)?;
         let shared = Arc::new(Shared {
-            list: Mutex::new(TaskList::new(tasks.clone())),
-            changes: Broadcast::new(),
+            list: Mutex::new(Listed {
+                list: TaskList::new(tasks.clone()),
+                version: 0,
+                encoded: None,
+            }),
+            changes: Broadcast::new(config.backlog),
             closed: AtomicBool::new(false),
         });
         let (requests, queue) = bounded(QUEUE);
         let (stop, stopped) = bounded(0);
-        let owner = Owner {
+        let mut owner = Owner {
             draft: TaskList::new(tasks),
             limits: config.limits,
             store,
             shared: shared.clone(),
         };
         let thread = thread::Builder::new().name("todo-owner".into());
-        let thread = thread.spawn(move || owner.run(&queue, &stopped))?;
+        let thread = thread.spawn(move || supervised(|| owner.run(&queue, &stopped)))?;
         let inbox = Inbox {
             shared,
             limits: config.limits,
@@ -109,7 +121,6 @@ impl Todo {
         };
         Ok(Self {
             inbox,
-            config,
             owner: Some((thread, stop)),
         })
     }
@@ -120,32 +131,27 @@ impl Hosted for Todo {
         wire::SERVICE
     }
 
-    fn service(&self, streams: &Streams) -> Service {
+    fn register(&self, methods: Methods, streams: &Streams) -> Methods {
         let (add, complete) = (self.inbox.clone(), self.inbox.clone());
         let (lister, watcher) = (self.inbox.shared.clone(), self.inbox.shared.clone());
-        let (streams, backlog) = (streams.clone(), self.config.backlog);
-        ServiceBuilder::new()
-            .add_unary_handler(&wire::ADD_TASK, move |ctx, request, sink| {
-                let reply = handler::later(&ctx, sink, |task| wire::add_response(&task));
+        let streams = streams.clone();
+        let budget = methods.budget();
+        methods
+            .unary(&wire::ADD_TASK, move |request, reply| {
                 add.submit(Request::Add(request.title, reply));
             })
-            .add_unary_handler(&wire::COMPLETE_TASK, move |ctx, request, sink| {
-                let reply = handler::later(&ctx, sink, |()| wire::complete_response());
+            .unary(&wire::COMPLETE_TASK, move |request, reply| {
                 complete.submit(Request::Complete(request.task_id, reply));
             })
-            .add_unary_handler(&wire::GET_TASKS, move |ctx, _, sink| {
-                handler::unary(&ctx, sink, || {
-                    let list = lister.list().clone();
-                    Ok(wire::list_response(list.tasks()))
-                });
+            .unary(&wire::GET_TASKS, move |_, reply| {
+                reply.send(lister.answer(&budget));
             })
-            .add_server_streaming_handler(&wire::WATCH_TASKS_ENCODED, move |ctx, _, sink| {
-                streams.serve(&ctx, sink, "watch", acknowledgement(&ctx), || {
-                    let pair = watcher.changes.subscribe(backlog);
+            .stream(&wire::WATCH_TASKS_ENCODED, move |caller, _, sink| {
+                streams.serve(caller, sink, "watch", acknowledgement(caller), || {
+                    let pair = watcher.changes.subscribe();
                     pair.map_err(|_| Error::shutting_down())
                 });
             })
-            .build()
     }
 
     fn close(&self) {
@@ -175,10 +181,23 @@ impl Inbox {
             return request.refuse(error);
         }
         if let Err(unsent) = self.requests.try_send(request) {
-            let full = format!("requests: {QUEUE} are waiting, which is the limit");
-            let error = Error::new(Code::ResourceExhausted, full);
+            let error = match unsent.is_full() {
+                true => Error::new(
+                    Code::ResourceExhausted,
+                    format!("requests: {QUEUE} are waiting, which is the limit"),
+                ),
+                false => Error::unavailable("the to-do list's thread has ended"),
+            };
             unsent.into_inner().refuse(error);
         }
+    }
+}
+
+impl Listed {
+    fn apply(&mut self, change: &Change) {
+        self.list.apply(change);
+        self.version += 1;
+        self.encoded = None;
     }
 }
 
@@ -192,8 +211,25 @@ impl Request {
 }
 
 impl Shared {
-    fn list(&self) -> MutexGuard<'_, TaskList> {
+    fn list(&self) -> MutexGuard<'_, Listed> {
         lock(&self.list)
+    }
+
+    /// The answer of GetTasks. Encoding is not done under the lock, which
+    /// publishing waits for.
+    fn answer(&self, budget: &Budget) -> Result<handler::Shared, Error> {
+        let listed = self.list();
+        if let Some(encoded) = &listed.encoded {
+            return Ok(encoded.clone());
+        }
+        let (list, version) = (listed.list.clone(), listed.version);
+        drop(listed);
+        let encoded = wire::list_response(list.tasks()).encode(budget)?;
+        let mut listed = self.list();
+        if listed.version == version {
+            listed.encoded = Some(encoded.clone());
+        }
+        Ok(encoded)
     }
 
     /// The list changes within the broadcast's critical section, so every change
@@ -224,12 +260,14 @@ struct Owner {
 
 /// Who waits for the transaction.
 enum Waiting {
-    Added(Task, Reply<Task>),
-    Completed(Reply<()>),
+    Added(Task, Reply<wire::AddTaskResponse>),
+    Completed(Reply<wire::CompleteTaskResponse>),
 }
 
 impl Owner {
-    fn run(mut self, queue: &Receiver<Request>, stopped: &Receiver<()>) {
+    fn run(&mut self, queue: &Receiver<Request>, stopped: &Receiver<()>) {
+        // It may begin again, after a panic in the middle of a transaction.
+        self.draft = self.shared.list().list.clone();
         loop {
             select_biased! {
                 recv(queue) -> request => match request {
@@ -267,8 +305,12 @@ impl Owner {
         let stored = self.commit(&changes);
         for waiting in waiting {
             match waiting {
-                Waiting::Added(task, reply) => reply.send(stored.clone().map(|()| task)),
-                Waiting::Completed(reply) => reply.send(stored.clone()),
+                Waiting::Added(task, reply) => {
+                    reply.send(stored.clone().map(|()| wire::add_response(&task)));
+                }
+                Waiting::Completed(reply) => {
+                    reply.send(stored.clone().map(|()| wire::complete_response()));
+                }
             }
         }
     }
@@ -282,7 +324,7 @@ impl Owner {
             && let Err(error) = store.commit(changes)
         {
             tracing::error!(%error, "changes to the to-do list are refused");
-            self.draft = self.shared.list().clone();
+            self.draft = self.shared.list().list.clone();
             return Err(Error::unavailable("the to-do list cannot be stored"));
         }
         for change in changes {

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::http::{Seen, flush, messages, post, seen};
+use crate::support::http::{self, Seen, flush, messages, post, seen};
 use crate::support::process::Signal;
 use crate::support::programs::{Bridge, Server, accepts, free_port};
 use crate::support::rpc::{client, send};
@@ -147,18 +147,15 @@ fn the_oldest_make_room_in_a_full_postbox_and_the_next_flush_tells_how_many() {
         seen_by_witness.extend(flush(witness.port()));
         seen_by_witness.len() == 12
     });
-    // The bounded one has no event that says "that was the last": its log does.
-    eventually(SOON, "seven are dropped", || {
-        bridge
-            .log()
-            .lines()
-            .filter(|line| line.contains("postbox is full"))
-            .count()
-            == 7
-    });
+    // The bounded one has no event that says "that was the last". What this flush
+    // waits for does: it is sent through it.
+    let last = http::send(bridge.port(), "a", "last");
     let answer = post(bridge.port(), FLUSH, "");
-    assert_eq!(answer.header(DROPPED), Some("7"));
-    assert_eq!(messages(&answer.json()), sent[7..]);
+    assert_eq!(answer.header(DROPPED), Some("8"));
+    let expected = [&sent[8..], &[seen("a", "last", last)]].concat();
+    assert_eq!(messages(&answer.json()), expected);
+    let lines = bridge.log().matches("postbox is full").count();
+    assert_eq!(lines, 1, "the first, and then a count at intervals");
     let answer = post(bridge.port(), FLUSH, "");
     assert_eq!((answer.header(DROPPED), &*answer.body), (None, "[]"));
 }
@@ -187,7 +184,7 @@ fn the_postbox_is_bounded_in_bytes_too() {
 /// is read and returned.
 fn torn_flush(port: u16) -> Option<Vec<Seen>> {
     let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    let request = format!("POST {FLUSH} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n");
+    let request = format!("POST {FLUSH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
     (&stream).write_all(request.as_bytes()).unwrap();
     // A small buffer, so that little of the answer is read along with its head.
     let mut answer = BufReader::with_capacity(256, &stream);
@@ -293,4 +290,75 @@ fn a_stopped_server_costs_a_send_its_deadline_and_the_message_is_not_sent_twice(
     });
     let maybe = got.iter().filter(|message| message.text == "maybe").count();
     assert!(maybe <= 1, "it may have been accepted, but once");
+}
+
+#[test]
+fn a_log_that_nobody_reads_makes_the_bridge_neither_deaf_nor_immortal() {
+    let server = Server::start(&[]);
+    let flags = ["--postbox-messages", "1", "--log-level", "debug"];
+    let mut bridge = Bridge::start_unread(&server.address(), &flags);
+    let sender = client(&server.address());
+    // At the old program's line each, more than a pipe takes.
+    let mut times: Vec<_> = (0..2_000).map(|_| send(&sender, "a", "b")).collect();
+    let last = seen("a", "b", times.pop().unwrap());
+    eventually(SOON, "the last message", || {
+        let answer = post(bridge.port(), FLUSH, "");
+        assert_eq!(answer.header(SUBSCRIBED), None);
+        messages(&answer.json()) == [last.clone()]
+    });
+    bridge.signal(Signal::TERM);
+    assert_eq!(bridge.wait_exit(Duration::from_secs(5)), 0);
+}
+
+#[test]
+fn flushes_that_are_lost_one_after_the_other_are_logged_as_a_count() {
+    const LOST: usize = 100;
+    const BACK: &str = "its messages are back";
+    let _machine = heavy();
+    let server = Server::start(&[]);
+    let bridge = Bridge::start(&server.address(), &[]);
+    let sender = client(&server.address());
+    // More than the kernel takes for a client that does not read.
+    let text = "\u{1}".repeat(250 * 1024);
+    let sent: Vec<_> = (0..8)
+        .map(|_| seen("a", &text, send(&sender, "a", &text)))
+        .collect();
+    eventually(SOON, "a large flush", || {
+        torn_flush(bridge.port()).is_none()
+    });
+    let started = Instant::now();
+    for _ in 1..LOST {
+        // It is lost only when the next one has what was put back.
+        eventually(SOON, "the messages are back", || {
+            torn_flush(bridge.port()).is_none()
+        });
+    }
+    let seconds = usize::try_from(started.elapsed().as_secs()).unwrap();
+    let lines = bridge.log().matches(BACK).count();
+    assert!(lines > 0 && lines <= 5 * (seconds + 3), "{lines} lines");
+    let mut got = Vec::new();
+    eventually(SOON, "nothing is lost", || {
+        got.extend(flush(bridge.port()));
+        got.len() >= sent.len()
+    });
+    assert!(got == sent, "each message once, in order");
+}
+
+#[test]
+fn a_send_that_waits_for_a_hung_server_is_answered_at_the_end_of_the_bridge() {
+    let server = Server::start(&[]);
+    let mut bridge = Bridge::start(&server.address(), &["--send-timeout", "60s"]);
+    server.stop();
+    let port = bridge.port();
+    let sends: Vec<_> = (0..3)
+        .map(|_| thread::spawn(move || post(port, "/sendMessage", r#"{"author":"a"}"#)))
+        .collect();
+    bridge.wait_for_threads("http-conn-", 3);
+    bridge.signal(Signal::TERM);
+    assert_eq!(bridge.wait_exit(Duration::from_secs(5)), 0);
+    for send in sends {
+        let answer = send.join().unwrap();
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert_eq!(answer.json()["error"]["code"], "UNAVAILABLE");
+    }
 }

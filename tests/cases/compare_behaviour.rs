@@ -2,6 +2,7 @@
 //! programs differ where a row of the differences says so, and each check sees a
 //! fault that is planted for it.
 
+mod bound;
 mod faults;
 
 use std::collections::BTreeSet;

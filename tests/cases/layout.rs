@@ -1,5 +1,7 @@
 //! The shape of the source: who may name whom.
 
+mod circles;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -71,20 +73,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "history::wire",
         ],
     ),
-    (
-        "compare",
-        &[
-            "grpc",
-            "http",
-            "fanout",
-            "LEAVES",
-            "chat::client",
-            "chat::wire",
-            // Measured without what stands around them.
-            "jobs::queue",
-            "history::load",
-        ],
-    ),
+    ("compare", LABORATORY),
     (
         "cli",
         &[
@@ -92,12 +81,32 @@ const ARROWS: &[(&str, &[&str])] = &[
             "LEAVES",
         ],
     ),
-    // Compiled with the laboratory only.
-    ("cli::bench", LABORATORY),
-    ("cli::compare", LABORATORY),
+    ("cli::bench", COMMANDS),
+    ("cli::compare", &["OWN", "compare"]),
 ];
 
-const LABORATORY: &[&str] = &["OWN", "compare", "history::load", "LEAVES"];
+/// Compiled with the feature `compare` alone.
+const LABORATORY: &[&str] = &[
+    "grpc",
+    "http",
+    "fanout",
+    "LEAVES",
+    "chat::client",
+    "chat::wire",
+    // Measured without what stands around them.
+    "jobs::queue",
+    "history::load",
+];
+const COMMANDS: &[&str] = &[
+    "OWN",
+    "compare",
+    "grpc",
+    "fanout",
+    "LEAVES",
+    "chat::wire",
+    "jobs::queue",
+    "history::load",
+];
 
 const SERVICE: &[&str] = &["grpc", "http", "db", "fanout", "LEAVES"];
 const WIRE: &[&str] = &["generated", "OWN", "grpc", "fanout", "LEAVES"];

@@ -32,8 +32,8 @@ fn ten_thousand_streams_get_every_message_in_order_and_end_in_time() {
     let _machine = heavy();
     let count = readers();
     let mut server = Server::start(&[]);
-    let mut readers = Wire::new().unwrap();
-    readers.read(&server.address(), count, SOON).unwrap();
+    let mut readers = Wire::new(&server.address()).unwrap();
+    readers.read(count, SOON).unwrap();
     assert_eq!(server.threads_named("read-"), count, "a thread a stream");
     let sender = client(&server.address());
     let sent: Vec<i64> = (0..MESSAGES).map(|_| send(&sender, "a", "b")).collect();

@@ -2,11 +2,13 @@
 
 mod bridge;
 mod bridge_faults;
+mod clock;
 mod compare;
 mod compare_behaviour;
 mod docker;
 mod docs;
 mod front;
+mod guard;
 mod health;
 mod history;
 mod jobs;

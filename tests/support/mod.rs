@@ -2,8 +2,10 @@
 //! events with a deadline.
 
 pub mod browser;
+pub mod clock;
 pub mod events;
 pub mod feed;
+pub mod h2;
 pub mod history;
 pub mod http;
 pub mod jobs;

@@ -5,7 +5,6 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use messenger::compare::load::history::with_database;
 use messenger::compare::load::postgres::{Cluster, create};
 
 use super::{missing, need};
@@ -31,8 +30,7 @@ impl Database {
         let next = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{next}", std::process::id());
         if let Ok(url) = std::env::var("MESSENGER_TEST_DATABASE_URL") {
-            create(&url, &name).expect("a database to be made");
-            let url = with_database(&url, &name);
+            let url = create(&url, &name).expect("a database to be made");
             let _cluster = None;
             return Self { url, _cluster };
         }

@@ -5,12 +5,12 @@ use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
-use rustix::process::{Pid, kill_process};
+use messenger::compare::load::process::{self, Program};
 
 pub use rustix::process::Signal;
 
@@ -18,7 +18,7 @@ use super::{SOON, eventually};
 
 pub struct Process {
     name: String,
-    child: Child,
+    program: Program,
     lines: Receiver<String>,
     log: PathBuf,
     _folder: tempfile::TempDir,
@@ -26,14 +26,7 @@ pub struct Process {
 
 /// A command whose environment has none of the variables that we read.
 pub fn command(program: &str) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in std::env::vars_os() {
-        let shared = ["AMQP_URL", "DATABASE_URL", "GRPC_TARGET"];
-        let name = name.to_string_lossy();
-        if name.starts_with("MESSENGER_") || shared.contains(&&*name) {
-            command.env_remove(&*name);
-        }
-    }
+    let mut command = process::command(program);
     // What is kept by default is not kept in somebody's home.
     command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.current_dir(env!("CARGO_MANIFEST_DIR"));
@@ -65,9 +58,9 @@ impl Process {
         let name = format!("{:?} {:?}", command.get_program(), command.get_args());
         let file = File::create(&log).expect("a file for standard error");
         streams(&mut command, file);
-        let mut child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut program = Program::spawn(command).unwrap_or_else(|e| panic!("{name}: {e}"));
         let (sender, lines) = unbounded();
-        if let Some(stdout) = child.stdout.take() {
+        if let Some(stdout) = program.child().and_then(|child| child.stdout.take()) {
             thread::spawn(move || {
                 for line in BufReader::new(stdout).lines().map_while(Result::ok) {
                     if sender.send(line).is_err() {
@@ -78,7 +71,7 @@ impl Process {
         }
         Self {
             name,
-            child,
+            program,
             lines,
             log,
             _folder: folder,
@@ -86,7 +79,7 @@ impl Process {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.program.id().expect("a child")
     }
 
     /// The next line of standard output; `None` at its end. Panics when it does
@@ -119,7 +112,8 @@ impl Process {
 
     /// Writes a line to its standard input.
     pub fn type_line(&mut self, line: &str) {
-        let stdin = self.child.stdin.as_mut().expect("a pipe");
+        let child = self.program.child().expect("a child");
+        let stdin = child.stdin.as_mut().expect("a pipe");
         writeln!(stdin, "{line}").expect("somebody who reads");
     }
 
@@ -140,8 +134,7 @@ impl Process {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
-        kill_process(pid.expect("a process id"), signal).expect("a process to signal");
+        self.program.signal(signal).expect("a process to signal");
     }
 
     /// Stops it, and returns when none of its threads runs any more.
@@ -184,14 +177,14 @@ impl Process {
     }
 
     pub fn is_alive(&mut self) -> bool {
-        self.status().is_none()
+        self.program.ended().is_none()
     }
 
     /// The exit code, or the negative number of the signal that ended it.
     pub fn wait_exit(&mut self, within: Duration) -> i32 {
         let deadline = Instant::now() + within;
         loop {
-            if let Some(status) = self.status() {
+            if let Some(status) = self.program.ended() {
                 return status.code().unwrap_or(-status.signal().unwrap_or(0));
             }
             assert!(
@@ -202,16 +195,11 @@ impl Process {
             thread::sleep(Duration::from_millis(2));
         }
     }
-
-    fn status(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().expect("the state of a child")
-    }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.program.end(Signal::KILL);
         if thread::panicking() {
             eprintln!("--- {} wrote:\n{}---", self.name, self.log());
         }

@@ -111,6 +111,19 @@ impl Log {
 pub struct Bridge;
 
 impl Bridge {
+    /// One whose standard error is a pipe that nobody reads. It takes 64 KiB.
+    pub fn start_unread(server: &str, flags: &[&str]) -> Program {
+        let mut shell = command("sh");
+        let run = "pipe=$(mktemp -u) && mkfifo \"$pipe\" && exec 3<>\"$pipe\" && rm \"$pipe\" && \
+                   exec \"$0\" client --host 127.0.0.1 --http-port 0 \"$@\" 2>&3";
+        shell
+            .args(["-c", run, MESSENGER, "--server", server])
+            .args(flags);
+        let process = Process::spawn(shell);
+        let ports = vec![announced(&process, "messenger client listening on http://")];
+        Program { process, ports }
+    }
+
     /// `messenger client` on a free port.
     pub fn start(server: &str, flags: &[&str]) -> Program {
         let process = Self::spawn(server, 0, flags);

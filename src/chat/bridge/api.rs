@@ -2,7 +2,7 @@
 //! request after the other: to step through a request, break on [`Api::handle`].
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::postbox::{Flushed, Kept, Postbox};
 use crate::budget::Budget;
@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::http::{Request, Response};
 use crate::status;
+use crate::throttle::{Admission, Throttle};
 
 use super::stream_reader::Link;
 
@@ -30,7 +31,13 @@ pub struct Api {
     pub memory: Budget,
     /// The time of the last message that this bridge has sent since a flush.
     pub last_sent: Timestamp,
+    /// Lines about flushes that were lost.
+    pub losses: Arc<Throttle<1>>,
 }
+
+/// Most lines about lost flushes in a second; the next one has the count of the
+/// others.
+pub const LOSS_LINES: u32 = 5;
 
 /// How long a flush waits for a message that this bridge itself has sent and
 /// that is still on its way back.
@@ -83,15 +90,19 @@ impl Api {
         if !self.link.is_subscribed() {
             response = response.with_header("X-Messenger-Subscribed", "false");
         }
-        let postbox = self.postbox.clone();
+        let (postbox, losses) = (self.postbox.clone(), self.losses.clone());
         response.on_undelivered(move || {
             let messages = Arc::unwrap_or_clone(messages);
             let count = messages.len();
             postbox.put_back(Flushed { messages, dropped });
-            tracing::warn!(
-                messages = count,
-                "the answer to a flush was not delivered; its messages are back in the postbox"
-            );
+            if count > 0 && losses.admit(0, Instant::now()) == Admission::Write {
+                let unlogged = losses.take_withheld().map_or(0, |[count]| count);
+                tracing::warn!(
+                    messages = count,
+                    unlogged,
+                    "the answer to a flush was not delivered; its messages are back in the postbox"
+                );
+            }
         })
     }
 }

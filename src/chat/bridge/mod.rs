@@ -16,6 +16,7 @@ use super::client::ChatClient;
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::{Keepalive, environment};
 use crate::http::{Front, Limits, Serving};
+use crate::throttle::Throttle;
 use postbox::{Capacity, Postbox};
 
 use api::Api;
@@ -98,6 +99,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         send_timeout: config.send_timeout,
         memory: config.http.memory.clone(),
         last_sent: Timestamp::default(),
+        losses: Arc::new(Throttle::new(api::LOSS_LINES)),
     };
     let http = front.serve(
         config.http.clone(),

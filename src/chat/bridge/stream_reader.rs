@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use futures_util::stream::AbortHandle;
@@ -14,7 +14,7 @@ use super::postbox::Postbox;
 use crate::chat::client::{ChatClient, ChatStream};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::Proof;
-use crate::retry::Retry;
+use crate::retry::{Retry, supervised};
 use crate::sync::lock;
 
 /// The first and the longest wait between two tries. A server that was restarted
@@ -24,6 +24,9 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// How long one try to subscribe may take.
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often the dropped messages are logged, as a count.
+const DROPPED_PERIOD: Duration = Duration::from_secs(10);
+
 /// How long a shutdown waits for the thread, which may be in such a try.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
 
@@ -32,7 +35,7 @@ const JOIN_WAIT: Duration = Duration::from_secs(2);
 pub struct Link {
     subscribed: AtomicBool,
     stream: Mutex<Option<AbortHandle>>,
-    /// The time of the last message that was put into the postbox.
+    /// The time of the subscription's last message that was put into the postbox.
     delivered: Mutex<Timestamp>,
     progress: Condvar,
 }
@@ -65,8 +68,10 @@ impl Link {
     fn set(&self, stream: Option<AbortHandle>) {
         let live = stream.is_some();
         *lock(&self.stream) = stream;
+        // The server may be another one by now, whose clock is behind.
+        *lock(&self.delivered) = Timestamp::default();
         self.subscribed.store(live, Ordering::Release);
-        self.delivered(Timestamp::default());
+        self.progress.notify_all();
     }
 
     fn abort(&self) {
@@ -100,7 +105,7 @@ impl StreamReader {
     ) -> std::io::Result<Self> {
         let (running, stop) = bounded(0);
         let (over_sender, over) = bounded(0);
-        let work = Work {
+        let mut work = Work {
             client: client.clone(),
             postbox: postbox.clone(),
             link: link.clone(),
@@ -108,11 +113,13 @@ impl StreamReader {
             stop,
             live,
             lost: None,
+            dropped: 0,
+            dropped_logged: None,
             _over: over_sender,
         };
         thread::Builder::new()
             .name("stream-reader".into())
-            .spawn(move || work.run())?;
+            .spawn(move || supervised(|| work.run()))?;
         let link = link.clone();
         Ok(Self {
             link,
@@ -140,11 +147,15 @@ struct Work {
     live: Sender<()>,
     /// When the previous subscription was lost.
     lost: Option<Timestamp>,
+    /// Messages that were dropped since the last line about it, and its time.
+    dropped: u64,
+    dropped_logged: Option<Instant>,
     _over: Sender<()>,
 }
 
 impl Work {
-    fn run(mut self) {
+    fn run(&mut self) {
+        self.link.set(None);
         let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
         loop {
             match self.client.subscribe(SUBSCRIBE_TIMEOUT, self.settle) {
@@ -169,7 +180,8 @@ impl Work {
         self.link.set(Some(stream.abort_handle()));
         self.announce(proof);
         // A stop that came before the stream could be aborted.
-        let stopped = || self.stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected);
+        let stop = self.stop.clone();
+        let stopped = || stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected);
         let mut last_message = None;
         let error = loop {
             if stopped() {
@@ -206,15 +218,16 @@ impl Work {
         let _ = self.live.try_send(());
     }
 
-    fn deliver(&self, message: crate::chat::message::Message) {
+    fn deliver(&mut self, message: crate::chat::message::Message) {
         let time = message.send_time;
-        let dropped = self.postbox.deliver(message);
+        self.dropped += self.postbox.deliver(message);
         self.link.delivered(time);
-        if dropped > 0 {
-            tracing::warn!(
-                dropped,
-                "the postbox is full; the oldest messages were dropped"
-            );
+        let logged = self.dropped_logged;
+        if self.dropped > 0 && logged.is_none_or(|logged| logged.elapsed() >= DROPPED_PERIOD) {
+            self.dropped_logged = Some(Instant::now());
+            let dropped = std::mem::take(&mut self.dropped);
+            let what = "the postbox is full; the oldest messages were dropped";
+            tracing::warn!(dropped, "{what}");
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
+use super::Output;
 use crate::cli::{Error, duration};
-use crate::compare::load::fanout::{Config, Load, run};
+use crate::compare::load::chat::{Config, Load, run};
 use crate::compare::load::figures::Figures;
 use crate::compare::load::process::Program;
 
@@ -69,9 +69,8 @@ pub struct Args {
     /// Measure this running server instead of starting one
     #[arg(long, env = "MESSENGER_BENCH_SERVER", value_name = "HOST:PORT")]
     server: Option<String>,
-    /// Print one JSON array instead of the table
-    #[arg(long, env = "MESSENGER_JSON")]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
     /// Arguments for the server that is started
     #[arg(last = true, value_name = "SERVER-ARG")]
     server_args: Vec<String>,
@@ -95,45 +94,46 @@ impl Args {
         let mut rows = Vec::new();
         for &readers in &self.readers {
             for _ in 0..self.runs {
-                rows.push((readers, self.measure(readers)?));
+                rows.push(row(readers, &self.measure(readers as usize)?));
             }
         }
-        if self.json {
-            let rows: Vec<Value> = rows.iter().map(|(readers, f)| row(*readers, f)).collect();
-            println!("{}", serde_json::to_string_pretty(&rows)?);
-        } else {
-            println!("{}", table(&rows));
-        }
-        Ok(())
+        let columns = [
+            ("readers", "readers", 1.0, 0),
+            ("deliveries/s", "deliveriesPerSecond", 1.0, 0),
+            ("last reader p50 us", "lastReaderP50Us", 1.0, 0),
+            ("p99 us", "lastReaderP99Us", 1.0, 0),
+            ("server CPU us/delivery", "serverCpuUsPerDelivery", 1.0, 2),
+            ("load CPU us/delivery", "loadCpuUsPerDelivery", 1.0, 2),
+            ("server KiB/reader", "serverBytesPerReader", 1024.0, 1),
+            ("others' CPU %", "foreignCpu", 0.01, 1),
+        ];
+        self.output.rows(rows, &columns)
     }
 
-    fn measure(&self, readers: u32) -> Result<Figures, Error> {
-        let load = match self.rate {
-            Some(rate) => Load::Rate(rate),
-            None => Load::InFlight {
-                calls: usize::from(self.in_flight),
-                ahead: self.ahead,
-            },
+    fn measure(&self, readers: usize) -> Result<Figures, Error> {
+        let in_flight = Load::InFlight {
+            calls: u64::from(self.in_flight),
+            ahead: self.ahead,
         };
         let config = Config {
-            readers: readers as usize,
-            load,
+            readers,
+            load: self.rate.map_or(in_flight, Load::Rate),
             text_bytes: usize::from(self.text_bytes),
             time: self.time,
         };
         let server = match &self.server {
             Some(address) => Program::foreign(address),
-            None => Program::server(0, &self.server_args)?,
+            None => super::server(&self.server_args)?,
         };
         // Drawn on standard error, and only if that is a terminal.
-        let bar = ProgressBar::new(1000);
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {percent} % {eta}")?;
-        bar.set_style(style);
-        bar.set_message(format!("{readers} readers"));
+        let bar = ProgressBar::new_spinner();
+        let style = format!(
+            "{{spinner}} {readers} readers, {{elapsed}} of {:?}",
+            self.time
+        );
+        bar.set_style(ProgressStyle::with_template(&style)?);
         bar.enable_steady_tick(Duration::from_millis(200));
-        let figures = run(&server, &config, &|part| {
-            bar.set_position((part * 1000.0) as u64);
-        });
+        let figures = run(&server, &config);
         bar.finish_and_clear();
         Ok(figures?)
     }
@@ -147,45 +147,9 @@ fn row(readers: u32, figures: &Figures) -> Value {
         "deliveriesPerSecond": figures.per_second(),
         "lastReaderP50Us": figures.latencies.quantile_us(0.5),
         "lastReaderP99Us": figures.latencies.quantile_us(0.99),
-        "serverCpuUsPerDelivery": figures.server_cpu_per_operation(),
-        "loadCpuUsPerDelivery": figures.load_cpu_per_operation(),
+        "serverCpuUsPerDelivery": figures.server_cpu,
+        "loadCpuUsPerDelivery": figures.load_cpu,
         "serverBytesPerReader": figures.bytes_per_reader,
         "foreignCpu": figures.foreign_cpu,
     })
-}
-
-fn table(rows: &[(u32, Figures)]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header([
-        "readers",
-        "deliveries/s",
-        "last reader p50 us",
-        "p99 us",
-        "server CPU us/delivery",
-        "load CPU us/delivery",
-        "server KiB/reader",
-        "others' CPU",
-    ]);
-    for (readers, figures) in rows {
-        let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
-        let memory = figures.bytes_per_reader.map(|b| b as f64 / 1024.0);
-        table.add_row([
-            readers.to_string(),
-            format!("{:.0}", figures.per_second()),
-            format!("{:.0}", figures.latencies.quantile_us(0.5)),
-            format!("{:.0}", figures.latencies.quantile_us(0.99)),
-            or_dash(
-                figures
-                    .server_cpu_per_operation()
-                    .map(|us| format!("{us:.2}")),
-            ),
-            format!("{:.2}", figures.load_cpu_per_operation()),
-            or_dash(memory.map(|kib| format!("{kib:.1}"))),
-            format!("{:.1} %", figures.foreign_cpu * 100.0),
-        ]);
-    }
-    for column in table.column_iter_mut() {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }

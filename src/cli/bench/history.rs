@@ -1,13 +1,29 @@
-//! `messenger bench history`
+//! `messenger bench history`: our replicas, the plain FastAPI and asyncpg version, and
+//! the database alone, each on an empty database of one PostgreSQL. One after the other.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
+use postgres::{Client, NoTls};
 
+use serde_json::json;
+
+use super::Output;
 use crate::cli::Error;
 use crate::cli::history::load;
-use crate::compare::load::history::{Config, Peer, Stage};
-use crate::history::load::run::Outcome;
+use crate::compare::load::postgres::{Cluster, create, tool};
+use crate::compare::load::process::{Program, Ready, command, free_port, messenger};
+use crate::compare::report::median;
+use crate::history::load::run::{self, Outcome};
+
+/// The version to compare with, carried along.
+const PYTHON: &str = include_str!("../../../tests/reference/history_server.py");
+
+/// How long pgbench measures, in seconds.
+const PGBENCH: &str = "5";
+
+/// A transaction's messages have one date.
+const BATCH: &str = "SELECT count(*)::float8 / greatest(count(DISTINCT sent_at), 1) FROM messages";
 
 /// Compare the message log's speed with a FastAPI and asyncpg version, on one PostgreSQL
 #[derive(clap::Args, Debug)]
@@ -44,9 +60,8 @@ pub struct Args {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     runs: u16,
-    /// Print one JSON object instead of the table
-    #[arg(long, env = "MESSENGER_JSON")]
-    json: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 const EXAMPLES: &str = "\
@@ -55,92 +70,161 @@ Examples:
   messenger bench history --runs 5 --json
   messenger bench history --database-url postgresql://me@localhost/postgres";
 
-const PEERS: [(&str, Peer); 2] = [("messenger", Peer::Messenger), ("FastAPI", Peer::FastApi)];
+/// Who is measured, in turn.
+const PEERS: [&str; 2] = ["messenger", "FastAPI"];
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let config = Config {
-            database_url: self.database_url.clone(),
-            python: self.python.clone(),
-            replicas: usize::from(self.replicas),
-            workers: usize::from(self.size.workers),
-            requests: self.size.requests as usize,
-        };
-        let stage = Stage::new(&config)?;
+        let private = self.database_url.is_none();
+        let private = private.then(|| Cluster::start(&[])).transpose()?;
+        let given = self.database_url.clone().unwrap_or_default();
+        let server = private.as_ref().map_or(given, Cluster::url);
         let (mut rows, mut batches) = (Vec::new(), Vec::new());
         for _ in 0..self.runs {
-            for (name, peer) in PEERS {
+            for name in PEERS {
                 let bar = load::progress_bar(&self.size)?;
                 bar.set_message(name);
-                let measured = stage.measure(peer, &|done| bar.set_position(done));
+                let measured = self.measure(name, &server, &|done| bar.set_position(done));
                 bar.finish_and_clear();
                 let (outcome, batch) = measured?;
                 load::verdict(&outcome)?;
-                if peer == Peer::Messenger {
-                    batches.push(batch);
-                }
+                batches.extend(batch);
                 rows.push((name, outcome));
             }
         }
-        let batch = median(batches);
-        let together = stage.alone(config.replicas, batch.round() as usize)?;
-        let single = stage.alone(config.workers, 1)?;
-        let of = |name: &str, figure: &dyn Fn(&Outcome) -> f64| {
+        let batch = median(&batches);
+        let (few, many) = (self.replicas, self.size.workers);
+        let together = alone(&server, few, batch.round() as usize)?;
+        let one_by_one = alone(&server, many, 1)?;
+        let of = |name: &str, figure: fn(&Outcome) -> f64| {
             let own = rows.iter().filter(|row| row.0 == name);
-            median(own.map(|row| figure(&row.1)).collect())
+            median(&own.map(|row| figure(&row.1)).collect::<Vec<_>>())
         };
-        let [ours, theirs] = PEERS.map(|(name, _)| {
-            let rate = of(name, &Outcome::per_second);
-            let half = of(name, &|outcome| outcome.latencies.quantile_us(0.5));
-            (rate, half)
-        });
-        let (faster, shorter) = (ours.0 / theirs.0, theirs.1 / ours.1);
-        if self.json {
-            let runs: Vec<Value> = rows
+        let rates = PEERS.map(|name| of(name, Outcome::per_second));
+        let halves = PEERS.map(|name| of(name, |run| run.latencies.quantile_us(0.5)));
+        let (faster, shorter) = (rates[0] / rates[1], halves[1] / halves[0]);
+        if self.output.json {
+            let runs = rows
                 .iter()
-                .map(|(name, outcome)| json!({"of": name, "figures": load::object(outcome)}))
-                .collect();
+                .map(|(name, run)| json!({"of": name, "figures": load::object(run)}));
             let all = json!({
-                "runs": runs,
+                "runs": runs.collect::<Vec<_>>(),
                 "throughputRatio": faster,
                 "latencyRatio": shorter,
                 "messagesPerTransaction": batch,
                 "databaseAlonePerSecond": together,
-                "databaseAloneOneByOnePerSecond": single,
+                "databaseAloneOneByOnePerSecond": one_by_one,
             });
             println!("{}", serde_json::to_string_pretty(&all)?);
             return Ok(());
         }
-        let named: Vec<_> = rows
-            .iter()
-            .map(|(name, outcome)| (*name, outcome))
-            .collect();
-        println!("{}\n", load::times(&named));
+        let rows: Vec<_> = rows.iter().map(|(name, run)| (*name, run)).collect();
+        println!("{}\n", load::times(&rows));
         println!("median: {faster:.1} times the throughput, p50 shorter by {shorter:.1}");
-        let alone = |rate: Option<f64>, what: String| match rate {
-            Some(rate) => println!(
-                "the database alone, {what}: {rate:.0} messages/s; messenger reaches {:.0} %",
-                ours.0 * 100.0 / rate
-            ),
-            None => println!("the database alone, {what}: not measured, there is no pgbench"),
-        };
-        let connections = config.replicas;
-        alone(
-            together,
-            format!(
-                "{connections} connections with {batch:.1} messages a transaction, as messenger has"
-            ),
-        );
-        let connections = config.workers;
-        alone(
-            single,
-            format!("{connections} connections with one message a transaction"),
-        );
+        let ours = format!("with {batch:.1} messages a transaction, as messenger has");
+        let single = "with one message a transaction".to_owned();
+        for (connections, what, rate) in [(few, ours, together), (many, single, one_by_one)] {
+            let part = |rate| rates[0] * 100.0 / rate;
+            let reached = |rate| {
+                format!(
+                    "{rate:.0} messages/s; messenger reaches {:.0} %",
+                    part(rate)
+                )
+            };
+            let rate = rate.map_or("not measured, there is no pgbench".into(), reached);
+            println!("the database alone, {connections} connections {what}: {rate}");
+        }
         Ok(())
+    }
+    /// Runs the load on this peer's replicas. Also returns how many messages a
+    /// transaction of ours had.
+    fn measure(
+        &self,
+        peer: &str,
+        server: &str,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Outcome, Option<f64>), Error> {
+        let url = database(server)?;
+        let folder = tempfile::tempdir()?;
+        let ours = peer == PEERS[0];
+        let programs = (0..self.replicas).map(|_| match ours {
+            true => messenger_log(&url),
+            false => fast_api(&url, &self.python, folder.path()),
+        });
+        let programs = programs.collect::<io::Result<Vec<_>>>()?;
+        let config = run::Config {
+            replicas: programs.iter().map(|p| p.address().to_owned()).collect(),
+            workers: usize::from(self.size.workers),
+            requests: self.size.requests as usize,
+        };
+        let outcome = run::run(&config, progress)?;
+        let batch = || {
+            Client::connect(&url, NoTls)?
+                .query_one(BATCH, &[])?
+                .try_get(0)
+        };
+        let batch = ours.then(batch).transpose()?;
+        Ok((outcome, batch))
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+/// A new one, on this server.
+fn database(server: &str) -> Result<String, Error> {
+    create(
+        server,
+        &format!("messenger_bench_{:08x}", fastrand::u32(..)),
+    )
+}
+
+/// What the database alone does with our transactions: messages per second from so
+/// many connections, so many messages in each. `None` without pgbench.
+fn alone(server: &str, clients: u16, batch: usize) -> Result<Option<f64>, Error> {
+    let (url, batch) = (database(server)?, batch.max(1));
+    // Makes the schema.
+    drop(messenger_log(&url)?);
+    let list = |item: fn(usize) -> String| (0..batch).map(item).collect::<Vec<_>>().join(",");
+    let senders = list(|n| format!("'sender-{}'", n % 10));
+    let texts = list(|n| format!("'12345678-10-{n}'"));
+    let append = format!("SELECT * FROM append_messages(ARRAY[{senders}], ARRAY[{texts}]);\n");
+    let script = tempfile::NamedTempFile::new()?;
+    std::fs::write(&script, append)?;
+    let mut pgbench = tool("pgbench");
+    pgbench.args(["--no-vacuum", "--protocol=prepared", "--jobs=2"]);
+    pgbench.args(["--time", PGBENCH, "--client", &clients.to_string()]);
+    let ran = pgbench
+        .arg("--file")
+        .arg(script.path())
+        .arg(&url)
+        .output()?;
+    if ran.status.code() == Some(127) {
+        return Ok(None);
+    }
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let rate = said.lines().find_map(|line| line.strip_prefix("tps = "));
+    let rate = rate.and_then(|rate| rate.split(' ').next()?.parse::<f64>().ok());
+    let failed = || format!("pgbench: {}", String::from_utf8_lossy(&ran.stderr));
+    Ok(Some(rate.ok_or_else(failed)? * batch as f64))
+}
+
+fn messenger_log(url: &str) -> io::Result<Program> {
+    let serve = ["history", "serve", "--host", "127.0.0.1"];
+    let this = std::env::current_exe()?;
+    let mut command = messenger(&this, &[&serve[..], &["--http-port", "0"]].concat());
+    command.env("DATABASE_URL", url);
+    Program::start(command, &Ready::Line)
+}
+
+fn fast_api(url: &str, python: &Path, folder: &Path) -> io::Result<Program> {
+    let script = folder.join("history_server.py");
+    std::fs::write(&script, PYTHON)?;
+    let port = free_port()?.to_string();
+    let mut command = command(python);
+    command.arg(&script).env("DATABASE_URL", url);
+    command.env("PORT", &port);
+    let ready = Ready::Port(format!("127.0.0.1:{port}"));
+    Program::start(command, &ready).map_err(|error| {
+        let needs = "it needs the packages of tests/reference/requirements.txt";
+        let what = format!("the FastAPI version: {error} ({needs})");
+        io::Error::new(error.kind(), what)
+    })
 }

@@ -2,20 +2,27 @@
 //! that can be asked, ended and started again.
 
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::trouble::{Trouble, said};
+use super::trouble::{Tried, Trouble, said};
 use crate::compare::load::process::Program;
 use crate::compare::peer::{Peer, Toolbox};
 use crate::sync::lock;
 
 /// How long a process that broke a connection gets to be seen as ended.
 const LAST_BREATH: Duration = Duration::from_millis(100);
+
+/// The promised bound of the end.
+const END: Duration = Duration::from_secs(5);
+
+/// Between two looks at a process: std has no wait for one with a time limit.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// A combination of implementations; a column of the table.
 #[derive(Clone, Debug)]
@@ -29,19 +36,21 @@ pub struct Column {
 impl Column {
     /// What stands above the column.
     pub fn title(&self) -> String {
-        let server = self.server.as_ref().map(Peer::name);
-        match (&self.bridge, server) {
-            (None, server) => server.unwrap_or_default().to_owned(),
-            (Some(bridge), Some(server)) => format!("{} bridge, {server} server", bridge.name()),
-            (Some(bridge), None) => format!("{} bridge", bridge.name()),
+        let server = self.server.as_ref().map(Peer::name).unwrap_or_default();
+        match &self.bridge {
+            None => server.to_owned(),
+            Some(bridge) if server.is_empty() => format!("{} bridge", bridge.name()),
+            Some(bridge) => format!("{} bridge, {server} server", bridge.name()),
         }
     }
 }
 
 /// A program that may be ended and replaced while others look at it.
 pub struct Slot {
-    peer: Peer,
-    address: String,
+    pub peer: Peer,
+    /// Host and port, also while nobody listens there.
+    pub address: String,
+    pub port: u16,
     /// `None` once it was ended on purpose.
     program: Mutex<Option<Program>>,
 }
@@ -52,65 +61,67 @@ impl Slot {
         Self {
             peer: peer.clone(),
             address: program.address().to_owned(),
+            port: program.port(),
             program: Mutex::new(Some(program)),
         }
     }
 
-    /// Whose program it is.
-    pub fn peer(&self) -> &Peer {
-        &self.peer
-    }
-
-    /// Host and port, also while nobody listens there.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    fn program(&self) -> MutexGuard<'_, Option<Program>> {
-        lock(&self.program)
+    /// # Errors
+    /// `Skip` if somebody else has started it.
+    pub fn is_ours(&self) -> Tried {
+        match self.peer {
+            Peer::Foreign(_) => Err(Trouble::Skip("it was not started here".into())),
+            _ => Ok(()),
+        }
     }
 
     /// How its process has ended unasked, if it has.
     fn ended(&self) -> Option<String> {
-        let status = self.program().as_mut()?.ended();
+        let status = lock(&self.program).as_mut()?.ended();
         status.map(how)
     }
 
     /// Asks the process to end, waits until it has, and returns how.
     ///
     /// # Errors
-    /// `Skip` if it was not started here, `Hang` at the deadline.
-    pub fn end(&self, deadline: Instant) -> Result<String, Trouble> {
-        if matches!(self.peer, Peer::Foreign(_)) {
-            return Err(Trouble::Skip("it was not started here".into()));
-        }
-        let Some(mut program) = self.program().take() else {
+    /// `Skip` if it was not started here, `Hang` after the promised time.
+    pub fn end(&self) -> Tried<String> {
+        self.is_ours()?;
+        let Some(mut program) = lock(&self.program).take() else {
             return said("it has been ended before");
         };
         // One that has ended has no process id any more: it may be another's.
         if program.ended().is_none() {
             program.signal(Signal::TERM)?;
         }
-        loop {
-            if let Some(status) = program.ended() {
-                return Ok(how(status));
-            }
-            if Instant::now() > deadline {
-                return Err(Trouble::Hang);
-            }
-            // std has no wait for a child with a time limit.
-            thread::sleep(Duration::from_millis(1));
-        }
+        let ended = wait(END, || program.ended());
+        ended.map(how).ok_or(Trouble::Hang)
     }
 
-    /// Puts one that was started anew on the same address in its place.
-    pub fn replace(&self, program: Program) {
-        *self.program() = Some(program);
+    /// Starts a server anew on its port; it has been ended.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_again(&self, toolbox: &Toolbox) -> Tried {
+        let program = toolbox.server(&self.peer, self.port)?;
+        *lock(&self.program) = Some(program);
+        Ok(())
+    }
+}
+
+/// Looks until there is something, at most so long.
+fn wait<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + time;
+    loop {
+        let seen = look();
+        if seen.is_some() || Instant::now() > deadline {
+            return seen;
+        }
+        thread::sleep(LOOK);
     }
 }
 
 fn how(status: ExitStatus) -> String {
-    use std::os::unix::process::ExitStatusExt as _;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
@@ -132,51 +143,37 @@ impl Subject {
     /// # Errors
     /// When one of the programs does not start.
     pub fn start(toolbox: &Toolbox, column: &Column) -> io::Result<Self> {
-        let server = match &column.server {
-            None => None,
-            Some(peer) => Some(Slot::new(peer, toolbox.server(peer, 0)?)),
-        };
-        let bridge = match &column.bridge {
-            None => None,
-            Some(peer) => {
-                let server = server.as_ref().map(Slot::address).unwrap_or_default();
-                Some(Slot::new(
-                    peer,
-                    toolbox.bridge_among_messages(peer, server)?,
-                ))
-            }
-        };
+        let server = column.server.as_ref().map(|peer| {
+            let program = toolbox.server(peer, 0)?;
+            Ok::<_, io::Error>(Slot::new(peer, program))
+        });
+        let server = server.transpose()?;
+        let bridge = column.bridge.as_ref().map(|peer| {
+            let server = server.as_ref().map(|server| &*server.address);
+            let program = toolbox.bridge_among_messages(peer, server.unwrap_or_default())?;
+            Ok::<_, io::Error>(Slot::new(peer, program))
+        });
         Ok(Self {
             toolbox: toolbox.clone(),
+            bridge: bridge.transpose()?,
             server,
-            bridge,
         })
     }
 
     /// How one of its processes has ended unasked, if one has.
     pub fn ended(&self) -> Option<String> {
-        let mut slots = self.server.iter().chain(&self.bridge);
-        slots.find_map(Slot::ended)
+        self.server.iter().chain(&self.bridge).find_map(Slot::ended)
     }
 
     /// The same, for one that may be about to end.
     pub fn ended_soon(&self) -> Option<String> {
-        let deadline = Instant::now() + LAST_BREATH;
-        loop {
-            let ended = self.ended();
-            if ended.is_some() || Instant::now() > deadline {
-                return ended;
-            }
-            // As above, and there may be two of them.
-            thread::sleep(Duration::from_millis(2));
-        }
+        wait(LAST_BREATH, || self.ended())
     }
 
     /// Ends what was started, also while a check that hangs still holds on to it.
     pub fn end(&self) {
         for slot in self.server.iter().chain(&self.bridge) {
-            let program = slot.program().take();
-            drop(program);
+            drop(lock(&slot.program).take());
         }
     }
 }

@@ -1,39 +1,39 @@
-//! What a check may find instead of an answer.
+//! What a check may find instead of what is promised.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
 use crate::error::{Code, Error};
 use crate::status;
 
-/// What was observed, in short words that are the same in every run: no ports,
-/// no times, no counts that depend on luck.
-pub type Seen = Result<String, Trouble>;
-
-/// Why a check came to no observation of its own.
+/// Why a check did not see what is promised. Words are short and the same in every
+/// run: no ports, no times, no counts that depend on luck.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Trouble {
     /// Nothing came until the check's time was over.
     Hang,
-    /// This came instead, in short words.
+    /// This was seen instead.
     Said(String),
     /// It cannot be tried on this subject.
     Skip(String),
 }
 
-/// For [`Trouble`] in a chain of calls.
-pub fn said<T>(words: impl Into<String>) -> Result<T, Trouble> {
+pub type Tried<T = ()> = Result<T, Trouble>;
+
+/// For [`Trouble::Said`] in a chain of calls.
+pub fn said<T>(words: impl Into<String>) -> Tried<T> {
     Err(Trouble::Said(words.into()))
+}
+
+/// Goes on if this is so; `otherwise` says what was seen if it is not.
+pub fn ensure(kept: bool, otherwise: &str) -> Tried {
+    if kept { Ok(()) } else { said(otherwise) }
 }
 
 impl From<io::Error> for Trouble {
     fn from(error: io::Error) -> Self {
-        use io::ErrorKind::{
-            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, TimedOut,
-            UnexpectedEof, WouldBlock,
-        };
+        use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         match error.kind() {
-            TimedOut | WouldBlock => Self::Hang,
-            ConnectionRefused => Self::Said("connection refused".into()),
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => Self::Hang,
             BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof => {
                 Self::Said("connection closed without an answer".into())
             }

@@ -8,41 +8,24 @@ use std::time::{Duration, Instant};
 
 use super::figures::{Figures, Stopwatch};
 use super::process::{Program, cpu_time};
-use super::wire::{Event, Wire};
-use super::{TIMEOUT, WARM_UP};
-use crate::chat::wire;
+use super::{TIMEOUT, WARM_UP, chat};
 use crate::http::client::Client;
 use crate::latency::Latencies;
 
-/// One flush.
-///
-/// # Errors
-/// When its answer is not 200, or does not come in time.
-pub fn once(address: &str) -> io::Result<()> {
-    Client::new(address)
-        .post("/getAndFlushMessages", "")
-        .map(drop)
-}
-
-/// What is sent, and by how many at a time.
-pub struct Load {
-    /// Each is a thread that waits for its answer before it sends again.
-    pub clients: usize,
-    pub text_bytes: usize,
-    /// How long to measure, after a short warm-up.
-    pub time: Duration,
-}
-
-/// Measures `POST /sendMessage`. A request that is under way at the end counts for
+/// Measures `POST /sendMessage` from so many threads, each of which waits for its
+/// answer before it sends again. A request that is under way at the end counts for
 /// the latencies alone.
-///
-/// # Errors
-/// When an answer is not 200, or does not come in time.
-pub fn send(bridge: &Program, server: &Program, load: &Load) -> io::Result<Figures> {
-    let text = "x".repeat(load.text_bytes);
+pub fn send(
+    bridge: &Program,
+    server: &Program,
+    clients: usize,
+    text_bytes: usize,
+    time: Duration,
+) -> io::Result<Figures> {
+    let text = "x".repeat(text_bytes);
     let body = format!(r#"{{"author":"bench","text":"{text}"}}"#);
     let start = Instant::now() + WARM_UP;
-    let end = start + load.time;
+    let end = start + time;
     let answered = AtomicU64::new(0);
     let client = || -> io::Result<Latencies> {
         let (mut client, mut latencies) = (Client::new(bridge.address()), Latencies::new()?);
@@ -62,9 +45,9 @@ pub fn send(bridge: &Program, server: &Program, load: &Load) -> io::Result<Figur
         }
     };
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..load.clients).map(|_| scope.spawn(client)).collect();
+        let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
         thread::sleep(start.saturating_duration_since(Instant::now()));
-        let stopwatch = Stopwatch::start_before(bridge, server)?;
+        let stopwatch = Stopwatch::start(bridge, Some(server))?;
         thread::sleep(end.saturating_duration_since(Instant::now()));
         let requests = answered.load(Ordering::Relaxed);
         let mut figures = stopwatch.stop(requests, Latencies::new()?)?;
@@ -79,9 +62,6 @@ pub fn send(bridge: &Program, server: &Program, load: &Load) -> io::Result<Figur
 
 /// Measures `POST /getAndFlushMessages` with so many messages in the bridge, so
 /// many times. They are sent straight to the bridge's server.
-///
-/// # Errors
-/// When a flush lacks messages, or an answer is not 200, or does not come.
 pub fn flush(
     bridge: &Program,
     server: &Program,
@@ -90,16 +70,28 @@ pub fn flush(
     rounds: usize,
 ) -> io::Result<Latencies> {
     let mut client = Client::new(bridge.address());
-    subscribed(&mut client, server)?;
+    let mut flush = || client.post("/getAndFlushMessages", "");
+    // Until the subscription is live.
+    let deadline = Instant::now() + TIMEOUT;
+    let mut sent: Option<Instant> = None;
+    while count(&flush()?) == 0 || sent.is_none() {
+        if Instant::now() > deadline {
+            return Err(super::no_answer("messages: the bridge gets none"));
+        }
+        if sent.is_none_or(|sent| sent.elapsed() > Duration::from_millis(200)) {
+            chat::send(server.address(), 1, 1)?;
+            sent = Some(Instant::now());
+        }
+    }
     // What came while the bridge was started may come late.
     idle(bridge)?;
-    client.post("/getAndFlushMessages", "")?;
+    flush()?;
     let mut latencies = Latencies::new()?;
     for _ in 0..rounds {
-        send_all(server, text_bytes, messages)?;
+        chat::send(server.address(), text_bytes, messages)?;
         idle(bridge)?;
         let sent = Instant::now();
-        let answer = client.post("/getAndFlushMessages", "")?;
+        let answer = flush()?;
         latencies.record(sent.elapsed());
         let have = count(&answer);
         if have != messages {
@@ -108,45 +100,6 @@ pub fn flush(
         }
     }
     Ok(latencies)
-}
-
-/// Returns when the bridge's subscription is live and its postbox is empty.
-fn subscribed(client: &mut Client, server: &Program) -> io::Result<()> {
-    let deadline = Instant::now() + TIMEOUT;
-    while Instant::now() < deadline {
-        send_all(server, 1, 1)?;
-        let sent = Instant::now();
-        while sent.elapsed() < Duration::from_millis(200) {
-            if count(&client.post("/getAndFlushMessages", "")?) > 0 {
-                return Ok(());
-            }
-        }
-    }
-    Err(super::no_answer("messages: the bridge gets none"))
-}
-
-fn send_all(server: &Program, text_bytes: usize, messages: usize) -> io::Result<()> {
-    let mut wire = Wire::new()?;
-    let caller = wire.caller(server.address())?;
-    let request = wire::request("bench", &"x".repeat(text_bytes));
-    let (mut sent, mut answered) = (0, 0);
-    let mut last = Instant::now();
-    while answered < messages {
-        while sent < messages && sent - answered < 16 && wire.call(caller, &request) {
-            sent += 1;
-        }
-        wire.flush(caller)?;
-        wire.poll(TIMEOUT, |event| {
-            if matches!(event, Event::Answered { .. }) {
-                answered += 1;
-                last = Instant::now();
-            }
-        })?;
-        if last.elapsed() > TIMEOUT {
-            return Err(super::no_answer("SendMessage"));
-        }
-    }
-    Ok(())
 }
 
 /// Returns when the bridge has used no CPU time for a while: nothing else shows
@@ -168,8 +121,6 @@ fn idle(bridge: &Program) -> io::Result<()> {
 
 fn count(answer: &[u8]) -> usize {
     let mark = b"\"sendTime\"";
-    answer
-        .windows(mark.len())
-        .filter(|part| part == mark)
-        .count()
+    let parts = answer.windows(mark.len());
+    parts.filter(|part| part == mark).count()
 }

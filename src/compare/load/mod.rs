@@ -1,16 +1,11 @@
 //! Measurements. The load is this process, what is measured always another one,
 //! and it is said how much CPU time each of them used.
 
-pub mod baseline;
-pub mod fanout;
-pub mod figures;
-pub mod history;
-pub mod http;
-pub mod jobs;
+pub(crate) mod chat;
+pub(crate) mod figures;
+pub(crate) mod http;
 pub mod postgres;
 pub mod process;
-pub mod publish;
-pub mod unary;
 pub mod wire;
 
 use std::io;
@@ -24,8 +19,6 @@ const WARM_UP: Duration = Duration::from_millis(200);
 
 fn no_answer(to: &str) -> io::Error {
     let seconds = TIMEOUT.as_secs();
-    io::Error::new(
-        io::ErrorKind::TimedOut,
-        format!("hangs: no answer to {to} within {seconds} s"),
-    )
+    let what = format!("hangs: no answer to {to} within {seconds} s");
+    io::Error::new(io::ErrorKind::TimedOut, what)
 }

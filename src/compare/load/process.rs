@@ -1,12 +1,16 @@
-//! A program in a process of its own, and what the kernel says it used.
+//! A program in a process of its own, and what the kernel says it used. For
+//! measurements and tests.
 
+use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use procfs::{CurrentSI as _, KernelStats, ProcError, process};
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a program may take until it listens. The Python bridge takes ten
@@ -16,8 +20,8 @@ const START: Duration = Duration::from_secs(60);
 /// How long it may take to end in order.
 const END: Duration = Duration::from_secs(8);
 
-/// A program that listens on a port of the loopback interface. It is ended when
-/// this is dropped.
+/// A program, which mostly listens on a port of the loopback interface. It is
+/// ended when this is dropped.
 pub struct Program {
     child: Option<Child>,
     address: String,
@@ -31,55 +35,56 @@ pub enum Ready {
     Port(String),
 }
 
-impl Program {
-    /// Starts this very program as a server, on this port or on any (0), and
-    /// returns when it listens.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn server(port: u16, extra: &[String]) -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["server", "--host", "127.0.0.1", "--log-level", "error"]);
-        command.args(["--port", &port.to_string()]).args(extra);
-        Self::start(command, &Ready::Line)
+/// A command without the variables that our programs read.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let shared = ["AMQP_URL", "DATABASE_URL", "GRPC_TARGET"];
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("MESSENGER_") || shared.contains(&&*text) {
+            command.env_remove(&name);
+        }
     }
+    command
+}
 
-    /// Starts it, without our variables and with nothing on standard input, and
-    /// returns when it listens.
+/// Our program with these arguments; it logs errors only.
+pub fn messenger(program: &Path, arguments: &[&str]) -> Command {
+    let mut command = command(program);
+    command.args(arguments).args(["--log-level", "error"]);
+    command
+}
+
+impl Program {
+    /// Starts it, with nothing on standard input, and returns when it listens.
     ///
     /// # Errors
     /// When it does not start, or does not listen within `START`.
     pub fn start(mut command: Command, ready: &Ready) -> io::Result<Self> {
-        let set: Vec<_> = command
-            .get_envs()
-            .map(|(name, _)| name.to_owned())
-            .collect();
-        for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("MESSENGER_") && !set.contains(&name) {
-                command.env_remove(name);
-            }
-        }
-        let what = format!("{}", command.get_program().display());
         let stdout = match ready {
             Ready::Line => Stdio::piped(),
             Ready::Port(_) => Stdio::null(),
         };
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(stdout)
-            .stderr(Stdio::null());
-        let child = child
-            .spawn()
-            .map_err(|e| io::Error::new(e.kind(), format!("{what}: {e}")))?;
-        let mut program = Self {
+        command.stdin(Stdio::null()).stdout(stdout);
+        command.stderr(Stdio::null());
+        let mut program = Self::spawn(command)?;
+        program.address = program.listening(ready)?;
+        Ok(program)
+    }
+
+    /// Starts it with the standard streams of the command.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn spawn(mut command: Command) -> io::Result<Self> {
+        let child = command.spawn().map_err(|error| {
+            let what = command.get_program().display();
+            io::Error::new(error.kind(), format!("{what}: {error}"))
+        })?;
+        Ok(Self {
             child: Some(child),
             address: String::new(),
-        };
-        program.address = match ready {
-            Ready::Line => program.announced()?,
-            Ready::Port(address) => program.accepting(address)?,
-        };
-        Ok(program)
+        })
     }
 
     /// One that somebody else has started, and that is left running.
@@ -90,31 +95,31 @@ impl Program {
         }
     }
 
-    fn announced(&mut self) -> io::Result<String> {
-        let stdout = self.child.as_mut().and_then(|child| child.stdout.take());
-        let mut line = String::new();
-        if let Some(stdout) = stdout {
-            BufReader::new(stdout).read_line(&mut line)?;
-        }
-        let port = line.trim().rsplit(':').next();
-        let port: Option<u16> = port.and_then(|port| port.parse().ok());
-        port.map(|port| format!("127.0.0.1:{port}"))
-            .ok_or_else(|| io::Error::other(format!("the program did not start: {line:?}")))
-    }
-
-    fn accepting(&mut self, address: &str) -> io::Result<String> {
+    /// Waits until it listens, and returns where.
+    fn listening(&mut self, ready: &Ready) -> io::Result<String> {
         let deadline = Instant::now() + START;
+        let Ready::Port(address) = ready else {
+            let mut line = String::new();
+            if let Some(stdout) = self.child().and_then(|child| child.stdout.take()) {
+                BufReader::new(stdout).read_line(&mut line)?;
+            }
+            let port = line.trim().rsplit(':').next();
+            let port: Option<u16> = port.and_then(|port| port.parse().ok());
+            return port
+                .map(|port| format!("127.0.0.1:{port}"))
+                .ok_or_else(|| io::Error::other(format!("the program did not start: {line:?}")));
+        };
         while TcpStream::connect(address).is_err() {
             if let Some(how) = self.ended() {
                 return Err(io::Error::other(format!("the program has ended: {how}")));
             }
             if Instant::now() > deadline {
-                return Err(io::Error::from(io::ErrorKind::TimedOut));
+                return Err(io::ErrorKind::TimedOut.into());
             }
             // Nothing tells when another process begins to listen.
             thread::sleep(Duration::from_millis(1));
         }
-        Ok(address.to_owned())
+        Ok(address.clone())
     }
 
     pub fn address(&self) -> &str {
@@ -127,13 +132,18 @@ impl Program {
     }
 
     /// `None` of one that somebody else has started.
+    pub fn child(&mut self) -> Option<&mut Child> {
+        self.child.as_mut()
+    }
+
+    /// `None` of one that somebody else has started.
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
     /// How its process has ended, if it has.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.as_mut()?.try_wait().ok()?
+        self.child()?.try_wait().ok()?
     }
 
     /// # Errors
@@ -144,13 +154,12 @@ impl Program {
         let pid = pid.ok_or_else(|| io::Error::other("the program is somebody else's"))?;
         Ok(kill_process(pid, signal)?)
     }
-}
 
-impl Drop for Program {
-    fn drop(&mut self) {
+    /// Sends this signal, waits for the end, and kills it if that takes too long.
+    pub fn end(&mut self, signal: Signal) {
         // One that has ended has no process id any more: it may be another's.
         if self.ended().is_none() {
-            let _ = self.signal(Signal::TERM);
+            let _ = self.signal(signal);
         }
         let deadline = Instant::now() + END;
         while self.child.is_some() && self.ended().is_none() {
@@ -160,6 +169,12 @@ impl Drop for Program {
             // std has no wait for a child with a time limit.
             thread::sleep(Duration::from_millis(1));
         }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.end(Signal::TERM);
     }
 }
 
@@ -173,64 +188,39 @@ pub fn free_port() -> io::Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = fastrand::u16(..PORTS);
     let _ = NEXT.compare_exchange(0, start, Ordering::Relaxed, Ordering::Relaxed);
-    let mut last = Err(io::Error::from(io::ErrorKind::AddrInUse));
-    for _ in 0..PORTS {
-        let port = 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS;
-        last = TcpListener::bind(("0.0.0.0", port)).map(|_| port);
-        if last.is_ok() {
-            break;
-        }
-    }
-    last
+    let next = || 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % PORTS;
+    let mut ports = (0..PORTS).map(|_| next());
+    let free = ports.find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok());
+    free.ok_or_else(|| io::ErrorKind::AddrInUse.into())
 }
 
 /// How many ports [`free_port`] chooses from, from 10,000 on.
 const PORTS: u16 = 20_000;
 
-/// User and system time that a process has used so far, all its threads.
-/// Source: proc(5), fields 14 and 15 of /proc/PID/stat, in ticks of 10 ms.
-///
-/// # Errors
-/// When there is no such process.
-pub fn cpu_time(pid: u32) -> io::Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // The second field is the name in parentheses, which may contain anything.
-    let rest = stat.rsplit(')').next().unwrap_or_default();
-    let mut fields = rest.split_whitespace().skip(11);
-    let mut ticks = || fields.next().and_then(|f| f.parse::<u64>().ok());
-    match (ticks(), ticks()) {
-        (Some(user), Some(system)) => Ok(TICK * u32::try_from(user + system).unwrap_or(u32::MAX)),
-        _ => Err(io::Error::other("/proc/PID/stat has another form")),
-    }
+/// User and system time that a process has used so far, all its threads, to 10 ms.
+pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let stat = of(pid).and_then(|process| process.stat());
+    let stat = stat.map_err(io::Error::other)?;
+    Ok(ticks(stat.utime + stat.stime))
 }
 
-/// What proc(5) counts in: USER_HZ is 100 on every Linux that is in use.
-const TICK: Duration = Duration::from_millis(10);
-
-/// User and system time that all processes have used so far. Source: proc(5),
-/// the first three fields of /proc/stat; interrupts are not counted.
-///
-/// # Errors
-/// When the kernel does not tell.
-pub fn machine_cpu_time() -> io::Result<Duration> {
-    let stat = std::fs::read_to_string("/proc/stat")?;
-    let fields = stat.lines().next().unwrap_or_default().split_whitespace();
-    let ticks: u64 = fields
-        .skip(1)
-        .take(3)
-        .filter_map(|f| f.parse::<u64>().ok())
-        .sum();
-    Ok(TICK * u32::try_from(ticks).unwrap_or(u32::MAX))
+/// The same of all processes; interrupts are not counted.
+pub(crate) fn machine_cpu_time() -> io::Result<Duration> {
+    let all = KernelStats::current().map_err(io::Error::other)?.total;
+    Ok(ticks(all.user + all.nice + all.system))
 }
 
-/// Resident memory of a process in bytes. Source: proc(5), VmRSS.
-///
-/// # Errors
-/// When there is no such process.
-pub fn resident_bytes(pid: u32) -> io::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-    kib.map(|kib| kib * 1024)
-        .ok_or_else(|| io::Error::other("/proc/PID/status has another form"))
+/// Resident memory of a process.
+pub(crate) fn resident_bytes(pid: u32) -> io::Result<u64> {
+    let status = of(pid).and_then(|process| process.status());
+    let resident = status.map_err(io::Error::other)?.vmrss;
+    Ok(resident.unwrap_or_default() * 1024)
+}
+
+fn of(pid: u32) -> Result<process::Process, ProcError> {
+    process::Process::new(i32::try_from(pid).unwrap_or(-1))
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_secs_f64(count as f64 / procfs::ticks_per_second() as f64)
 }

@@ -4,99 +4,93 @@ use std::io;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use crate::compare::load::fanout::{self, Load};
+use crate::compare::load::chat::{self, Load};
 use crate::compare::load::figures::Figures;
+use crate::compare::load::http;
 use crate::compare::load::process::Program;
-use crate::compare::load::{http, unary};
 use crate::compare::peer::{Peer, Toolbox};
 use crate::compare::report::Metric;
+use crate::http::client::Client;
+use crate::latency::Latencies;
 
-/// What can be measured; its name is that of the variant and its numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    StartServer,
-    /// SendMessage with so many calls in flight, and nobody who reads.
-    Unary(usize),
-    /// As many messages as are taken, to so many readers.
-    Fanout(usize),
-    /// So many messages a second to so many readers.
-    Paced {
-        readers: usize,
-        rate: u32,
-    },
-    StartBridge,
-    /// POST /sendMessage from so many clients.
-    HttpSend(usize, Behind),
-    /// A flush of so many messages.
-    HttpFlush(usize),
+/// Measurements that differ in their numbers: n, and m if there is another one.
+struct Family {
+    name: &'static str,
+    /// The greatest numbers; 0 where there is none.
+    most: [usize; 2],
+    /// What is counted.
+    operation: &'static str,
+    title: &'static str,
 }
 
-/// Whose server stands behind a bridge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behind {
-    /// That of the same implementation.
-    Own,
-    /// Ours, so that only bridges differ.
-    Ours,
-}
-
-impl Behind {
-    fn server(self, bridge: &Peer) -> Peer {
-        match (self, bridge) {
-            (Self::Own, Peer::Python) => Peer::Python,
-            _ => Peer::Ours,
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Own => "each bridge before its own server",
-            Self::Ours => "each bridge before the Rust server",
-        }
+const fn family(
+    name: &'static str,
+    most: [usize; 2],
+    operation: &'static str,
+    title: &'static str,
+) -> Family {
+    Family {
+        name,
+        most,
+        operation,
+        title,
     }
 }
 
-/// What is measured when nobody says otherwise.
-pub const DEFAULT: [Kind; 16] = [
-    Kind::StartServer,
-    Kind::Unary(1),
-    Kind::Unary(16),
-    Kind::Fanout(1),
-    Kind::Fanout(10),
-    Kind::Fanout(30),
-    Kind::Fanout(100),
-    Kind::Fanout(1000),
-    Kind::Paced {
-        readers: 1,
-        rate: 500,
-    },
-    Kind::Paced {
-        readers: 100,
-        rate: 500,
-    },
-    Kind::StartBridge,
-    Kind::HttpSend(1, Behind::Own),
-    Kind::HttpSend(1, Behind::Ours),
-    Kind::HttpSend(16, Behind::Own),
-    Kind::HttpSend(16, Behind::Ours),
-    Kind::HttpFlush(10_000),
+#[rustfmt::skip]
+const FAMILIES: [Family; 8] = [
+    family("start-server", [0, 0], "start",
+        "Server: from its start to the first answer"),
+    family("unary-{n}", [1000, 0], "call",
+        "SendMessage, {n} in flight on one connection"),
+    family("fanout-{n}", [10_000, 0], "delivery",
+        "Fan-out to {n} readers, latency until the last one has it"),
+    family("paced-{n}-{m}", [10_000, 100_000], "delivery",
+        "{m} messages/s to {n} readers, latency until the last one has it"),
+    family("start-bridge", [0, 0], "start",
+        "From the start of a bridge to its first answer, each bridge before its own server"),
+    family("http-send-{n}", [1000, 0], "request",
+        "POST /sendMessage from {n} clients, each bridge before its own server"),
+    family("http-send-{n}-at-rust", [1000, 0], "request",
+        "POST /sendMessage from {n} clients, each bridge before the Rust server"),
+    family("http-flush-{n}", [100_000, 0], "flush",
+        "POST /getAndFlushMessages with {n} messages, each bridge before its own server"),
 ];
 
-/// Calls in flight while the fan-out is measured, and how far they may be ahead
-/// of the slowest reader.
-const IN_FLIGHT: Load = Load::InFlight {
-    calls: 16,
-    ahead: 1000,
-};
+const DEFAULT: [&str; 16] = [
+    "start-server",
+    "unary-1",
+    "unary-16",
+    "fanout-1",
+    "fanout-10",
+    "fanout-30",
+    "fanout-100",
+    "fanout-1000",
+    "paced-1-500",
+    "paced-100-500",
+    "start-bridge",
+    "http-send-1",
+    "http-send-1-at-rust",
+    "http-send-16",
+    "http-send-16-at-rust",
+    "http-flush-10000",
+];
+
+/// How far calls may be ahead of the slowest reader while the fan-out is measured.
+const AHEAD: u64 = 1000;
 
 /// Flushes in one repetition.
 const FLUSHES: usize = 3;
 
-/// At the end of the name of [`Behind::Ours`].
-const AT_RUST: &str = "-at-rust";
-
-pub struct Settings<'a> {
-    pub toolbox: &'a Toolbox,
+/// What to measure, and of whom.
+pub struct Plan {
+    pub toolbox: Toolbox,
+    /// The first one is what the others are compared with.
+    pub servers: Vec<Peer>,
+    pub bridges: Vec<Peer>,
+    pub kinds: Vec<Kind>,
+    pub repetitions: usize,
+    /// How long each repetition measures.
     pub time: Duration,
     pub text_bytes: usize,
 }
@@ -107,165 +101,138 @@ pub struct Reading {
     pub foreign_cpu: Option<f64>,
 }
 
+/// What can be measured.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    family: &'static Family,
+    numbers: [usize; 2],
+}
+
+/// What is measured when nobody says otherwise.
+pub fn defaults() -> Vec<Kind> {
+    DEFAULT
+        .iter()
+        .filter_map(|name| name.parse().ok())
+        .collect()
+}
+
+impl FromStr for Kind {
+    type Err = String;
+
+    /// The name of any measurement, with any numbers.
+    fn from_str(name: &str) -> Result<Self, String> {
+        let given = name.split('-').filter_map(|part| part.parse().ok());
+        let given: Vec<usize> = given.collect();
+        let numbers = [0, 1].map(|index| given.get(index).copied().unwrap_or_default());
+        let mut kinds = FAMILIES.iter().map(|family| Self { family, numbers });
+        let found = kinds.find(|kind| {
+            let mut pairs = numbers.into_iter().zip(kind.family.most);
+            let allowed =
+                pairs.all(|(number, most)| (number == 0) == (most == 0) && number <= most);
+            allowed && kind.name() == name
+        });
+        found.ok_or_else(|| format!("there is no measurement {name:?}"))
+    }
+}
+
 impl Kind {
-    pub fn name(&self) -> String {
-        match self {
-            Self::StartServer => "start-server".into(),
-            Self::Unary(calls) => format!("unary-{calls}"),
-            Self::Fanout(readers) => format!("fanout-{readers}"),
-            Self::Paced { readers, rate } => format!("paced-{readers}-{rate}"),
-            Self::StartBridge => "start-bridge".into(),
-            Self::HttpSend(clients, Behind::Own) => format!("http-send-{clients}"),
-            Self::HttpSend(clients, Behind::Ours) => format!("http-send-{clients}{AT_RUST}"),
-            Self::HttpFlush(messages) => format!("http-flush-{messages}"),
+    /// By which it is chosen.
+    pub fn name(self) -> String {
+        self.numbered(self.family.name)
+    }
+
+    pub fn title(self) -> String {
+        let title = self.numbered(self.family.title);
+        match self.numbers[0] {
+            1 => title
+                .replace("1 readers", "1 reader")
+                .replace("1 clients", "1 client"),
+            _ => title,
         }
     }
 
-    pub fn title(&self) -> String {
-        match self {
-            Self::StartServer => "Server: from its start to the first answer".into(),
-            Self::Unary(calls) => format!("SendMessage, {calls} in flight on one connection"),
-            Self::Fanout(readers) => {
-                let readers = plural(*readers, "reader");
-                format!("Fan-out to {readers}, latency until the last one has it")
-            }
-            Self::Paced { readers, rate } => {
-                let readers = plural(*readers, "reader");
-                format!("{rate} messages/s to {readers}, latency until the last one has it")
-            }
-            Self::StartBridge => {
-                let behind = Behind::Own.title();
-                format!("From the start of a bridge to its first answer, {behind}")
-            }
-            Self::HttpSend(clients, behind) => {
-                let clients = plural(*clients, "client");
-                format!("POST /sendMessage from {clients}, {}", behind.title())
-            }
-            Self::HttpFlush(messages) => {
-                let behind = Behind::Own.title();
-                format!("POST /getAndFlushMessages with {messages} messages, {behind}")
-            }
-        }
+    fn numbered(self, text: &str) -> String {
+        let [n, m] = self.numbers.map(|number| number.to_string());
+        text.replace("{n}", &n).replace("{m}", &m)
     }
 
-    /// What is counted.
-    pub fn operation(&self) -> &'static str {
-        match self {
-            Self::StartServer | Self::StartBridge => "start",
-            Self::Unary(_) => "call",
-            Self::Fanout(_) | Self::Paced { .. } => "delivery",
-            Self::HttpSend(..) => "request",
-            Self::HttpFlush(_) => "flush",
-        }
+    pub fn operation(self) -> &'static str {
+        self.family.operation
     }
 
-    pub fn is_of_bridges(&self) -> bool {
-        matches!(
-            self,
-            Self::StartBridge | Self::HttpSend(..) | Self::HttpFlush(_)
-        )
+    pub fn is_of_bridges(self) -> bool {
+        self.family.name == "start-bridge" || self.family.name.starts_with("http-")
     }
 
     /// Measures once, in processes of its own.
-    ///
-    /// # Errors
-    /// What the peer cannot do.
-    pub fn measure(&self, peer: &Peer, settings: &Settings<'_>) -> io::Result<Reading> {
-        let &Settings {
-            toolbox,
-            time,
-            text_bytes,
-        } = settings;
-        let server = |peer: &Peer| toolbox.server(peer, 0);
-        match *self {
-            Self::StartServer => {
+    pub(super) fn measure(self, peer: &Peer, plan: &Plan) -> io::Result<Reading> {
+        let (toolbox, [n, m]) = (&plan.toolbox, self.numbers);
+        let in_flight = |calls| Load::InFlight {
+            calls,
+            ahead: AHEAD,
+        };
+        let (readers, load) = match self.family.name {
+            "start-server" => {
                 let started = Instant::now();
-                let server = server(peer)?;
-                started_after(started, &server, |server| unary::once(server.address()))
+                let server = toolbox.server(peer, 0)?;
+                return started_after(started, &server, || chat::send(server.address(), 0, 1));
             }
-            Self::Unary(in_flight) => {
-                let config = unary::Config {
-                    in_flight,
-                    text_bytes,
-                    time,
-                };
-                Ok(reading(&unary::run(&server(peer)?, &config)?))
-            }
-            Self::Fanout(readers) => fan_out(&server(peer)?, readers, IN_FLIGHT, settings),
-            Self::Paced { readers, rate } => fan_out(
-                &server(peer)?,
-                readers,
-                Load::Rate(f64::from(rate)),
-                settings,
-            ),
-            Self::StartBridge => {
-                let server = server(&Behind::Own.server(peer))?;
-                let started = Instant::now();
-                let bridge = toolbox.bridge(peer, server.address())?;
-                started_after(started, &bridge, |bridge| http::once(bridge.address()))
-            }
-            Self::HttpSend(clients, behind) => {
-                let server = server(&behind.server(peer))?;
-                let bridge = toolbox.bridge_among_messages(peer, server.address())?;
-                let load = http::Load {
-                    clients,
-                    text_bytes,
-                    time,
-                };
-                Ok(reading(&http::send(&bridge, &server, &load)?))
-            }
-            Self::HttpFlush(messages) => {
-                let server = server(&Behind::Own.server(peer))?;
-                let bridge = toolbox.bridge_among_messages(peer, server.address())?;
-                let latencies = http::flush(&bridge, &server, text_bytes, messages, FLUSHES)?;
-                Ok(Reading {
-                    values: vec![
-                        (Metric::P50, latencies.quantile_us(0.5)),
-                        (Metric::P99, latencies.quantile_us(0.99)),
-                    ],
-                    foreign_cpu: None,
-                })
-            }
+            "unary-{n}" => (0, in_flight(n as u64)),
+            "fanout-{n}" => (n, in_flight(16)),
+            "paced-{n}-{m}" => (n, Load::Rate(m as f64)),
+            _ => return self.measure_bridge(peer, plan),
+        };
+        let config = chat::Config {
+            readers,
+            load,
+            text_bytes: plan.text_bytes,
+            time: plan.time,
+        };
+        let figures = chat::run(&toolbox.server(peer, 0)?, &config)?;
+        Ok(reading(&figures, readers))
+    }
+
+    fn measure_bridge(self, peer: &Peer, plan: &Plan) -> io::Result<Reading> {
+        let (toolbox, bytes, n) = (&plan.toolbox, plan.text_bytes, self.numbers[0]);
+        let name = self.family.name;
+        let behind = match peer {
+            Peer::Python if !name.ends_with("-at-rust") => peer,
+            _ => &Peer::Ours,
+        };
+        let server = toolbox.server(behind, 0)?;
+        let started = Instant::now();
+        if name == "start-bridge" {
+            let bridge = toolbox.bridge(peer, server.address())?;
+            let mut client = Client::new(bridge.address());
+            let first = || client.post("/getAndFlushMessages", "").map(drop);
+            return started_after(started, &bridge, first);
         }
+        let bridge = toolbox.bridge_among_messages(peer, server.address())?;
+        if name == "http-flush-{n}" {
+            let latencies = http::flush(&bridge, &server, bytes, n, FLUSHES)?;
+            return Ok(Reading {
+                values: quantiles(&latencies).into(),
+                foreign_cpu: None,
+            });
+        }
+        let figures = http::send(&bridge, &server, n, bytes, plan.time)?;
+        Ok(reading(&figures, 0))
     }
 }
 
-fn plural(count: usize, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
+fn quantiles(latencies: &Latencies) -> [(Metric, f64); 2] {
+    [(Metric::P50, 0.5), (Metric::P99, 0.99)]
+        .map(|(metric, part)| (metric, latencies.quantile_us(part)))
 }
 
-fn fan_out(
-    server: &Program,
-    readers: usize,
-    load: Load,
-    settings: &Settings<'_>,
-) -> io::Result<Reading> {
-    let config = fanout::Config {
-        readers,
-        load,
-        text_bytes: settings.text_bytes,
-        time: settings.time,
-    };
-    let figures = fanout::run(server, &config, &|_| {})?;
-    let mut reading = reading(&figures);
+fn reading(figures: &Figures, readers: usize) -> Reading {
+    let mut values = vec![(Metric::Throughput, figures.per_second())];
+    values.extend(quantiles(&figures.latencies));
+    values.extend(figures.server_cpu.map(|cpu| (Metric::ServerCpu, cpu)));
+    values.push((Metric::LoadCpu, figures.load_cpu));
     // A few readers disappear in what the server's memory grows by anyway.
-    if let Some(bytes) = figures.bytes_per_reader.filter(|_| readers >= 30) {
-        reading.values.push((Metric::Memory, bytes as f64 / 1024.0));
-    }
-    Ok(reading)
-}
-
-fn reading(figures: &Figures) -> Reading {
-    let mut values = vec![
-        (Metric::Throughput, figures.per_second()),
-        (Metric::P50, figures.latencies.quantile_us(0.5)),
-        (Metric::P99, figures.latencies.quantile_us(0.99)),
-    ];
-    if let Some(cpu) = figures.server_cpu_per_operation() {
-        values.push((Metric::ServerCpu, cpu));
-    }
-    values.push((Metric::LoadCpu, figures.load_cpu_per_operation()));
+    let memory = figures.bytes_per_reader.filter(|_| readers >= 30);
+    values.extend(memory.map(|bytes| (Metric::Memory, bytes as f64 / 1024.0)));
     Reading {
         values,
         foreign_cpu: Some(figures.foreign_cpu),
@@ -275,54 +242,16 @@ fn reading(figures: &Figures) -> Reading {
 fn started_after(
     started: Instant,
     program: &Program,
-    first: impl FnOnce(&Program) -> io::Result<()>,
+    first: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Reading> {
     if program.id().is_none() {
         return Err(io::Error::other("not started here"));
     }
-    first(program)?;
+    first()?;
     Ok(Reading {
         values: vec![(Metric::Start, started.elapsed().as_secs_f64() * 1e3)],
         foreign_cpu: None,
     })
-}
-
-impl FromStr for Kind {
-    type Err = String;
-
-    /// The name of any measurement, with any numbers.
-    fn from_str(name: &str) -> Result<Self, String> {
-        let (numbered, behind) = match name.strip_suffix(AT_RUST) {
-            Some(numbered) => (numbered, Behind::Ours),
-            None => (name, Behind::Own),
-        };
-        let mut parts = numbered.split('-');
-        let mut number = |most: usize| {
-            let number = parts.next_back().and_then(|part| part.parse().ok());
-            number.filter(|number| (1..=most).contains(number))
-        };
-        let kind = match name {
-            "start-server" => Some(Self::StartServer),
-            "start-bridge" => Some(Self::StartBridge),
-            _ if name.starts_with("unary-") => number(1000).map(Self::Unary),
-            _ if name.starts_with("fanout-") => number(10_000).map(Self::Fanout),
-            _ if name.starts_with("http-send-") => {
-                number(1000).map(|clients| Self::HttpSend(clients, behind))
-            }
-            _ if name.starts_with("http-flush-") => number(100_000).map(Self::HttpFlush),
-            _ if name.starts_with("paced-") => {
-                number(100_000)
-                    .zip(number(10_000))
-                    .map(|(rate, readers)| Self::Paced {
-                        readers,
-                        rate: rate as u32,
-                    })
-            }
-            _ => None,
-        };
-        kind.filter(|kind| kind.name() == name)
-            .ok_or_else(|| format!("there is no measurement {name:?}"))
-    }
 }
 
 #[cfg(test)]
@@ -331,21 +260,25 @@ mod tests {
 
     #[test]
     fn names_lead_back_to_measurements() {
-        for kind in DEFAULT {
-            assert_eq!(kind.name().parse(), Ok(kind));
+        for name in DEFAULT {
+            assert_eq!(name.parse::<Kind>().unwrap().name(), name);
         }
-        for wrong in [
+        let wrong = [
             "",
             "unary",
             "unary-0",
             "unary-x",
+            "unary-01",
             "paced-5",
             "fanout-10001",
+        ];
+        let more = [
             "fanout-1-2",
             "fanout-1-at-rust",
             "http-send",
             "http-send-at-rust",
-        ] {
+        ];
+        for wrong in wrong.iter().chain(&more) {
             assert!(wrong.parse::<Kind>().is_err(), "{wrong}");
         }
     }

@@ -3,43 +3,29 @@
 
 mod measurement;
 
-use std::io;
-use std::time::Duration;
-
-use super::peer::{Peer, Toolbox};
 use super::report::{Measurement, PeerResult, Samples, Speed, median};
-pub use measurement::{DEFAULT, Kind};
-use measurement::{Reading, Settings};
-
-/// What to measure, and of whom.
-pub struct Plan {
-    pub toolbox: Toolbox,
-    /// The first one is what the others are compared with.
-    pub servers: Vec<Peer>,
-    pub bridges: Vec<Peer>,
-    pub kinds: Vec<Kind>,
-    pub repetitions: usize,
-    /// How long each repetition measures.
-    pub time: Duration,
-    pub text_bytes: usize,
-}
+use measurement::Reading;
+pub use measurement::{Kind, Plan, defaults};
 
 /// A part of the machine's CPU time that leaves the figures trustworthy when
 /// others use it.
 const QUIET: f64 = 0.03;
 
 /// Runs all of it. `progress` is told the number of repetitions that are done,
-/// of how many, and what comes next.
-///
-/// # Errors
-/// When the machine does not tell what it is. What a peer cannot do stands in
-/// the result.
-pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Speed> {
-    let peers = everyone(plan);
+/// of how many, and what comes next. What a peer cannot do stands in the result.
+pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> Speed {
+    // Servers, and then bridges that have no server of theirs among them.
+    let mut peers = plan.servers.clone();
+    let others = plan.bridges.iter();
+    peers.extend(others.filter(|peer| !plan.servers.contains(peer)).cloned());
     let total = plan.kinds.len() * plan.repetitions * peers.len();
     let (mut done, mut foreign) = (0, Vec::new());
     let mut measurements = Vec::new();
-    for kind in &plan.kinds {
+    for &kind in &plan.kinds {
+        let taking_part = match kind.is_of_bridges() {
+            true => &plan.bridges,
+            false => &plan.servers,
+        };
         let mut results: Vec<Outcome> = peers.iter().map(|_| Outcome::default()).collect();
         for repetition in 0..plan.repetitions {
             for turn in 0..peers.len() {
@@ -48,18 +34,13 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Spe
                 let (peer, result) = (&peers[at], &mut results[at]);
                 progress(done, total, &format!("{}: {}", kind.name(), peer.name()));
                 done += 1;
-                if result.failed.is_some() || !takes_part(plan, kind, peer) {
+                if result.failed.is_some() || !taking_part.contains(peer) {
                     continue;
                 }
-                let settings = Settings {
-                    toolbox: &plan.toolbox,
-                    time: plan.time,
-                    text_bytes: plan.text_bytes,
-                };
-                match kind.measure(peer, &settings) {
+                match kind.measure(peer, plan) {
                     Ok(reading) => {
                         foreign.extend(reading.foreign_cpu);
-                        result.readings.push(reading);
+                        result.add(reading);
                     }
                     Err(error) => result.failed = Some(error.to_string()),
                 }
@@ -72,7 +53,7 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Spe
             results: results.into_iter().map(Outcome::into_result).collect(),
         });
     }
-    Ok(Speed {
+    Speed {
         peers: peers.iter().map(|peer| peer.name().to_owned()).collect(),
         repetitions: plan.repetitions,
         seconds: plan.time.as_secs_f64(),
@@ -81,7 +62,7 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Spe
         foreign_cpu: median(&foreign),
         foreign_cpu_max: foreign.iter().copied().fold(0.0, f64::max),
         warning: warning(&foreign),
-    })
+    }
 }
 
 /// Says so when others disturbed more than a tenth of the repetitions: a median
@@ -98,51 +79,36 @@ fn warning(foreign: &[f64]) -> Option<String> {
     })
 }
 
-/// Servers, and then bridges that have no server of theirs among them.
-fn everyone(plan: &Plan) -> Vec<Peer> {
-    let mut peers = plan.servers.clone();
-    let others = plan
-        .bridges
-        .iter()
-        .filter(|peer| !plan.servers.contains(peer));
-    peers.extend(others.cloned());
-    peers
-}
-
-fn takes_part(plan: &Plan, kind: &Kind, peer: &Peer) -> bool {
-    if kind.is_of_bridges() {
-        plan.bridges.contains(peer)
-    } else {
-        plan.servers.contains(peer)
-    }
-}
-
 /// What the repetitions of one peer gave.
 #[derive(Default)]
 struct Outcome {
-    readings: Vec<Reading>,
+    metrics: Vec<Samples>,
     failed: Option<String>,
 }
 
 impl Outcome {
-    fn into_result(self) -> PeerResult {
-        if let Some(why) = self.failed {
-            return PeerResult::Failed { why };
-        }
-        let mut metrics: Vec<Samples> = Vec::new();
-        for (metric, value) in self.readings.into_iter().flat_map(|reading| reading.values) {
-            match metrics.iter_mut().find(|samples| samples.metric == metric) {
+    fn add(&mut self, reading: Reading) {
+        for (metric, value) in reading.values {
+            match self
+                .metrics
+                .iter_mut()
+                .find(|samples| samples.metric == metric)
+            {
                 Some(samples) => samples.values.push(value),
-                None => metrics.push(Samples {
+                None => self.metrics.push(Samples {
                     metric,
                     values: vec![value],
                 }),
             }
         }
-        if metrics.is_empty() {
-            return PeerResult::Absent;
+    }
+
+    fn into_result(self) -> PeerResult {
+        match (self.failed, self.metrics) {
+            (Some(why), _) => PeerResult::Failed { why },
+            (None, metrics) if metrics.is_empty() => PeerResult::Absent,
+            (None, metrics) => PeerResult::Measured { metrics },
         }
-        PeerResult::Measured { metrics }
     }
 }
 

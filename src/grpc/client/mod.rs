@@ -5,4 +5,4 @@ mod connection;
 mod stream;
 
 pub use connection::{Connection, Keepalive, Proof, environment, named_environment};
-pub use stream::{Requests, Stream};
+pub use stream::{Requests, Stream, from_grpcio};

@@ -28,7 +28,7 @@ pub struct Stream<A> {
 }
 
 impl<A> Stream<A> {
-    pub(super) fn new(
+    pub fn new(
         receiver: impl futures_util::Stream<Item = grpcio::Result<A>> + Send + 'static,
         client: Client,
     ) -> Self {
@@ -58,14 +58,15 @@ impl<A> Stream<A> {
         }
     }
 
-    /// As [`Stream::recv`]; `None` also means that nothing came in time.
+    /// As [`Stream::recv`], where `None` means that nothing came in time.
     ///
     /// # Errors
-    /// As [`Stream::recv`].
-    pub(super) fn recv_within(&mut self, timeout: Duration) -> Result<Option<A>, Error> {
+    /// As [`Stream::recv`], and UNAVAILABLE at an end with OK.
+    pub fn recv_within(&mut self, timeout: Duration) -> Result<Option<A>, Error> {
         match self.receive(Some(timeout))? {
             Received::Message(message) => Ok(Some(message)),
-            Received::Nothing | Received::End => Ok(None),
+            Received::Nothing => Ok(None),
+            Received::End => Err(Error::unavailable("the server ended the stream")),
         }
     }
 
@@ -172,7 +173,7 @@ impl<Q> Requests<Q> {
     }
 }
 
-pub(super) fn from_grpcio(error: &grpcio::Error) -> Error {
+pub fn from_grpcio(error: &grpcio::Error) -> Error {
     match error {
         RpcFailure(rpc) => status::from_grpc(rpc),
         grpcio::Error::RpcFinished(Some(rpc)) => status::from_grpc(rpc),

@@ -4,13 +4,11 @@ pub mod wire;
 
 use std::sync::{Arc, Mutex};
 
-use grpcio::{Service, ServiceBuilder};
-
-use super::handler;
+use super::handler::Methods;
 use super::method::Encoded;
-use super::stream::Streams;
+use super::stream::{Pair, Streams};
 use crate::error::{Code, Error};
-use crate::fanout::broadcast::{Broadcast, Capacity};
+use crate::fanout::broadcast::{Broadcast, Capacity, Closed};
 use crate::fanout::clock::Timestamp;
 use crate::sync::lock;
 use wire::Status;
@@ -21,6 +19,8 @@ pub struct Health {
     services: Arc<[&'static str]>,
     status: Arc<Mutex<Status>>,
     changes: Broadcast<Encoded>,
+    /// Only closed: what those watch who ask for a service that is not known.
+    ends: Broadcast<Encoded>,
 }
 
 impl Health {
@@ -30,7 +30,8 @@ impl Health {
         Self {
             services: all.collect(),
             status: Arc::new(Mutex::new(Status::SERVING)),
-            changes: Broadcast::new(),
+            changes: Broadcast::new(Capacity::default()),
+            ends: Broadcast::new(Capacity::default()),
         }
     }
 
@@ -46,33 +47,38 @@ impl Health {
         // Closed already: NOT_SERVING was reported.
         let _ = self.changes.publish(Timestamp::now(), publish);
         self.changes.close();
+        self.ends.close();
     }
 
-    pub fn service(&self, streams: &Streams) -> Service {
+    pub fn register(&self, methods: Methods, streams: &Streams) -> Methods {
         let (check, watch, streams) = (self.clone(), self.clone(), streams.clone());
-        ServiceBuilder::new()
-            .add_unary_handler(&wire::CHECK, move |ctx, request, sink| {
-                handler::unary(&ctx, sink, || {
-                    let unknown = || Error::new(Code::NotFound, "unknown service");
-                    let status = check.status(&request.service).ok_or_else(unknown)?;
-                    Ok(wire::response(status))
-                });
+        methods
+            .unary(&wire::CHECK, move |request, reply| {
+                let status = check.knows(&request.service).then(|| *lock(&check.status));
+                let unknown = || Error::new(Code::NotFound, "unknown service");
+                reply.send(status.map(wire::response).ok_or_else(unknown));
             })
-            .add_server_streaming_handler(&wire::WATCH_ENCODED, move |ctx, request, sink| {
-                // The subscription is registered before the status is read, so
-                // no change falls in between.
-                let pair = watch.changes.subscribe(Capacity::default());
-                let status = watch.status(&request.service);
-                let first = wire::encode(status.unwrap_or(Status::SERVICE_UNKNOWN));
-                streams.serve(&ctx, sink, "health", Some(first), || {
+            .stream(&wire::WATCH_ENCODED, move |caller, request, sink| {
+                let (first, pair) = watch.watch(&request.service);
+                streams.serve(caller, sink, "health", Some(wire::encode(first)), || {
                     pair.map_err(|_| Error::shutting_down())
                 });
             })
-            .build()
     }
 
-    fn status(&self, service: &str) -> Option<Status> {
-        let known = self.services.contains(&service);
-        known.then(|| *lock(&self.status))
+    fn knows(&self, service: &str) -> bool {
+        self.services.contains(&service)
+    }
+
+    /// The status now, and the changes from then on: none falls in between, and
+    /// none is told twice. A service that is not known has no changes.
+    fn watch(&self, service: &str) -> (Status, Result<Pair, Closed>) {
+        let status = lock(&self.status);
+        if self.knows(service) {
+            (*status, self.changes.subscribe())
+        } else {
+            let pair = self.ends.subscribe();
+            (Status::SERVICE_UNKNOWN, pair)
+        }
     }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::Sink as _;
-use grpcio::{ServerStreamingSink, ServerStreamingSinkFailure, WriteFlags};
+use grpcio::WriteFlags;
 
 use super::delivery::{Delivery, Gone, Peer};
 use super::places::Place;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::End;
 use crate::fanout::clock::Timestamp;
+use crate::grpc::handler::{StreamSink, StreamSinkFailure};
 use crate::grpc::journal::StreamLog;
 use crate::grpc::method::Encoded;
 use crate::status;
@@ -27,17 +28,13 @@ pub struct Call {
 }
 
 enum Sink {
-    Open(ServerStreamingSink<Encoded>),
-    Finishing(ServerStreamingSinkFailure),
+    Open(StreamSink),
+    Finishing(StreamSinkFailure),
     Gone,
 }
 
 impl Call {
-    pub fn new(
-        sink: ServerStreamingSink<Encoded>,
-        place: Place,
-        stream_log: Option<Arc<StreamLog>>,
-    ) -> Self {
+    pub fn new(sink: StreamSink, place: Place, stream_log: Option<Arc<StreamLog>>) -> Self {
         Self {
             sink: Sink::Open(sink),
             stream_log,
@@ -46,7 +43,7 @@ impl Call {
     }
 
     /// The sink, if the call can still be refused.
-    pub fn into_sink(self) -> Option<ServerStreamingSink<Encoded>> {
+    pub fn into_sink(self) -> Option<StreamSink> {
         match self.sink {
             Sink::Open(sink) => Some(sink),
             Sink::Finishing(_) | Sink::Gone => None,

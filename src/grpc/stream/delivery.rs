@@ -200,6 +200,7 @@ impl<P: Peer> State<P> {
     fn go_on(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.end.is_none() && self.subscription.end() == Some(End::SlowConsumer) {
             self.end_with(End::SlowConsumer);
+            self.subscription.clear();
             self.release();
         }
         let mut woken_for_messages = false;

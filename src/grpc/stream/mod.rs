@@ -73,4 +73,4 @@ mod wake_queue;
 #[cfg(not(feature = "shuttle"))]
 pub use places::Place;
 #[cfg(not(feature = "shuttle"))]
-pub use streams::{STATUS_WAIT, Streams, acknowledgement};
+pub use streams::{Pair, STATUS_WAIT, Streams, acknowledgement};

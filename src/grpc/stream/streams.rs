@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use grpcio::{Environment, RpcContext, ServerStreamingSink};
+use grpcio::Environment;
 
 use super::call::{Call, Task};
 use super::delivery::Delivery;
@@ -13,6 +13,7 @@ use super::wake_queue::WakeQueues;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Membership, Subscription};
 use crate::grpc::STACK_BYTES;
+use crate::grpc::handler::{Caller, StreamSink};
 use crate::grpc::journal::{Journal, StreamLog};
 use crate::grpc::method::Encoded;
 use crate::grpc::subscription;
@@ -22,7 +23,8 @@ use crate::status;
 /// how long the status may wait for it.
 pub const STATUS_WAIT: Duration = Duration::from_secs(10);
 
-type Pair = (Subscription<Encoded>, Membership<Encoded>);
+/// A subscription, as [`Streams::serve`] takes it.
+pub type Pair = (Subscription<Encoded>, Membership<Encoded>);
 
 /// All streams of a process: bounds their number, and logs them.
 #[derive(Clone)]
@@ -50,21 +52,21 @@ impl Streams {
     /// else. Called on a completion-queue thread; never blocks.
     pub fn serve(
         &self,
-        ctx: &RpcContext<'_>,
-        sink: ServerStreamingSink<Encoded>,
+        caller: &Caller,
+        sink: StreamSink,
         name: &str,
         first: Option<Encoded>,
         subscribe: impl FnOnce() -> Result<Pair, Error>,
     ) {
         let name = self.places.thread_name(name);
-        let stream_log = self.stream_log(ctx, &name);
+        let stream_log = self.stream_log(caller.method.as_bytes(), &caller.peer, &name);
         let begun = self
             .places
             .take()
             .and_then(|place| Ok((place, subscribe()?)));
         let (place, pair) = match begun {
             Ok(begun) => begun,
-            Err(error) => return refuse(ctx, sink, &error, stream_log.as_deref()),
+            Err(error) => return refuse(caller, sink, &error, stream_log.as_deref()),
         };
         let call = Call::new(sink, place, stream_log.clone());
         let queue = self.queues.own();
@@ -77,23 +79,24 @@ impl Streams {
             tracing::error!(%error, "cannot start a thread for a stream");
             if let Some(sink) = delivery.take_back().and_then(Call::into_sink) {
                 let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
-                refuse(ctx, sink, &error, stream_log.as_deref());
+                refuse(caller, sink, &error, stream_log.as_deref());
             }
             return;
         }
         if let Some(stream_log) = stream_log {
             stream_log.opened();
         }
-        ctx.spawn(Task(delivery));
+        caller.spawn(Task(delivery));
     }
 
     /// Log entry for a stream; `None` if streams are not logged.
     pub(in crate::grpc) fn stream_log(
         &self,
-        ctx: &RpcContext<'_>,
+        method: &[u8],
+        peer: &str,
         stream: &str,
     ) -> Option<Arc<StreamLog>> {
-        self.journal.stream_log(ctx, stream)
+        self.journal.stream_log(method, peer, stream)
     }
 
     pub(in crate::grpc) fn thread_name(&self, name: &str) -> String {
@@ -115,21 +118,16 @@ impl Streams {
 
 /// What a stream sends first when its client asks for it; see
 /// [`subscription::PROBE`].
-pub fn acknowledgement(ctx: &RpcContext<'_>) -> Option<Encoded> {
-    let mut headers = ctx.request_headers().iter();
-    let asked = headers.any(|(name, _)| name == subscription::ACK_HEADER);
-    asked.then(subscription::acknowledgement)
+pub fn acknowledgement(caller: &Caller) -> Option<Encoded> {
+    caller
+        .wants_acknowledgement()
+        .then(subscription::acknowledgement)
 }
 
-fn refuse(
-    ctx: &RpcContext<'_>,
-    sink: ServerStreamingSink<Encoded>,
-    error: &Error,
-    stream_log: Option<&StreamLog>,
-) {
+fn refuse(caller: &Caller, sink: StreamSink, error: &Error, stream_log: Option<&StreamLog>) {
     if let Some(stream_log) = stream_log {
         stream_log.refused(error);
     }
     let failed = sink.fail(status::to_grpc(error));
-    ctx.spawn(async move { drop(failed.await) });
+    caller.spawn(async move { drop(failed.await) });
 }

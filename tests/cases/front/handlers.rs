@@ -33,7 +33,7 @@ fn misbehave(request: Request) -> Response {
 }
 
 fn get(peer: &mut Peer, path: &str) -> super::Reply {
-    peer.send(format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+    peer.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
     peer.answer()
 }
 
@@ -118,7 +118,10 @@ fn a_late_answer_is_504_and_never_goes_to_the_next_request() {
         assert_eq!(ask(front.local_addr(), GET).status, 503, "still at work");
         gate.pass();
         eventually(SOON, "the lane is free", || {
-            let reply = ask(front.local_addr(), b"GET /y HTTP/1.1\r\nHost: h\r\n\r\n");
+            let reply = ask(
+                front.local_addr(),
+                b"GET /y HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            );
             assert!(matches!(reply.status, 200 | 503 | 504), "{}", reply.head);
             assert!(reply.status != 200 || reply.text() == "GET /y? ");
             reply.status == 200
@@ -136,7 +139,7 @@ fn several_lanes_run_at_the_same_time_and_each_answers_its_own_client() {
     let address = front.local_addr();
     let clients: Vec<_> = (0..LANES)
         .map(|n| {
-            let request = format!("GET /gate?{n} HTTP/1.1\r\nHost: h\r\n\r\n");
+            let request = format!("GET /gate?{n} HTTP/1.1\r\nHost: localhost\r\n\r\n");
             thread::spawn(move || ask(address, request.as_bytes()))
         })
         .collect();

@@ -55,7 +55,7 @@ fn a_busy_port_is_an_error_and_a_port_given_back_is_free_at_once() {
     assert_eq!(busy.kind(), ErrorKind::AddrInUse);
     // The front closes this one first, so its end waits for minutes in TIME_WAIT.
     let mut peer = Peer::connect(address);
-    peer.send(b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    peer.send(b"GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     assert_eq!(peer.answer().status, 200);
     peer.wait_closed();
     drop(peer);
@@ -99,7 +99,7 @@ fn a_shutdown_closes_the_idle_answers_the_busy_and_cuts_the_unfinished() {
         assert_eq!(peer.answer().status, 200);
     }
     let mut unfinished = Peer::connect(address);
-    unfinished.send(b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf");
+    unfinished.send(b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf");
     let mut busy = Peer::connect(address);
     busy.send(GATED);
     gate.wait_entered();

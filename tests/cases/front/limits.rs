@@ -15,7 +15,7 @@ const BODY_BYTES: usize = 512 * 1024;
 
 /// A request whose head has exactly so many bytes.
 fn head_of(bytes: usize) -> Vec<u8> {
-    let start = "GET /x HTTP/1.1\r\nHost: h\r\nX: ";
+    let start = "GET /x HTTP/1.1\r\nHost: localhost\r\nX: ";
     let filler = "a".repeat(bytes - start.len() - 4);
     format!("{start}{filler}\r\n\r\n").into_bytes()
 }
@@ -108,7 +108,7 @@ fn a_refusal_can_be_read_by_a_client_that_is_still_sending() {
 fn a_refused_client_is_listened_to_for_two_mebibytes_at_most() {
     let front = start(limits(|l| l.drain_time = 4 * SOON), echo);
     let peer = Peer::connect(front.local_addr());
-    peer.send(b"GET / HTTP/1.1\r\nHost: h\r\nX: ");
+    peer.send(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ");
     let piece = vec![b'a'; 1 << 20];
     let taken = (0..64).take_while(|_| peer.stream().write_all(&piece).is_ok());
     // 2 MiB are drained, and the kernel buffers up to 10 between the two.
@@ -142,9 +142,9 @@ fn a_request_that_is_not_complete_in_time_is_408_however_it_trickles() {
     let front = start(trickle, echo);
     let stalls: [&[u8]; 4] = [
         b"G",
-        b"GET /x HTTP/1.1\r\nHost: h\r\n",
-        b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf",
-        b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+        b"GET /x HTTP/1.1\r\nHost: localhost\r\n",
+        b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf",
+        b"POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
     ];
     let begun = Instant::now();
     let mut stalled = stalls.map(|bytes| {
@@ -154,7 +154,7 @@ fn a_request_that_is_not_complete_in_time_is_408_however_it_trickles() {
     });
     // One byte at a time, for ever: the time counts from the first one.
     let mut trickling = Peer::connect(front.local_addr());
-    trickling.send(b"GET /x HTTP/1.1\r\nHost: h\r\nX: ");
+    trickling.send(b"GET /x HTTP/1.1\r\nHost: localhost\r\nX: ");
     trickling.stream().set_nonblocking(true).unwrap();
     eventually(SOON, "an answer to the trickle", || {
         trickling.send(b"a");

@@ -12,7 +12,7 @@ fn each_of_a_burst_of_kept_alive_connections_is_answered() {
     let mut peers: Vec<_> = (0..50).map(|_| Peer::connect(front.local_addr())).collect();
     for _ in 0..3 {
         for (n, peer) in peers.iter().enumerate() {
-            peer.send(format!("GET /{n} HTTP/1.1\r\nHost: h\r\n\r\n").as_bytes());
+            peer.send(format!("GET /{n} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
         }
         for (n, peer) in peers.iter_mut().enumerate() {
             assert_eq!(peer.answer().text(), format!("GET /{n}? "));
@@ -39,13 +39,13 @@ fn a_slow_request_holds_nobody_up() {
     // Without an end to the slow ones: who waits for them waits for ever.
     let front = start(limits(|l| l.request_time = 100 * SOON), echo);
     let slow: [(&[u8], &[u8]); 3] = [
-        (b"GET /x HTTP/1.1\r\nHo", b"st: h\r\n\r\n"),
+        (b"GET /x HTTP/1.1\r\nHo", b"st: localhost\r\n\r\n"),
         (
-            b"POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf",
+            b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nhalf",
             b"-whole",
         ),
         (
-            b"POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhal",
+            b"POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhal",
             b"f-half\r\n0\r\n\r\n",
         ),
     ];
@@ -73,7 +73,7 @@ fn a_client_that_does_not_read_its_answer_holds_nobody_up() {
         echo(request)
     });
     let mut peer = Peer::connect(front.local_addr());
-    peer.send(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n");
+    peer.send(b"GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let first = |peer: &Peer| peer.stream().peek(&mut [0]).expect("an answer begins");
     assert_eq!(first(&peer), 1);
     for _ in 0..20 {

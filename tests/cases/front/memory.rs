@@ -119,11 +119,10 @@ fn flushes_that_nobody_reads_are_bounded_and_lose_nothing() {
         }
         got.len() >= sent.len()
     });
-    let got: Vec<_> = got
-        .into_iter()
-        .map(|seen| (seen.author, seen.nanos))
-        .collect();
-    assert_eq!(got, sent);
+    // Who flushes before a loss is noticed gets the lost ones behind.
+    got.sort_by_key(|seen| seen.nanos);
+    let got: Vec<_> = got.into_iter().map(|m| (m.author, m.nanos)).collect();
+    assert!(got == sent, "each message once");
     assert_eq!(flush(bridge.port()), []);
     check(&bridge);
 }

@@ -8,6 +8,8 @@ mod lifecycle;
 mod limits;
 mod load;
 mod memory;
+mod origin;
+mod parsers;
 mod program;
 mod stream;
 
@@ -20,9 +22,9 @@ use messenger::http::{Front, Limits, Request, Response, Serving};
 
 use crate::support::SOON;
 
-const GET: &[u8] = b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n";
+const GET: &[u8] = b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n";
 /// Stops in the middle, in a handler that is [`gated`].
-const GATED: &[u8] = b"GET /gate HTTP/1.1\r\nHost: h\r\n\r\n";
+const GATED: &[u8] = b"GET /gate HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A front with one lane on a free port.
 fn start(limits: Limits, handler: impl FnMut(Request) -> Response + Send + 'static) -> Serving {
@@ -189,7 +191,7 @@ fn ask(address: SocketAddr, bytes: &[u8]) -> Reply {
 
 /// `POST /x` with these fields and a body in its own right.
 fn post(fields: &str, body: &str) -> Vec<u8> {
-    format!("POST /x HTTP/1.1\r\nHost: h\r\n{fields}\r\n{body}").into_bytes()
+    format!("POST /x HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}").into_bytes()
 }
 
 /// The default limits but for one.

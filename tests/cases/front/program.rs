@@ -3,8 +3,6 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::support::process::{Process, Signal, command};
@@ -12,7 +10,7 @@ use crate::support::{SOON, eventually, heavy};
 
 use super::{Peer, ask, post};
 
-const FLUSH: &[u8] = b"POST /getAndFlushMessages HTTP/1.1\r\nHost: h\r\n\r\n";
+const FLUSH: &[u8] = b"POST /getAndFlushMessages HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
 /// A bridge that finds no server, and opens its port all the same.
 fn bridge(variables: &[(&str, &str)], limit: &str) -> (Process, SocketAddr) {
@@ -43,7 +41,7 @@ fn a_length_or_a_header_beyond_all_memory_costs_the_program_nothing() {
         let request = post(&format!("Content-Length: {length}\r\n"), "");
         assert_eq!(ask(address, &request).status, 413, "{length}");
     }
-    for start in [&b"GET /"[..], b"GET / HTTP/1.1\r\nHost: h\r\nX: "] {
+    for start in [&b"GET /"[..], b"GET / HTTP/1.1\r\nHost: localhost\r\nX: "] {
         let peer = Peer::connect(address);
         peer.send(start);
         let piece = vec![b'a'; 1 << 20];
@@ -90,25 +88,32 @@ fn a_program_that_runs_out_of_descriptors_keeps_its_listener() {
 }
 
 #[test]
-fn the_threads_have_names_and_the_lanes_folder_is_private_and_goes_at_the_end() {
+fn the_threads_have_names_and_the_lanes_leave_nothing_behind_even_when_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut program, address) = bridge(&[("TMPDIR", folder.path().to_str().unwrap())], "");
+    // Longer than the path of a socket may be.
+    let long = folder.path().join("x".repeat(150));
+    std::fs::create_dir(&long).unwrap();
+    let (mut program, address) = bridge(&[("TMPDIR", long.to_str().unwrap())], "");
     let mut peer = Peer::connect(address);
     peer.send(FLUSH);
     assert_eq!(peer.answer().status, 200);
     for name in ["http-accept", "http-loop", "http-tiny", "http-conn-1"] {
         assert!(program.threads_named(name) > 0, "no thread {name}");
     }
-    let entries = || -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder.path()).unwrap();
-        entries.map(|entry| entry.unwrap().path()).collect()
-    };
-    let [lanes] = entries().try_into().expect("one folder");
-    let mode = lanes.metadata().unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700, "{}", lanes.display());
-    program.signal(Signal::TERM);
-    assert_eq!(program.wait_exit(SOON), 0);
-    assert_eq!(entries(), Vec::<PathBuf>::new());
+    program.signal(Signal::KILL);
+    program.wait_exit(SOON);
+    assert_eq!(std::fs::read_dir(&long).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_for_temporary_files_that_is_not_there_is_named() {
+    let mut command = command(env!("CARGO_BIN_EXE_messenger"));
+    command.args(["client", "--connect-wait", "0s", "--http-port", "0"]);
+    command.env("TMPDIR", "/nowhere/at/all");
+    let mut process = Process::spawn(command);
+    assert_eq!(process.wait_exit(SOON), 1);
+    let log = process.log();
+    assert!(log.contains("/nowhere/at/all"), "{log}");
 }
 
 /// A generator that gives the same numbers in every run.
@@ -116,11 +121,11 @@ struct Mutations(fastrand::Rng);
 
 impl Mutations {
     const GOOD: [&[u8]; 5] = [
-        b"POST /sendMessage HTTP/1.1\r\nHost: h\r\nContent-Length: 27\r\n\r\n{\"author\":\"a\",\"text\":\"text\"}",
-        b"POST /getAndFlushMessages HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nT: x\r\n\r\n",
-        b"GET http://h/?q HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nConnection: keep-alive\r\n\r\n",
+        b"POST /sendMessage HTTP/1.1\r\nHost: localhost\r\nContent-Length: 27\r\n\r\n{\"author\":\"a\",\"text\":\"text\"}",
+        b"POST /getAndFlushMessages HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nT: x\r\n\r\n",
+        b"GET http://localhost/?q HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: keep-alive\r\n\r\n",
         b"HEAD / HTTP/1.0\r\nContent-Length: 2\r\n\r\nab",
-        b"POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\nhello",
     ];
     const BITS: [&[u8]; 13] = [
         b"\r",

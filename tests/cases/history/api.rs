@@ -164,7 +164,7 @@ fn fifty_kept_alive_clients_in_a_burst_are_all_answered() {
     let mut clients: Vec<_> = (0..50).map(connect).collect();
     let body = r#"{"sender":"a","text":"b"}"#;
     let post = format!(
-        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}",
+        "POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     let mut own = Vec::new();

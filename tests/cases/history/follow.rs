@@ -103,12 +103,12 @@ fn streams_end_with_their_database_and_their_replica() {
     say(log.port(), "anna", "before");
     let follower = Events::open(log.port(), "after=0");
     assert_eq!(numbers(&follower, 1), [1]);
-    cluster.stop(Signal::INT).unwrap();
+    cluster.order("stop").unwrap();
     follower.end(2 * SOON);
     let refused = request("GET", log.port(), "/events", &[], "");
     let code = refused.json()["error"]["code"].clone();
     assert_eq!((refused.status, code), (503, json!("UNAVAILABLE")));
-    cluster.run().unwrap();
+    cluster.order("start").unwrap();
     eventually(SOON, "the database is back", || {
         request("GET", log.port(), "/healthz", &[], "").status == 200
     });

@@ -51,7 +51,7 @@ fn a_replica_killed_in_the_middle_leaves_no_hole_on_postgres() {
     killed(&Store::postgres());
 }
 
-fn restarted(signal: Signal) {
+fn restarted(order: &str) {
     let _machine = heavy();
     let cluster = cluster(&[]);
     let store = Store::Url(cluster.create("log").unwrap());
@@ -59,8 +59,8 @@ fn restarted(signal: Signal) {
     let replicas = store.replicas(2);
     let restart = once(1000, || {
         let mut cluster = cluster.lock().unwrap();
-        cluster.stop(signal).unwrap();
-        cluster.run().unwrap();
+        cluster.order(order).unwrap();
+        cluster.order("start").unwrap();
     });
     let outcome = load(&replicas, 60, &restart);
     assert_sound(&outcome);
@@ -80,12 +80,12 @@ fn restarted(signal: Signal) {
 
 #[test]
 fn a_postgres_that_crashes_in_the_middle_loses_no_answered_message() {
-    restarted(Signal::QUIT);
+    restarted("crash");
 }
 
 #[test]
 fn a_postgres_that_restarts_in_the_middle_loses_no_answered_message() {
-    restarted(Signal::INT);
+    restarted("stop");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn without_its_database_requests_get_503_in_time_and_it_comes_back_by_itself() {
     let healthy = || request("GET", port, "/healthz", &[], "").status;
     assert_eq!(shown(&say(port, "a", "1")).len(), 1);
     assert_eq!(healthy(), 200);
-    cluster.stop(Signal::INT).unwrap();
+    cluster.order("stop").unwrap();
     // The first one may have reached the connection before its end.
     for unknown in [true, false] {
         let started = Instant::now();
@@ -109,7 +109,7 @@ fn without_its_database_requests_get_503_in_time_and_it_comes_back_by_itself() {
         assert!(took < Duration::from_secs(3), "{took:?}");
     }
     assert_eq!(healthy(), 503);
-    cluster.run().unwrap();
+    cluster.order("start").unwrap();
     eventually(SOON, "the log is back", || healthy() == 200);
     let expected = [(1, 1, "1".into()), (2, 2, "2".into())];
     assert_eq!(shown(&say(port, "a", "2")), expected);

@@ -53,6 +53,13 @@ pub fn head(bytes: &[u8]) -> Option<Head> {
     })
 }
 
+/// The first whole message of a stream's bytes, and what is behind it.
+pub fn message(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<MESSAGE_HEAD>()?;
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+    rest.split_at_checked(length as usize)
+}
+
 /// How much a WINDOW_UPDATE adds.
 pub fn window_update(payload: &[u8]) -> u32 {
     let bytes = payload.first_chunk::<4>().copied().unwrap_or_default();

@@ -210,10 +210,10 @@ fn a_source_that_panics_when_dropped_ends_nothing_but_its_stream() {
         peer.send(STREAM);
         assert_eq!(peer.answer_head().status, 200);
         peer.expect(b"0\r\n\r\n");
-        peer.send(b"HEAD /x HTTP/1.1\r\nHost: h\r\n\r\n");
+        peer.send(b"HEAD /x HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert_eq!(peer.answer_head().status, 200);
         // This one is dropped in the lane.
-        peer.send(b"GET /empty HTTP/1.1\r\nHost: h\r\n\r\n");
+        peer.send(b"GET /empty HTTP/1.1\r\nHost: localhost\r\n\r\n");
         assert_eq!(peer.answer_head().status, 204);
     }
 }
@@ -272,7 +272,7 @@ fn a_shutdown_does_not_wait_for_a_source_that_never_pauses_or_never_returns() {
         _ => Response::stream(TYPE, Stuck(stuck.clone())),
     });
     let mut endless = Peer::connect(front.local_addr());
-    endless.send(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n");
+    endless.send(b"GET /endless HTTP/1.1\r\nHost: localhost\r\n\r\n");
     assert_eq!(endless.answer_head().status, 200);
     let mut peer = Peer::connect(front.local_addr());
     peer.send(STREAM);

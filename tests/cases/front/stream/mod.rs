@@ -15,7 +15,7 @@ use super::{GET, Peer, Reply, ask, echo, gate, gated, limits, millis, start};
 
 mod ends;
 
-const STREAM: &[u8] = b"GET /stream HTTP/1.1\r\nHost: h\r\n\r\n";
+const STREAM: &[u8] = b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const TYPE: &str = "text/event-stream";
 /// As a chunk, it makes the source panic.
 const PANIC: &[u8] = b"panic";
@@ -220,7 +220,7 @@ fn http_1_0_gets_plain_bytes_until_the_connection_ends() {
 fn a_client_that_asks_for_a_close_gets_it_behind_the_last_chunk() {
     let streaming = Streaming::start(Limits::default());
     let mut peer = Peer::connect(streaming.front.local_addr());
-    peer.send(b"GET /stream HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    peer.send(b"GET /stream HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let head = peer.answer_head();
     assert!(head.closes() && head.header("Transfer-Encoding") == Some("chunked"));
     let feeder = streaming.feeder();
@@ -234,7 +234,7 @@ fn a_client_that_asks_for_a_close_gets_it_behind_the_last_chunk() {
 fn head_gets_the_head_alone_and_takes_no_place() {
     let streaming = Streaming::start(limits(|l| l.streams = 0));
     let mut peer = Peer::connect(streaming.front.local_addr());
-    peer.send(b"HEAD /stream HTTP/1.1\r\nHost: h\r\n\r\n");
+    peer.send(b"HEAD /stream HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let head = peer.answer_head();
     assert_eq!(head.status, 200);
     assert_eq!(head.header("Transfer-Encoding"), Some("chunked"));
@@ -255,7 +255,7 @@ fn a_status_without_a_body_has_no_stream_and_a_body_beside_one_is_not_sent() {
         response
     });
     let mut peer = Peer::connect(front.local_addr());
-    peer.send(b"GET /empty HTTP/1.1\r\nHost: h\r\n\r\n");
+    peer.send(b"GET /empty HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let head = peer.answer_head();
     assert_eq!(head.status, 204);
     assert_eq!(head.header("Transfer-Encoding"), None, "{}", head.head);

@@ -1,0 +1,84 @@
+//! The front's own refusals, with their fixed table of codes.
+//!
+//! It must not know sockets. No thread of its own runs it.
+
+use std::borrow::Cow;
+
+use crate::budget::Full;
+
+/// The content type of every JSON answer.
+pub(super) const JSON: &str = "application/json; charset=utf-8";
+
+/// The body of every error: `{"error":{"code":"UNAVAILABLE","message":"..."}}`.
+pub(super) fn error_body(code: &str, message: &str) -> String {
+    serde_json::json!({"error": {"code": code, "message": message}}).to_string()
+}
+
+/// Why the front itself refuses a request: a status and a sentence for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) status: u16,
+    pub(super) message: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(super) fn new(status: u16, message: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal {
+            status,
+            message: message.into(),
+        }
+    }
+
+    /// Malformed in a way that leaves the rest of the connection meaningless.
+    pub(super) fn malformed(message: impl Into<Cow<'static, str>>) -> Refusal {
+        Refusal::new(400, message)
+    }
+
+    /// The whole answer on the wire. With `close`, it says so.
+    pub(super) fn encode(&self, close: bool, with_body: bool) -> Vec<u8> {
+        let (reason, code) = describe(self.status);
+        let body = error_body(code, &self.message);
+        let mut bytes = format!(
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {JSON}\r\nContent-Length: {}\r\n{}{}\r\n",
+            self.status,
+            body.len(),
+            if self.status == 503 {
+                "Retry-After: 1\r\n"
+            } else {
+                ""
+            },
+            if close { "Connection: close\r\n" } else { "" },
+        )
+        .into_bytes();
+        if with_body {
+            bytes.extend_from_slice(body.as_bytes());
+        }
+        bytes
+    }
+}
+
+impl From<Full> for Refusal {
+    fn from(full: Full) -> Refusal {
+        Refusal::new(503, full.to_string())
+    }
+}
+
+/// Reason phrase and error code of each status that the front itself answers.
+fn describe(status: u16) -> (&'static str, &'static str) {
+    match status {
+        400 => ("Bad Request", "INVALID_ARGUMENT"),
+        403 => ("Forbidden", "PERMISSION_DENIED"),
+        408 => ("Request Timeout", "DEADLINE_EXCEEDED"),
+        413 => ("Content Too Large", "RESOURCE_EXHAUSTED"),
+        414 => ("URI Too Long", "RESOURCE_EXHAUSTED"),
+        417 => ("Expectation Failed", "FAILED_PRECONDITION"),
+        421 => ("Misdirected Request", "PERMISSION_DENIED"),
+        431 => ("Request Header Fields Too Large", "RESOURCE_EXHAUSTED"),
+        501 => ("Not Implemented", "UNIMPLEMENTED"),
+        502 => ("Bad Gateway", "INTERNAL"),
+        503 => ("Service Unavailable", "UNAVAILABLE"),
+        504 => ("Gateway Timeout", "DEADLINE_EXCEEDED"),
+        505 => ("HTTP Version Not Supported", "UNIMPLEMENTED"),
+        _ => ("Internal Server Error", "INTERNAL"),
+    }
+}

@@ -1,0 +1,26 @@
+//! No peer may stop the server: calls that are never finished, answers that are
+//! never taken, floods of frames.
+
+mod answers;
+mod floods;
+mod unfinished;
+
+use std::time::{Duration, Instant};
+
+use crate::support::programs::Program;
+use crate::support::rpc::{client, send};
+
+const SEND: &str = "/mes_grpc.MessengerServer/SendMessage";
+
+/// Sends until `over`, and says how long one in a hundred took at least.
+fn slowest_percent(server: &Program, over: impl Fn() -> bool) -> Duration {
+    let client = client(&server.address());
+    let mut took = Vec::new();
+    while !over() || took.len() < 200 {
+        let sent = Instant::now();
+        send(&client, "other", "message");
+        took.push(sent.elapsed());
+    }
+    took.sort();
+    took[took.len() * 99 / 100]
+}
