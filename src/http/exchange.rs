@@ -20,7 +20,6 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::answer::{Extent, measure};
-use super::front::Kept;
 use super::head::Head;
 use super::limits::Limits;
 use super::receipt::{Attached, NUMBER_HEADER, Receipts};
@@ -34,6 +33,9 @@ pub(super) const PROBE: u64 = 0;
 const PROBE_TIME: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 4 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
+
+/// So many lanes are kept for the paths for which this is true.
+pub(super) type Kept = (usize, fn(&str) -> bool);
 
 /// One private connection, owned by the thread that uses it.
 struct Lane {

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::accept;
 use super::connection::Shared;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Kept};
 use super::lane::Lanes;
 use super::limits::Limits;
 use super::message::{Request, Response};
@@ -38,9 +38,6 @@ pub struct Front {
     local_addr: SocketAddr,
     kept: Kept,
 }
-
-/// So many lanes are kept for the paths for which this is true.
-pub(super) type Kept = (usize, fn(&str) -> bool);
 
 impl Front {
     /// Reserves the first of `addr` that is available; port 0 picks a free one.
