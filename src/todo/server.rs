@@ -335,3 +335,23 @@ impl Owner {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_ended_is_not_a_full_queue() {
+        let todo = Todo::start(Config::default()).unwrap();
+        let (requests, queue) = bounded(1);
+        drop(queue);
+        let inbox = Inbox {
+            requests,
+            ..todo.inbox.clone()
+        };
+        let (reply, answer) = Reply::pair();
+        inbox.submit(Request::Complete(1, reply));
+        let error = answer().unwrap_err();
+        assert_eq!(error.code, Code::Unavailable, "{error}");
+    }
+}

@@ -2,6 +2,7 @@
 
 mod burst;
 mod events;
+mod foreign;
 mod front;
 mod log;
 mod pages;
