@@ -40,6 +40,8 @@ tests_needs() {
     # Debian keeps the server's programs out of the PATH.
     command -v initdb >/dev/null 2>&1 || need_file postgresql '/usr/lib/postgresql/*/bin/initdb'
     need_file libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'
+    # The proxy of the compose file.
+    need_file haproxy /usr/sbin/haproxy
     # The tests start a broker of their own, unless somebody names one.
     [ -n "${AMQP_URL-}" ] || need_file rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
 }

@@ -47,7 +47,7 @@ impl Hosted for Chat {
             })
             .stream(&wire::READ_MESSAGES_ENCODED, move |caller, _, sink| {
                 streams.serve(caller, sink, "read", acknowledgement(caller), || {
-                    let pair = reader.messages.subscribe(reader.config.backlog);
+                    let pair = reader.messages.subscribe();
                     pair.map_err(|_| Error::shutting_down())
                 });
             })
@@ -61,7 +61,7 @@ impl Hosted for Chat {
 impl Chat {
     pub fn new(config: Config) -> Self {
         Self {
-            messages: Broadcast::new(),
+            messages: Broadcast::new(config.backlog),
             config,
         }
     }

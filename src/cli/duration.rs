@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
+/// A year: what is longer means for ever, and the system's clock cannot add any
+/// number.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Parses "250ms", "5s", "2m" or a plain number of seconds.
 ///
 /// # Errors
 /// What is wrong, for people.
-pub fn parse(text: &str) -> Result<Duration, String> {
-    let (number, unit) = match text.find(|c: char| c.is_ascii_alphabetic()) {
-        Some(at) => text.split_at(at),
-        None => (text, "s"),
+pub fn parse(written: &str) -> Result<Duration, String> {
+    let (number, unit) = match written.find(|c: char| c.is_ascii_alphabetic()) {
+        Some(at) => written.split_at(at),
+        None => (written, "s"),
     };
     let seconds_per_unit = match unit {
         "ms" => 1e-3,
@@ -24,8 +28,10 @@ pub fn parse(text: &str) -> Result<Duration, String> {
     let number: f64 = number
         .parse()
         .map_err(|_| "write it like 250ms, 5s or 2m".to_owned())?;
-    Duration::try_from_secs_f64(number * seconds_per_unit)
-        .map_err(|_| "duration out of range".to_owned())
+    match Duration::try_from_secs_f64(number * seconds_per_unit) {
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        _ => Err(format!("duration out of range: 0 to {}", text(LONGEST))),
+    }
 }
 
 /// A duration as [`parse`] takes it, in seconds or milliseconds.
@@ -49,7 +55,17 @@ mod tests {
         for time in ["250ms", "5s", "310s"] {
             assert_eq!(parse(time).map(text), Ok(time.to_owned()));
         }
-        for wrong in ["", "s", "-1s", "5h", "1e300s", "NaN"] {
+        assert_eq!(parse("525600m"), Ok(LONGEST));
+        for wrong in [
+            "",
+            "s",
+            "-1s",
+            "5h",
+            "1e300s",
+            "NaN",
+            "31536001s",
+            "18000000000000000000s",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,6 +1,15 @@
 //! The command line: text in, typed configuration out, and one file for each
 //! command. What a command does is in the services, `console` and `compare`.
 
+/// As the standard library's, which panics when nobody reads any more:
+/// `messenger server | true`.
+macro_rules! println {
+    ($($text:tt)*) => {{
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stdout(), $($text)*);
+    }};
+}
+
 mod affinity;
 #[cfg(feature = "compare")]
 mod bench;

@@ -157,6 +157,7 @@ impl Args {
             backlog: broadcast::Capacity {
                 messages: limits.backlog_messages,
                 bytes: limits.backlog_bytes,
+                together: limits.memory.budget().limit() / 8,
             },
         }
     }

@@ -37,7 +37,6 @@ pub struct Hub {
     state: Mutex<State>,
     /// A service was reached.
     up: Condvar,
-    backlog: Capacity,
     /// Symbols to ask the server for.
     ask: Sender<Symbol>,
 }
@@ -80,7 +79,7 @@ impl Hub {
         };
         let epoch = format!("{:x}", fastrand::u64(..));
         Self {
-            broadcast: Broadcast::new(),
+            broadcast: Broadcast::new(backlog),
             state: Mutex::new(State {
                 replay: Replay::new(epoch, REPLAY),
                 tasks: None,
@@ -90,7 +89,6 @@ impl Hub {
                 watched: Watched::new(symbols),
             }),
             up: Condvar::new(),
-            backlog,
             ask,
         }
     }
@@ -111,7 +109,7 @@ impl Hub {
         };
         let mut first = vec![event::RETRY.into()];
         let mut state = self.lock();
-        let (subscription, membership) = self.broadcast.subscribe(self.backlog)?;
+        let (subscription, membership) = self.broadcast.subscribe()?;
         match after.map(|id| state.replay.after(id)) {
             None => {}
             Some(Some(missed)) => first.extend(missed.map(|event| event.text.clone())),

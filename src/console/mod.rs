@@ -89,7 +89,7 @@ impl Default for Config {
             http: Limits::default(),
             backlog: Capacity {
                 messages: 1024,
-                bytes: 8 * 1024 * 1024,
+                ..Capacity::default()
             },
         }
     }

@@ -5,11 +5,15 @@ use std::sync::OnceLock;
 
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, fence};
 
-/// Bound of one subscriber's backlog, including what is being written.
+/// Bound of one subscriber's backlog, including what is being written, and of all
+/// backlogs of a broadcast.
 #[derive(Clone, Copy, Debug)]
 pub struct Capacity {
     pub messages: usize,
     pub bytes: usize,
+    /// Bytes that all take together beside the payloads, which they share: 64 for
+    /// each message in each of them.
+    pub together: usize,
 }
 
 impl Default for Capacity {
@@ -17,6 +21,7 @@ impl Default for Capacity {
         Self {
             messages: 8192,
             bytes: 8 * 1024 * 1024,
+            together: 128 * 1024 * 1024,
         }
     }
 }

@@ -43,9 +43,9 @@
 //!     }
 //! }
 //!
-//! let broadcast = Broadcast::new();
-//! let first = broadcast.subscribe(Capacity::default())?;
-//! let second = broadcast.subscribe(Capacity::default())?;
+//! let broadcast = Broadcast::new(Capacity::default());
+//! let first = broadcast.subscribe()?;
+//! let second = broadcast.subscribe()?;
 //! let readers = [thread::spawn(|| read(first)), thread::spawn(|| read(second))];
 //!
 //! thread::scope(|scope| {
@@ -89,21 +89,20 @@ pub struct Envelope<T> {
 /// About what a message takes on one subscriber's channel; the payload is shared.
 const ENVELOPE_BYTES: usize = 64;
 
-/// All backlogs together, unless another bound is given.
-const DEFAULT_MEMORY: usize = 256 << 20;
-
 /// The broadcast takes no more messages and no more subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
 /// A cheap handle to one ordered fan-out; clones share it.
 pub struct Broadcast<T> {
+    capacity: Capacity,
     state: Arc<Mutex<State<T>>>,
 }
 
 impl<T> Clone for Broadcast<T> {
     fn clone(&self) -> Self {
         Self {
+            capacity: self.capacity,
             state: self.state.clone(),
         }
     }
@@ -116,8 +115,6 @@ struct State<T> {
     next_id: u64,
     /// Messages in all backlogs after the last publish: since then at most fewer.
     waiting: usize,
-    /// Their bound.
-    waiting_limit: usize,
     slow_consumers: u64,
     closed: bool,
 }
@@ -128,27 +125,16 @@ struct Subscriber<T> {
     backlog: Arc<Backlog>,
 }
 
-impl<T: Clone> Default for Broadcast<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<T: Clone> Broadcast<T> {
-    pub fn new() -> Self {
-        Self::with_memory(DEFAULT_MEMORY)
-    }
-
-    /// All backlogs together take at most about so many bytes, beside the payloads,
-    /// which they share.
-    pub fn with_memory(bytes: usize) -> Self {
+    /// The backlog of each subscriber is of this capacity.
+    pub fn new(capacity: Capacity) -> Self {
         Self {
+            capacity,
             state: Arc::new(Mutex::new(State {
                 clock: Clock::default(),
                 subscribers: Vec::new(),
                 next_id: 0,
                 waiting: 0,
-                waiting_limit: bytes / ENVELOPE_BYTES,
                 slow_consumers: 0,
                 closed: false,
             })),
@@ -184,14 +170,15 @@ impl<T: Clone> Broadcast<T> {
         };
         let before = state.subscribers.len();
         // Somebody has at least the share when all together have too much.
-        let share = if state.waiting < state.waiting_limit {
-            usize::MAX
+        let together = self.capacity.together / ENVELOPE_BYTES;
+        let most = if state.waiting < together {
+            self.capacity.messages
         } else {
-            (state.waiting_limit / before.max(1)).max(1)
+            self.capacity.messages.min(together / before.max(1)).max(1)
         };
         let mut waiting = 0;
         state.subscribers.retain(|subscriber| {
-            let accepted = subscriber.accept(&envelope, share, &mut wakeups);
+            let accepted = subscriber.accept(&envelope, most, &mut wakeups);
             waiting += accepted.unwrap_or(0);
             accepted.is_some()
         });
@@ -208,12 +195,9 @@ impl<T: Clone> Broadcast<T> {
     ///
     /// # Errors
     /// [`Closed`].
-    pub fn subscribe(
-        &self,
-        capacity: Capacity,
-    ) -> Result<(Subscription<T>, Membership<T>), Closed> {
+    pub fn subscribe(&self) -> Result<(Subscription<T>, Membership<T>), Closed> {
         let (sender, receiver) = unbounded();
-        let backlog = Arc::new(Backlog::new(capacity));
+        let backlog = Arc::new(Backlog::new(self.capacity));
         let mut state = lock(&self.state);
         if state.closed {
             return Err(Closed);
@@ -263,8 +247,8 @@ impl<T: Clone> Broadcast<T> {
 
 impl<T: Clone> Subscriber<T> {
     /// Puts the envelope on the channel; how many messages the backlog has then. `None`
-    /// when that would be too many, or more than `share`: remove this one.
-    fn accept(&self, envelope: &Envelope<T>, share: usize, wakeups: &mut Wakeups) -> Option<usize> {
+    /// when that would be more than `most`, or too many bytes: remove this one.
+    fn accept(&self, envelope: &Envelope<T>, most: usize, wakeups: &mut Wakeups) -> Option<usize> {
         let Backlog {
             capacity,
             messages,
@@ -274,9 +258,7 @@ impl<T: Clone> Subscriber<T> {
         // Only the reader's side lowers the counts, and only the holder of the
         // lock raises them, so the check cannot be overtaken by a publisher.
         let count = messages.load(Ordering::Acquire) + 1;
-        if count > capacity.messages.min(share)
-            || bytes.load(Ordering::Acquire) + envelope.bytes > capacity.bytes
-        {
+        if count > most || bytes.load(Ordering::Acquire) + envelope.bytes > capacity.bytes {
             self.set_end(End::SlowConsumer);
             wakeups.0.push(self.backlog.clone());
             return None;

@@ -48,13 +48,14 @@ mod cases {
     const TWO: Capacity = Capacity {
         messages: 2,
         bytes: 100,
+        together: usize::MAX,
     };
 
     #[test]
     fn a_subscriber_gets_what_comes_after_it_and_nothing_before() {
-        let broadcast = Broadcast::new();
+        let broadcast = Broadcast::new(Capacity::default());
         publish(&broadcast, 1);
-        let (mut early, _membership) = broadcast.subscribe(Capacity::default()).unwrap();
+        let (mut early, _membership) = broadcast.subscribe().unwrap();
         let time = publish(&broadcast, 2);
         broadcast.close();
         assert_eq!(drain(&mut early), (vec![(time, 2)], End::Closed));
@@ -62,21 +63,21 @@ mod cases {
 
     #[test]
     fn a_closed_broadcast_takes_nothing() {
-        let broadcast = Broadcast::<u32>::new();
+        let broadcast = Broadcast::<u32>::new(TWO);
         broadcast.close();
-        assert!(broadcast.subscribe(TWO).is_err());
+        assert!(broadcast.subscribe().is_err());
         let refused = broadcast.publish(at(0), |_| unreachable!("build must not be called"));
         assert!(refused.is_err());
     }
 
     #[test]
     fn too_many_messages_cut_the_slow_consumer_and_no_other() {
-        let broadcast = Broadcast::new();
-        let (mut slow, _slow_membership) = broadcast.subscribe(TWO).unwrap();
-        let (mut quick, _quick_membership) = broadcast.subscribe(Capacity::default()).unwrap();
-        for value in 1..=3 {
-            publish(&broadcast, value);
-        }
+        let broadcast = Broadcast::new(TWO);
+        let (mut slow, _slow_membership) = broadcast.subscribe().unwrap();
+        publish(&broadcast, 0);
+        let (mut quick, _quick_membership) = broadcast.subscribe().unwrap();
+        publish(&broadcast, 1);
+        publish(&broadcast, 2);
         assert_eq!(slow.end(), Some(End::SlowConsumer));
         assert_eq!(drain(&mut slow), (vec![], End::SlowConsumer));
         assert_eq!(
@@ -84,13 +85,13 @@ mod cases {
             (1, 1)
         );
         broadcast.close();
-        assert_eq!(drain(&mut quick).0.len(), 3);
+        assert_eq!(drain(&mut quick).0.len(), 2);
     }
 
     #[test]
     fn too_many_bytes_cut_the_slow_consumer() {
-        let broadcast = Broadcast::new();
-        let (mut slow, _membership) = broadcast.subscribe(TWO).unwrap();
+        let broadcast = Broadcast::new(TWO);
+        let (mut slow, _membership) = broadcast.subscribe().unwrap();
         drop(broadcast.publish(at(0), |_| (1, 100)));
         assert_eq!(slow.end(), None);
         drop(broadcast.publish(at(0), |_| (2, 1)));
@@ -99,9 +100,12 @@ mod cases {
 
     #[test]
     fn over_the_bound_of_all_together_whoever_has_most_is_cut() {
-        let broadcast = Broadcast::with_memory(8 * ENVELOPE_BYTES);
-        let (mut slow, _slow) = broadcast.subscribe(Capacity::default()).unwrap();
-        let (mut quick, membership) = broadcast.subscribe(Capacity::default()).unwrap();
+        let broadcast = Broadcast::new(Capacity {
+            together: 8 * ENVELOPE_BYTES,
+            ..Capacity::default()
+        });
+        let (mut slow, _slow) = broadcast.subscribe().unwrap();
+        let (mut quick, membership) = broadcast.subscribe().unwrap();
         let mut batch = Vec::new();
         for value in 0..20 {
             publish(&broadcast, value);
@@ -117,8 +121,8 @@ mod cases {
 
     #[test]
     fn a_batch_counts_until_it_is_released() {
-        let broadcast = Broadcast::new();
-        let (mut reader, membership) = broadcast.subscribe(TWO).unwrap();
+        let broadcast = Broadcast::new(TWO);
+        let (mut reader, membership) = broadcast.subscribe().unwrap();
         let mut batch = Vec::new();
         publish(&broadcast, 1);
         publish(&broadcast, 2);
@@ -132,8 +136,8 @@ mod cases {
 
     #[test]
     fn dropping_the_membership_ends_the_reader() {
-        let broadcast = Broadcast::new();
-        let (mut reader, membership) = broadcast.subscribe(TWO).unwrap();
+        let broadcast = Broadcast::new(TWO);
+        let (mut reader, membership) = broadcast.subscribe().unwrap();
         publish(&broadcast, 1);
         drop(membership);
         assert_eq!(broadcast.subscribers(), 0);
@@ -149,14 +153,14 @@ mod cases {
         fn every_reader_sees_its_stretch_of_the_one_order(
             steps in prop::collection::vec((0u8..8, any::<i32>()), 1..200)
         ) {
-            let broadcast = Broadcast::new();
+            let broadcast = Broadcast::new(Capacity::default());
             let mut published: Vec<(Timestamp, u32)> = Vec::new();
             let mut members = std::collections::VecDeque::new();
             let mut finished = Vec::new();
             for (step, clock) in steps {
                 match step {
                     0 => {
-                        let (reader, membership) = broadcast.subscribe(Capacity::default()).unwrap();
+                        let (reader, membership) = broadcast.subscribe().unwrap();
                         members.push_back((reader, membership, published.len()));
                     }
                     1 => if let Some((reader, membership, from)) = members.pop_front() {
@@ -196,11 +200,10 @@ mod shuttle {
     fn all_readers_agree_and_times_rise() {
         check_random(
             || {
-                let broadcast = Broadcast::new();
+                let broadcast = Broadcast::new(Capacity::default());
                 let readers: Vec<_> = (0..2)
                     .map(|_| {
-                        let (mut reader, membership) =
-                            broadcast.subscribe(Capacity::default()).unwrap();
+                        let (mut reader, membership) = broadcast.subscribe().unwrap();
                         thread::spawn(move || {
                             let all = drain(&mut reader);
                             drop(membership);
@@ -234,7 +237,7 @@ mod shuttle {
     fn a_late_reader_gets_a_suffix() {
         check_random(
             || {
-                let broadcast = Broadcast::new();
+                let broadcast = Broadcast::new(Capacity::default());
                 let writer = {
                     let broadcast = broadcast.clone();
                     thread::spawn(move || {
@@ -244,7 +247,7 @@ mod shuttle {
                         broadcast.close();
                     })
                 };
-                if let Ok((mut reader, _membership)) = broadcast.subscribe(Capacity::default()) {
+                if let Ok((mut reader, _membership)) = broadcast.subscribe() {
                     let (messages, end) = drain(&mut reader);
                     let values: Vec<u32> = messages.iter().map(|m| m.1).collect();
                     let suffix: Vec<u32> = (3 - values.len() as u32..3).collect();
@@ -260,12 +263,12 @@ mod shuttle {
     fn a_slow_reader_gets_a_prefix_or_is_cut_and_never_blocks_the_writer() {
         check_random(
             || {
-                let broadcast = Broadcast::new();
-                let capacity = Capacity {
+                let broadcast = Broadcast::new(Capacity {
                     messages: 1,
                     bytes: 10,
-                };
-                let (mut reader, _membership) = broadcast.subscribe(capacity).unwrap();
+                    together: usize::MAX,
+                });
+                let (mut reader, _membership) = broadcast.subscribe().unwrap();
                 let reading = thread::spawn(move || drain(&mut reader));
                 for value in 0..3 {
                     publish(&broadcast, value);
@@ -284,8 +287,8 @@ mod shuttle {
     fn leaving_while_others_publish_ends_the_reader() {
         check_random(
             || {
-                let broadcast = Broadcast::new();
-                let (mut reader, membership) = broadcast.subscribe(Capacity::default()).unwrap();
+                let broadcast = Broadcast::new(Capacity::default());
+                let (mut reader, membership) = broadcast.subscribe().unwrap();
                 let reading = thread::spawn(move || drain(&mut reader));
                 let leaving = thread::spawn(move || drop(membership));
                 publish(&broadcast, 0);

@@ -15,7 +15,6 @@ use grpcio::{
     ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
 };
 
-use super::config::Config;
 use super::journal;
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
@@ -125,6 +124,14 @@ impl<Q> Asked<Q> {
 pub struct Reply<A>(oneshot::Sender<Result<A, Error>>);
 
 impl<A> Reply<A> {
+    /// One whose answer is looked at afterwards.
+    #[cfg(test)]
+    pub fn pair() -> (Self, impl FnOnce() -> Result<A, Error>) {
+        let (sender, mut answer) = oneshot::channel();
+        let taken = move || answer.try_recv().ok().flatten().expect("an answer");
+        (Self(sender), taken)
+    }
+
     pub fn send(self, answer: Result<A, Error>) {
         // A call that is over already has no reader.
         let _ = self.0.send(answer);
@@ -132,12 +139,12 @@ impl<A> Reply<A> {
 }
 
 impl Methods {
-    pub(super) fn new(unfinished: Arc<Unfinished>, config: &Config) -> Self {
+    pub(super) fn new(unfinished: Arc<Unfinished>, budget: Budget, receive_bytes: usize) -> Self {
         Self {
             builder: ServiceBuilder::new(),
             unfinished,
-            budget: config.memory.clone(),
-            receive_bytes: config.receive_bytes,
+            budget,
+            receive_bytes,
         }
     }
 

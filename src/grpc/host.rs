@@ -49,7 +49,8 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let streams = Streams::new(config.streams, &environment)?;
     let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
     let health = Health::new(&names);
-    let mut methods = Methods::new(Unfinished::start()?, config);
+    let unfinished = Unfinished::start()?;
+    let mut methods = Methods::new(unfinished, config.memory.clone(), config.receive_bytes);
     for service in &hosted {
         methods = service.register(methods, &streams);
     }

@@ -73,7 +73,9 @@ impl Api {
 
     fn page(&self, request: &Request) -> Result<Response, Error> {
         let page = json::parse_page(&request.query)?;
-        let mut hold = self.hold(page.most_bytes(&self.limits))?;
+        // And a piece of it as JSON, where a character may take six.
+        let piece = Response::PIECE_BYTES + 6 * self.limits.most_bytes();
+        let mut hold = self.hold(page.most_bytes(&self.limits) + piece)?;
         let messages = self.reader.page(page)?;
         hold.force(messages.iter().map(Message::bytes).sum());
         let all = 0..messages.len();

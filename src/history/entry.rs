@@ -63,6 +63,11 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What a message takes in memory at most.
+    pub fn most_bytes(&self) -> usize {
+        self.sender_bytes + self.text_bytes + Message::OVERHEAD
+    }
+
     /// # Errors
     /// `InvalidArgument` that names the field and what is wrong with it.
     pub fn check(&self, draft: &Draft) -> Result<(), Error> {
@@ -129,7 +134,7 @@ impl Page {
 
     /// What a page of messages within `limits` takes in memory at most.
     pub fn most_bytes(&self, limits: &Limits) -> usize {
-        let one = limits.sender_bytes + limits.text_bytes + Message::OVERHEAD;
+        let one = limits.most_bytes();
         let count = usize::try_from(self.limit).unwrap_or(1).max(1);
         let most = usize::try_from(self.bytes).unwrap_or(0);
         // Over the bytes by at most one message, the first.

@@ -225,9 +225,10 @@ impl Follower {
     }
 
     /// What fits into one chunk; empty if there is none.
-    fn take<'a>(&mut self, events: impl Iterator<Item = &'a Arc<str>>) -> String {
+    fn take(&mut self, events: impl Iterator<Item = impl AsRef<str>>) -> String {
         let mut text = String::new();
         for event in events.take(BATCH) {
+            let event = event.as_ref();
             if !text.is_empty() && text.len() + event.len() > BATCH_BYTES {
                 break;
             }
@@ -278,8 +279,7 @@ impl Source for Follower {
             // The log has lost messages, by a restored backup for instance.
             Ok(messages) if messages.is_empty() => Next::End,
             Ok(messages) => {
-                let events: Vec<_> = messages.iter().map(encode).collect();
-                let text = self.take(events.iter());
+                let text = self.take(messages.iter().map(encode));
                 self.say(text)
             }
             Err(_) => Next::End,

@@ -28,19 +28,25 @@ struct Array<T> {
 }
 
 impl Response {
+    /// What a piece of an array takes, besides its last item.
+    pub const PIECE_BYTES: usize = PIECE_BYTES;
+
     /// An answer of status 200 that is the JSON array of those `shown` of `items`,
     /// with its length. However large it is, no more than a piece of it is in
-    /// memory besides the items, for which the caller holds `hold`: it is given
-    /// back when the client has taken the answer, or is gone.
+    /// memory besides the items, for which the caller holds `hold`; the piece is
+    /// added, even beyond the budget. It is given back when the client has taken the answer, or is gone.
     pub fn array<T: Send + Sync + 'static>(
         items: Arc<Vec<T>>,
         shown: Range<usize>,
         encode: fn(&T) -> String,
-        hold: Hold,
+        mut hold: Hold,
     ) -> Response {
         let lengths = items[shown.clone()].iter().map(|item| encode(item).len());
-        let commas = shown.len().saturating_sub(1);
-        let length = 2 + commas + lengths.sum::<usize>();
+        let (sum, longest) = lengths.fold((0, 0), |(sum, longest), length| {
+            (sum + length, longest.max(length))
+        });
+        let length = 2 + shown.len().saturating_sub(1) + sum;
+        hold.force(hold.bytes() + PIECE_BYTES + longest);
         let mut array = Array {
             items,
             left: Some(shown),
@@ -63,7 +69,7 @@ impl Response {
 impl<T> Array<T> {
     fn piece(&mut self) -> Option<String> {
         let left = self.left.as_mut()?;
-        let mut piece = String::new();
+        let mut piece = String::with_capacity(PIECE_BYTES);
         while piece.len() < PIECE_BYTES {
             let Some(next) = left.next() else {
                 piece += if self.before == '[' { "[]" } else { "]" };

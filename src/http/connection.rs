@@ -110,20 +110,32 @@ fn answer(
     hold: &mut Hold,
 ) -> Fate {
     let Buffers { out, answer } = buffers;
+    let limits = &shared.limits;
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
-    let answered = match origin::check(head, client.local(), &shared.limits.hosts) {
-        Ok(()) if head.target == "*" => Ok(allowed(answer)),
-        Ok(()) => shared.exchange.run(head, body, out, answer),
-        Err(refusal) => Err(refusal),
-    };
+    let allowed = origin::check(head, client.local(), &shared.limits.hosts);
+    // Anything else may change something, and then its answer cannot be refused.
+    let only_reads = matches!(&*head.method, "GET" | "HEAD");
+    let answered = allowed.and_then(|()| {
+        if !only_reads {
+            limits.memory.take(0)?;
+        }
+        match &*head.target {
+            "*" => Ok(methods(answer)),
+            _ => shared.exchange.run(head, body, out, answer),
+        }
+    });
     out.clear();
     let admitted = answered.and_then(|answered| {
         let Attached { stream, length, .. } = &answered.attached;
         let endless = stream.is_some() && length.is_none() && head.method != "HEAD";
         if answer.capacity() > KEPT_BYTES {
-            hold.set(hold.bytes() + answer.capacity())?;
+            let held = hold.bytes() + answer.capacity();
+            match only_reads {
+                true => hold.set(held)?,
+                false => hold.force(held),
+            }
         }
-        let place = endless.then(|| shared.streams.enter(shared.limits.streams));
+        let place = endless.then(|| shared.streams.enter(limits.streams));
         Ok((answered, place.transpose()?))
     });
     let fate = match admitted {
@@ -151,6 +163,7 @@ fn answer(
             let mut written = encoded.and_then(|()| client.write(out, &answer[extent.head..whole]));
             if let (Ok(()), Some(stream), true) = (&written, stream, head.method != "HEAD") {
                 let chunked = form == Body::Streamed && !head.http10;
+                let hold = (form == Body::Streamed).then_some(hold);
                 written = stream.send(client, chunked, hold, &shared.stopping);
             }
             drop(place);
@@ -182,7 +195,7 @@ fn answer(
 }
 
 /// The answer to `OPTIONS *`, which asks nobody in particular.
-fn allowed(answer: &mut Vec<u8>) -> Answered {
+fn methods(answer: &mut Vec<u8>) -> Answered {
     answer.extend_from_slice(b"HTTP/1.1 204 No Content\r\nAllow: GET, HEAD, POST, OPTIONS\r\n\r\n");
     let (head, body) = (answer.len(), 0);
     Answered {

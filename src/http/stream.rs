@@ -52,16 +52,18 @@ impl Stream {
 
     /// Writes what the source has to send until it ends. With `chunked` false,
     /// only the head's length or the end of the connection tells the client that it
-    /// is complete. `hold` is what the chunk in hand takes of the budget.
+    /// is complete. `hold` is what the chunk in hand takes of the budget, unless
+    /// the handler holds that already.
     ///
     /// # Errors
     /// The stream was cut off: the client left or does not read, the memory for
-    /// all clients is taken, the source panicked, or the front is `stopping` and the source had nothing more.
+    /// all clients is taken, the source panicked, or the front is `stopping` and the
+    /// source had nothing more.
     pub(super) fn send(
         mut self,
         client: &mut Socket<'_>,
         chunked: bool,
-        hold: &mut Hold,
+        hold: Option<&mut Hold>,
         stopping: &AtomicBool,
     ) -> io::Result<()> {
         client.keep_alive();
@@ -76,7 +78,7 @@ impl Stream {
         &mut self,
         client: &mut Socket<'_>,
         chunked: bool,
-        hold: &mut Hold,
+        mut hold: Option<&mut Hold>,
         stopping: &AtomicBool,
     ) -> io::Result<()> {
         loop {
@@ -84,7 +86,7 @@ impl Stream {
             let stopping = stopping.load(Ordering::SeqCst);
             let timeout = if stopping { Duration::ZERO } else { LOOK_TIME };
             let next = self.next(timeout)?;
-            if let Next::Chunk(chunk) = &next {
+            if let (Next::Chunk(chunk), Some(hold)) = (&next, &mut hold) {
                 hold.set(chunk.capacity()).map_err(io::Error::other)?;
             }
             match next {

@@ -46,7 +46,6 @@ pub struct Config {
 /// ends the owner.
 pub struct Todo {
     inbox: Inbox,
-    config: Config,
     owner: Option<(JoinHandle<()>, Sender<()>)>,
 }
 
@@ -102,7 +101,7 @@ impl Todo {
                 version: 0,
                 encoded: None,
             }),
-            changes: Broadcast::new(),
+            changes: Broadcast::new(config.backlog),
             closed: AtomicBool::new(false),
         });
         let (requests, queue) = bounded(QUEUE);
@@ -122,7 +121,6 @@ impl Todo {
         };
         Ok(Self {
             inbox,
-            config,
             owner: Some((thread, stop)),
         })
     }
@@ -136,7 +134,7 @@ impl Hosted for Todo {
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {
         let (add, complete) = (self.inbox.clone(), self.inbox.clone());
         let (lister, watcher) = (self.inbox.shared.clone(), self.inbox.shared.clone());
-        let (streams, backlog) = (streams.clone(), self.config.backlog);
+        let streams = streams.clone();
         let budget = methods.budget();
         methods
             .unary(&wire::ADD_TASK, move |request, reply| {
@@ -150,7 +148,7 @@ impl Hosted for Todo {
             })
             .stream(&wire::WATCH_TASKS_ENCODED, move |caller, _, sink| {
                 streams.serve(caller, sink, "watch", acknowledgement(caller), || {
-                    let pair = watcher.changes.subscribe(backlog);
+                    let pair = watcher.changes.subscribe();
                     pair.map_err(|_| Error::shutting_down())
                 });
             })
@@ -335,5 +333,25 @@ impl Owner {
             tracing::debug!(id, ?title, action = ?change.action, "task changed");
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_ended_is_not_a_full_queue() {
+        let todo = Todo::start(Config::default()).unwrap();
+        let (requests, queue) = bounded(1);
+        drop(queue);
+        let inbox = Inbox {
+            requests,
+            ..todo.inbox.clone()
+        };
+        let (reply, answer) = Reply::pair();
+        inbox.submit(Request::Complete(1, reply));
+        let error = answer().unwrap_err();
+        assert_eq!(error.code, Code::Unavailable, "{error}");
     }
 }

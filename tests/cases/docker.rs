@@ -194,7 +194,8 @@ fn the_compose_file_publishes_what_the_tasks_reach_and_nothing_else() {
     let services = services(&compose);
     let published = |name: &str| json!(texts(&services[name]["ports"]));
     let expected = [
-        ("server", json!(["51075:51075", "50051:51075"])),
+        ("server", json!([])),
+        ("proxy", json!(["51075:51075", "50051:51075"])),
         ("client1", json!(["8080:8080"])),
         ("client2", json!(["8081:8080"])),
         ("history1", json!(["8070:8070"])),
@@ -270,7 +271,9 @@ fn the_compose_file_names_only_commands_variables_and_things_that_exist() {
         }
         for volume in texts(&service["volumes"]) {
             let volume = volume.split(':').next().unwrap();
-            assert!(compose["volumes"].get(volume).is_some(), "{name}: {volume}");
+            let file = volume.starts_with("./") && root().join("docker").join(volume).is_file();
+            let known = file || compose["volumes"].get(volume).is_some();
+            assert!(known, "{name}: {volume}");
         }
     }
     let once = services

@@ -76,6 +76,8 @@ fn watch_tells_the_state_at_once_and_not_serving_before_the_end() {
     assert_eq!(next(&mut chat), Ok(Status::SERVING));
     assert_eq!(next(&mut unknown), Ok(Status::SERVICE_UNKNOWN));
     server.signal(Signal::TERM);
+    // What is not known does not stop serving.
+    assert_eq!(next(&mut unknown), Err(RpcStatusCode::UNAVAILABLE));
     for watch in [&mut all, &mut chat] {
         assert_eq!(next(watch), Ok(Status::NOT_SERVING));
         assert_eq!(next(watch), Err(RpcStatusCode::UNAVAILABLE));

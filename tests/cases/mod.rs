@@ -18,6 +18,8 @@ mod log;
 mod many;
 mod message;
 mod order;
+mod program;
+mod proxy;
 mod python;
 mod shutdown;
 mod slow;

@@ -11,7 +11,7 @@ use messenger::status;
 use crate::support::http::{Seen, seen};
 use crate::support::process::Signal;
 use crate::support::programs::{Program, Server, tail};
-use crate::support::rpc::{Reader, client, open, raw, receive, send, subscribe};
+use crate::support::rpc::{Reader, client, narrow, open, raw, receive, send, subscribe};
 use crate::support::{eventually, heavy, nanos};
 
 /// Fills flow-control windows quickly.
@@ -192,6 +192,31 @@ fn a_cut_reader_that_reads_its_status_frees_its_place_at_once() {
     eventually(Duration::from_secs(2), "the place is free", || {
         subscribe(&sender).is_ok()
     });
+}
+
+#[test]
+fn the_backlogs_of_500_readers_that_do_not_read_stay_within_the_memory_limit() {
+    const MIB: usize = 1024 * 1024;
+    let _machine = heavy();
+    let flags = [
+        "--memory-limit",
+        "67108864",
+        "--backlog-messages",
+        "1000000",
+    ];
+    let server = Server::start(&flags);
+    let lazy: Vec<_> = (0..20).map(|_| narrow(&server.address())).collect();
+    let streams = lazy.iter().flat_map(|lazy| std::iter::repeat_n(lazy, 25));
+    let _streams: Vec<_> = streams.map(open).collect();
+    let reader = Reader::start(&server.address());
+    let sender = client(&server.address());
+    // What the windows take, and then 5,000 messages for each backlog: 150 MiB.
+    for number in 0..6000 {
+        let time = send(&sender, "a", &number.to_string());
+        assert_eq!(reader.next().send_time.nanos(), time);
+    }
+    let most = server.peak_bytes();
+    assert!(most < 32 * MIB * 5 / 4 + 64 * MIB, "{} MiB", most / MIB);
 }
 
 #[test]

@@ -72,9 +72,9 @@ impl Args {
 /// one before. The times are those of `publish`, almost all of which is spent
 /// under the lock.
 fn measure(readers: usize, messages: usize, text_bytes: usize) -> Result<Latencies, Error> {
-    let broadcast = Broadcast::new();
+    let broadcast = Broadcast::new(Capacity::default());
     let closed = || "the broadcast is closed";
-    let members = (0..readers).map(|_| broadcast.subscribe(Capacity::default()).ok());
+    let members = (0..readers).map(|_| broadcast.subscribe().ok());
     let members: Option<Vec<_>> = members.collect();
     let mut members = members.ok_or_else(closed)?;
     let text = "x".repeat(text_bytes);

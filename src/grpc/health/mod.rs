@@ -30,8 +30,8 @@ impl Health {
         Self {
             services: all.collect(),
             status: Arc::new(Mutex::new(Status::SERVING)),
-            changes: Broadcast::new(),
-            ends: Broadcast::new(),
+            changes: Broadcast::new(Capacity::default()),
+            ends: Broadcast::new(Capacity::default()),
         }
     }
 
@@ -75,9 +75,9 @@ impl Health {
     fn watch(&self, service: &str) -> (Status, Result<Pair, Closed>) {
         let status = lock(&self.status);
         if self.knows(service) {
-            (*status, self.changes.subscribe(Capacity::default()))
+            (*status, self.changes.subscribe())
         } else {
-            let pair = self.ends.subscribe(Capacity::default());
+            let pair = self.ends.subscribe();
             (Status::SERVICE_UNKNOWN, pair)
         }
     }

@@ -162,13 +162,14 @@ struct Stream {
 
 impl Stream {
     fn open(capacity: usize, first: Option<u32>, patience: Duration) -> Self {
-        let broadcast = Broadcast::new();
         let peer = Arc::new(Shared::default());
         let capacity = Capacity {
             messages: capacity,
             bytes: usize::MAX,
+            together: usize::MAX,
         };
-        let pair = broadcast.subscribe(capacity).expect("an open broadcast");
+        let broadcast = Broadcast::new(capacity);
+        let pair = broadcast.subscribe().expect("an open broadcast");
         let wake = |task: &Arc<AtomicWaker>| task.wake();
         let delivery = Arc::new(Delivery::new(pair, Call(peer.clone()), first, wake));
         let (running, polled) = (delivery.clone(), delivery.clone());

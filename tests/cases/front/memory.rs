@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::support::history::Store;
 use crate::support::http::{self, flush};
-use crate::support::programs::{Bridge, Program, Server};
+use crate::support::programs::{Bridge, Program, Server, messenger};
 use crate::support::rpc::{client, send};
 use crate::support::{SOON, eventually, heavy};
 
@@ -128,27 +128,46 @@ fn flushes_that_nobody_reads_are_bounded_and_lose_nothing() {
 }
 
 #[test]
-fn bodies_that_never_end_are_bounded_over_all_clients() {
+fn a_thousand_clients_that_send_do_not_read_or_leave_are_bounded() {
     const CLIENTS: usize = 1000;
     let _machine = heavy();
     let store = Store::sqlite();
-    let log = store.replica(&[], &[("MESSENGER_MEMORY_LIMIT", LIMIT_TEXT)]);
-    let mut head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500000\r\n\r\n".to_vec();
-    head.resize(400_000, b'a');
-    let peers: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let peer = Peer::connect(address(&log));
-            // One that is refused need not take all of it.
-            let _ = std::io::Write::write_all(&mut peer.stream(), &head);
-            peer
-        })
-        .collect();
+    let log = log(&store);
+    let mut body = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 500000\r\n\r\n".to_vec();
+    body.resize(400_000, b'a');
+    let page = get("/messages?limit=1000");
+    let mut peers = Vec::new();
+    for number in 0..CLIENTS {
+        let peer = Peer::connect(address(&log));
+        // One that is refused need not take all of it.
+        let send = |bytes: &[u8]| drop(std::io::Write::write_all(&mut peer.stream(), bytes));
+        match number % 4 {
+            0 | 1 => send(&body),
+            2 => send(&page),
+            _ => {
+                send(if number % 8 == 3 { &page } else { &body });
+                continue;
+            }
+        }
+        peers.push(peer);
+    }
     check(&log);
     // Small requests have room all the same.
-    assert_eq!(
-        http::post(log.port(), "/", r#"{"sender":"a","text":"b"}"#).status,
-        200
-    );
+    let answered = http::post(log.port(), "/", r#"{"sender":"a","text":"b"}"#);
+    assert!([200, 503].contains(&answered.status), "{}", answered.body);
+    assert_eq!(http::request("GET", log.port(), "/", &[], "").status, 200);
     drop(peers);
+    let small = ask(address(&log), &get("/"));
+    assert_eq!(small.status, 200);
     check(&log);
+}
+
+#[test]
+fn a_limit_that_a_full_postbox_would_not_fit_into_is_refused_at_the_start() {
+    let arguments = ["client", "--http-port", "0", "--memory-limit", "67108864"];
+    let mut process = messenger(&arguments);
+    assert_eq!(process.wait_exit(SOON), 1);
+    let log = process.log();
+    assert!(log.contains("--memory-limit: 67108864 bytes"), "{log}");
+    assert!(log.contains("--postbox-bytes"), "{log}");
 }

@@ -2,15 +2,21 @@
 //! never taken, floods of frames.
 
 mod answers;
-mod floods;
+pub mod floods;
 mod unfinished;
 
 use std::time::{Duration, Instant};
+
+use grpcio::RpcStatusCode;
 
 use crate::support::programs::Program;
 use crate::support::rpc::{client, send};
 
 const SEND: &str = "/mes_grpc.MessengerServer/SendMessage";
+
+fn code(code: RpcStatusCode) -> u32 {
+    u32::try_from(i32::from(code)).unwrap()
+}
 
 /// Sends until `over`, and says how long one in a hundred took at least.
 fn slowest_percent(server: &Program, over: impl Fn() -> bool) -> Duration {

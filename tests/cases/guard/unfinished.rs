@@ -4,18 +4,15 @@ use std::time::{Duration, Instant};
 
 use grpcio::RpcStatusCode;
 
-use super::{SEND, slowest_percent};
+use super::{SEND, code, slowest_percent};
 use crate::support::h2::{DATA, END_STREAM, Wire};
 use crate::support::programs::Server;
 use crate::support::rpc::{Reader, client, send};
 use crate::support::{SOON, heavy};
 
 const READ: &str = "/mes_grpc.MessengerServer/ReadMessages";
+const TICKER: &str = "/StockTicker/SubscribeToStockUpdates";
 const CHECK: &str = "/grpc.health.v1.Health/Check";
-
-fn code(code: RpcStatusCode) -> u32 {
-    u32::try_from(i32::from(code)).unwrap()
-}
 
 #[test]
 fn twenty_thousand_unfinished_calls_hold_up_nobody() {
@@ -93,6 +90,10 @@ fn requests_in_pieces_without_and_with_more_than_one_message() {
         wire.flush();
         assert_eq!(wire.ended(SOON), Some((stream + 2, internal)), "{path}");
     }
+    // The same for a stream in both directions.
+    wire.whole(901, TICKER, b"\xff\xff\xff\xff\xff");
+    wire.flush();
+    assert_eq!(wire.ended(SOON), Some((901, internal)), "{TICKER}");
     // A second message is not looked at, and nobody waits for the half-close.
     wire.call(1001, SEND);
     wire.message(1001, b"\x0a\x01a", 0);

@@ -1,6 +1,7 @@
 //! The web console: over plain HTTP, and in Chromium.
 
 mod events;
+mod foreign;
 mod front;
 mod log;
 mod pages;
