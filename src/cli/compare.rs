@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use comfy_table::{Table, presets};
 use etcetera::BaseStrategy as _;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -27,9 +28,10 @@ pub struct Args {
         long,
         env = "MESSENGER_COMPARE_PEER",
         value_name = "NAME",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = PossibleValuesParser::new(["tonic", "floor"]).map(|name| other(&name))
     )]
-    peer: Vec<Other>,
+    peer: Vec<Peer>,
     /// Also compare this running chat server
     #[arg(long, env = "MESSENGER_COMPARE_SERVER", value_name = "HOST:PORT")]
     server: Option<String>,
@@ -91,11 +93,11 @@ Examples:
   messenger compare --only unary-64,fanout-300 --time 5s    any numbers
   messenger compare --list";
 
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Other {
-    Tonic,
-    #[value(name = "floor")]
-    Baseline,
+fn other(name: &str) -> Peer {
+    match name {
+        "tonic" => Peer::Tonic,
+        _ => Peer::Baseline,
+    }
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +116,7 @@ impl Args {
         let toolbox = prepare(&Options {
             folder: self.work.clone(),
             python: self.python.clone(),
-            tonic: self.peer.contains(&Other::Tonic),
+            tonic: self.peer.contains(&Peer::Tonic),
         })?;
         let date = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
         let servers = self.servers(true);
@@ -187,11 +189,8 @@ impl Args {
     /// `fast` for those too that have no limits and no promises to check.
     fn servers(&self, fast: bool) -> Vec<Peer> {
         let mut servers = vec![Peer::Ours, Peer::Python];
-        for (other, peer) in [
-            (Other::Tonic, Peer::Tonic),
-            (Other::Baseline, Peer::Baseline),
-        ] {
-            if fast && self.peer.contains(&other) {
+        for peer in [Peer::Tonic, Peer::Baseline] {
+            if fast && self.peer.contains(&peer) {
                 servers.push(peer);
             }
         }

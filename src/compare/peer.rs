@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::load::chat;
-use super::load::process::{Program, Ready, command, free_port, messenger};
+use super::load::process::{Program, command, messenger};
 
 /// Between two messages while a bridge starts.
 const BETWEEN: Duration = Duration::from_millis(100);
@@ -61,20 +61,14 @@ impl Toolbox {
     /// # Errors
     /// When it cannot be started, or does not listen within a minute.
     pub fn server(&self, peer: &Peer, port: u16) -> io::Result<Program> {
-        let picked = if port == 0 { free_port()? } else { port };
-        let (port, picked) = (port.to_string(), picked.to_string());
-        let mut command = match peer {
+        let command = match peer {
             Peer::Foreign(address) => return Ok(Program::foreign(address)),
             Peer::Ours => {
-                let ours = messenger(
-                    &self.messenger,
-                    &["server", "--host", "127.0.0.1", "--port", &port],
-                );
-                return Program::start(ours, &Ready::Line);
+                let port = port.to_string();
+                return self.ours(&["server", "--host", "127.0.0.1", "--port", &port]);
             }
             Peer::Baseline => {
-                let ours = messenger(&self.messenger, &["bench", "floor-server", "--port", &port]);
-                return Program::start(ours, &Ready::Line);
+                return self.ours(&["bench", "floor-server", "--port", &port.to_string()]);
             }
             Peer::Python => self.script("chat_server.py"),
             Peer::Tonic => {
@@ -82,8 +76,7 @@ impl Toolbox {
                 command(tonic.ok_or_else(|| io::Error::other("tonic is not built"))?)
             }
         };
-        command.env("MESSENGER_SERVER_PORT", &picked);
-        Program::start(command, &Ready::Port(format!("127.0.0.1:{picked}")))
+        Program::start_on(command, "MESSENGER_SERVER_PORT", port)
     }
 
     /// Starts a bridge in front of this server, and returns when it accepts
@@ -95,19 +88,13 @@ impl Toolbox {
         match peer {
             Peer::Foreign(address) => Ok(Program::foreign(address)),
             Peer::Python => {
-                let port = free_port()?.to_string();
                 let mut command = self.script("chat_client.py");
                 command.env("MESSENGER_SERVER_ADDR", server);
-                command.env("MESSENGER_HTTP_PORT", &port);
-                Program::start(command, &Ready::Port(format!("127.0.0.1:{port}")))
+                Program::start_on(command, "MESSENGER_HTTP_PORT", 0)
             }
             Peer::Ours => {
                 let client = ["client", "--host", "127.0.0.1", "--http-port", "0"];
-                let ours = messenger(
-                    &self.messenger,
-                    &[&client[..], &["--server", server]].concat(),
-                );
-                Program::start(ours, &Ready::Line)
+                self.ours(&[&client[..], &["--server", server]].concat())
             }
             Peer::Tonic | Peer::Baseline => Err(io::Error::other("there is no such bridge")),
         }
@@ -135,6 +122,10 @@ impl Toolbox {
             let _started = started;
             self.bridge(peer, server)
         })
+    }
+
+    fn ours(&self, arguments: &[&str]) -> io::Result<Program> {
+        Program::start(messenger(&self.messenger, arguments))
     }
 
     fn script(&self, name: &str) -> Command {

@@ -72,7 +72,7 @@ impl Api {
                 .unwrap_or_else(|| self.history(|client| client.append(&request.body))),
             ("/api/history", "GET") => match history::parse_page(&request.query) {
                 Ok(page) => self.history(|client| client.page(page)),
-                Err(error) => refusal(&error),
+                Err(error) => answer(Err(error)),
             },
             ("/api/jobs", "GET") => self.list_jobs(&request.query),
             ("/api/jobs", _) => Response::wrong_method("GET"),
@@ -91,10 +91,7 @@ impl Api {
         if let Some(refusal) = json_only(request) {
             return refusal;
         }
-        match call(self, &request.body) {
-            Ok(body) => Response::json(200, body).with_header("Cache-Control", "no-store"),
-            Err(error) => refusal(&error),
-        }
+        answer(call(self, &request.body).map(|body| (200, body)))
     }
 
     /// Forwards the answer of the history service, errors included.
@@ -103,13 +100,7 @@ impl Api {
         call: impl FnOnce(&HistoryClient) -> Result<(u16, String), Error>,
     ) -> Response {
         let missing = || Error::new(Code::Unimplemented, "this console has no history service");
-        let answer = self.history.as_ref().ok_or_else(missing).and_then(call);
-        match answer {
-            Ok((status, body)) => {
-                Response::json(status, body).with_header("Cache-Control", "no-store")
-            }
-            Err(error) => refusal(&error),
-        }
+        answer(self.history.as_ref().ok_or_else(missing).and_then(call))
     }
 
     fn jobs(&self) -> Result<&Desk, Error> {
@@ -137,12 +128,7 @@ impl Api {
                 }
             }
         };
-        match list() {
-            Ok(value) => {
-                Response::json(200, value.to_string()).with_header("Cache-Control", "no-store")
-            }
-            Err(error) => refusal(&error),
-        }
+        answer(list().map(|value| (200, value.to_string())))
     }
 
     fn send(&self, body: &[u8]) -> Result<String, Error> {
@@ -170,7 +156,7 @@ impl Api {
         match self.hub.open(after.as_deref(), symbols) {
             Ok(page) => Response::stream("text/event-stream", Events::new(page))
                 .with_header("Cache-Control", "no-store"),
-            Err(_) => refusal(&Error::unavailable("shutting down")),
+            Err(_) => answer(Err(Error::shutting_down())),
         }
     }
 }
@@ -193,10 +179,11 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     fields.find(|(key, _)| key == name).map(|(_, value)| value)
 }
 
-fn refusal(error: &Error) -> Response {
-    Response::error(
-        status::http(error.code),
-        status::name(error.code),
-        &error.message,
-    )
+fn answer(result: Result<(u16, String), Error>) -> Response {
+    match result {
+        Ok((status, body)) => Response::json(status, body).with_header("Cache-Control", "no-store"),
+        Err(Error { code, message }) => {
+            Response::error(status::http(code), status::name(code), message)
+        }
+    }
 }

@@ -21,6 +21,7 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("/assets/console.js", JS, include_str!("assets/console.js")),
     ("/assets/stream.js", JS, include_str!("assets/stream.js")),
     ("/assets/dom.js", JS, include_str!("assets/dom.js")),
+    ("/assets/outbox.js", JS, include_str!("assets/outbox.js")),
     ("/assets/chart.js", JS, include_str!("assets/chart.js")),
     ("/assets/chat.js", JS, include_str!("assets/chat.js")),
     ("/assets/todo.js", JS, include_str!("assets/todo.js")),

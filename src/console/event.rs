@@ -2,6 +2,7 @@
 //! Source: <https://html.spec.whatwg.org/multipage/server-sent-events.html>
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -58,9 +59,13 @@ impl Service {
 /// How long the browser waits before it opens a lost stream again.
 pub const RETRY: &str = "retry: 1000\n\n";
 
-/// Keepalive. An event rather than a comment, so that the page's script sees it.
-pub fn beat() -> Event {
-    encode(None, "beat", "{}")
+/// Keepalive, with the milliseconds since each service showed that it is alive.
+pub fn beat(proofs: impl Iterator<Item = (Service, Duration)>) -> Event {
+    let age = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    let ages: serde_json::Map<_, _> = proofs
+        .map(|(service, proof)| (service.name().into(), age(proof).into()))
+        .collect();
+    encode(None, "beat", &Value::from(ages).to_string())
 }
 
 /// The id from which the page resumes the chat.
@@ -129,9 +134,12 @@ pub fn status(service: Service, down: Option<&Error>, since: Timestamp) -> Event
     encode(None, "status", &value.to_string())
 }
 
-/// A symbol that this page does not get.
-pub fn refused(symbol: &str, error: &Error) -> Event {
-    let value = json!({ "symbol": symbol, "message": error.message });
+/// The symbols that a page does not get: however many, 100 of them by name, each cut
+/// at 33 characters, and why it does not get the first.
+pub fn refused(symbols: &[&str], error: &Error) -> Event {
+    let name = |symbol: &&str| symbol.chars().take(33).collect::<String>();
+    let names: Vec<_> = symbols.iter().take(100).map(name).collect();
+    let value = json!({ "symbols": names, "count": symbols.len(), "message": error.message });
     encode(None, "refused", &value.to_string())
 }
 

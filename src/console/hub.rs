@@ -32,6 +32,9 @@ const REPLAY: Bound = Bound {
     bytes: 8 * 1024 * 1024,
 };
 
+/// What is wrong with a service before the first try.
+pub const NOT_CONNECTED: &str = "not connected yet";
+
 pub struct Hub {
     broadcast: Broadcast<Event>,
     state: Mutex<State>,
@@ -57,6 +60,8 @@ struct Health {
     service: Service,
     down: Option<Error>,
     since: Timestamp,
+    /// When the service last showed that it is alive.
+    proved: Instant,
 }
 
 /// A page's stream: the state at first, then what is published.
@@ -74,8 +79,9 @@ impl Hub {
         let since = Timestamp::now();
         let health = |service| Health {
             service,
-            down: Some(Error::unavailable("not connected yet")),
+            down: Some(Error::unavailable(NOT_CONNECTED)),
             since,
+            proved: Instant::now(),
         };
         let epoch = format!("{:x}", fastrand::u64(..));
         Self {
@@ -93,8 +99,8 @@ impl Hub {
         }
     }
 
-    /// Opens a page's stream, from the chat event `after` on. An invalid
-    /// symbol, or one too many, is refused on the stream.
+    /// Opens a page's stream, from the chat event `after` on. Invalid symbols, and
+    /// those too many, are refused on the stream, in one event.
     ///
     /// # Errors
     /// [`Closed`].
@@ -117,12 +123,14 @@ impl Hub {
         }
         first.push(event::hello(&state.replay.id()).text);
         first.extend(state.services.iter().map(|health| health.event().text));
+        let mut refused: Option<(Vec<&str>, Error)> = None;
         for text in symbols {
             match watch.add(text, &mut state) {
                 Ok(newest) => first.extend(newest.map(|event| event.text)),
-                Err(error) => first.push(event::refused(text, &error).text),
+                Err(error) => refused.get_or_insert((Vec::new(), error)).0.push(text),
             }
         }
+        first.extend(refused.map(|(all, error)| event::refused(&all, &error).text));
         let (tasks, log, jobs) = (state.tasks.clone(), state.log.clone(), state.jobs.clone());
         drop(state);
         // Outside, as in `set_tasks`.
@@ -181,6 +189,7 @@ impl Hub {
     pub fn jobs(&self, jobs: &Value) {
         let event = event::jobs(jobs);
         self.publish(|state| {
+            state.health(Service::Jobs).proved = Instant::now();
             let old = state.jobs.replace(event.clone());
             old.is_none_or(|old| old.text != event.text)
                 .then_some(event)
@@ -196,6 +205,7 @@ impl Hub {
     pub fn quote(&self, symbol: Symbol, update: Update) -> bool {
         let mut new = false;
         self.publish(|state| {
+            state.health(Service::Ticker).proved = Instant::now();
             let event = state.watched.quote(symbol, update, Instant::now());
             new = event.is_some();
             event
@@ -208,6 +218,11 @@ impl Hub {
         self.lock().watched.overdue(quiet, Instant::now())
     }
 
+    /// Whether a page shows it.
+    pub fn watches(&self, symbol: &Symbol) -> bool {
+        self.lock().watched.has(symbol)
+    }
+
     /// Has the symbol requested soon.
     pub fn ask(&self, symbol: Symbol) {
         let _ = self.ask.try_send(symbol);
@@ -216,7 +231,8 @@ impl Hub {
     /// A service was reached, or is `down` with this error.
     pub fn status(&self, service: Service, down: Option<Error>) {
         self.publish(|state| {
-            let health = state.services.iter_mut().find(|h| h.service == service)?;
+            let health = state.health(service);
+            health.proved = Instant::now();
             let old = std::mem::replace(&mut health.down, down);
             if old.is_some() != health.down.is_some() {
                 health.since = Timestamp::now();
@@ -226,6 +242,20 @@ impl Hub {
             Some(health.event())
         });
         self.up.notify_all();
+    }
+
+    /// The service is alive. The ticker proves it by updates, while there are symbols.
+    pub fn prove(&self, service: Service) {
+        let mut state = self.lock();
+        if service != Service::Ticker || state.watched.is_empty() {
+            state.health(service).proved = Instant::now();
+        }
+    }
+
+    /// How long ago each service last showed that it is alive.
+    pub fn beat(&self) -> Event {
+        let services = &self.lock().services;
+        event::beat(services.iter().map(|h| (h.service, h.proved.elapsed())))
     }
 
     /// Blocks until all existing services are reached, or the deadline.
@@ -260,6 +290,12 @@ impl Hub {
     }
 }
 
+impl State {
+    fn health(&mut self, service: Service) -> &mut Health {
+        &mut self.services[service as usize]
+    }
+}
+
 impl Health {
     /// Whether it may be reached later.
     fn is_down(&self) -> bool {
@@ -274,7 +310,7 @@ impl Health {
 
 /// The symbols that a page shows; dropping it forgets them.
 pub struct Watch {
-    hub: Arc<Hub>,
+    pub hub: Arc<Hub>,
     symbols: HashSet<Symbol>,
 }
 

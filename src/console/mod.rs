@@ -35,16 +35,17 @@ use crate::todo::client::TodoClient;
 
 use crate::history::client::HistoryClient;
 use api::Api;
-use feed::{Feeds, Others, Settings};
+use feed::Feeds;
 use hub::Hub;
 
-/// Lanes for requests: a call that waits for the server leaves three.
+/// Lanes for calls, which may wait for a service, and for all else, which does not.
 const LANES: usize = 4;
+const QUICK_LANES: usize = 2;
 
 /// Symbols of all pages together: what the server takes from one stream.
 const SYMBOLS: usize = 100;
 
-/// Symbols that may wait to be requested; over it they are requested a second
+/// Requests for symbols that may wait to be requested; over it they are requested a second
 /// later.
 const ASKS: usize = 256;
 
@@ -109,6 +110,7 @@ pub struct Handle {
 /// A port that is taken, or threads that cannot be started.
 pub fn start(config: &Config) -> std::io::Result<Handle> {
     let front = Front::bind_named(&config.host, config.http_port)?;
+    let front = front.keep_lanes(QUICK_LANES, |path| !path.starts_with("/api/"));
     // A connection and a completion queue each, so that streams cause no
     // head-of-line blocking for calls.
     let connect = |name: &str| {
@@ -117,18 +119,10 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     };
     let (ask, asks) = bounded(ASKS);
     let hub = Arc::new(Hub::new(config.backlog, SYMBOLS, ask));
-    let settings = Settings {
-        call_timeout: config.call_timeout,
-        settle: config.settle,
-    };
     let history = config.history.as_ref();
     let history = history.map(|address| HistoryClient::new(address, config.call_timeout));
     let feeds = connect("grpc-feed");
-    let others = Others {
-        history: history.clone(),
-        jobs: config.jobs.clone(),
-    };
-    let feeds = Feeds::start(&feeds, &settings, others, &hub, asks)?;
+    let feeds = Feeds::start(&feeds, config, history.clone(), &hub, asks)?;
     hub.wait_until_up(Instant::now() + config.connect_wait);
     let calls = connect("grpc-call");
     let api = Api {
@@ -139,7 +133,7 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
         call_timeout: config.call_timeout,
         hub: hub.clone(),
     };
-    let lanes = (0..LANES).map(|_| {
+    let lanes = (0..LANES + QUICK_LANES).map(|_| {
         let api = api.clone();
         move |request| api.handle(&request)
     });

@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::event::{self, Event};
+use super::event::Event;
 use super::hub::Page;
 use crate::fanout::broadcast::Envelope;
 use crate::http::{Next, Source};
 
-/// Keepalive interval: an event is sent at least so often, so that page and proxies
-/// know that the connection is alive.
-const BEAT: Duration = Duration::from_secs(15);
+/// Interval of beats, which tell page and proxies that the connection is alive.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Events that go out in one chunk.
 const BATCH: usize = 32;
@@ -21,7 +20,7 @@ pub struct Events {
     page: Page,
     /// Something has arrived.
     rung: Receiver<()>,
-    last_said: Instant,
+    last_beat: Instant,
     /// Counts against the page's backlog until it is written.
     batch: Vec<Envelope<Event>>,
 }
@@ -36,13 +35,15 @@ impl Events {
         Self {
             page,
             rung,
-            last_said: Instant::now(),
+            last_beat: Instant::now(),
             batch: Vec::new(),
         }
     }
 
-    fn say(&mut self, text: String) -> Next {
-        self.last_said = Instant::now();
+    /// With the beat, which the page's first chunk has too.
+    fn say(&mut self, mut text: String) -> Next {
+        self.last_beat = Instant::now();
+        text += &self.page.watch.hub.beat().text;
         Next::Chunk(text.into_bytes())
     }
 
@@ -82,13 +83,11 @@ impl Source for Events {
         loop {
             match self.arrived() {
                 None => return Next::End,
-                Some(text) if !text.is_empty() => return self.say(text),
+                Some(text) if self.last_beat.elapsed() >= BEAT => return self.say(text),
+                Some(text) if !text.is_empty() => return Next::Chunk(text.into_bytes()),
                 Some(_) => {}
             }
-            let beat = BEAT.saturating_sub(self.last_said.elapsed());
-            if beat.is_zero() {
-                return self.say(event::beat().text.to_string());
-            }
+            let beat = BEAT.saturating_sub(self.last_beat.elapsed());
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Next::Nothing;

@@ -54,6 +54,14 @@ impl Watched {
         Ok(entry.newest.as_ref().map(|(_, event)| event.clone()))
     }
 
+    pub fn has(&self, symbol: &Symbol) -> bool {
+        self.symbols.contains_key(symbol)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.symbols.is_empty()
+    }
+
     /// One page less watches it.
     pub fn remove(&mut self, symbol: &Symbol) {
         if let Some(entry) = self.symbols.get_mut(symbol) {

@@ -180,14 +180,16 @@ impl EventStream {
         })
     }
 
-    /// Blocks for the next message.
+    /// Blocks for the next message; `heard` is called for whatever comes, beats too.
     ///
     /// # Errors
     /// The stream has ended, is silent, or is malformed.
-    pub fn recv(&mut self) -> Result<Message, Error> {
+    pub fn recv(&mut self, heard: impl Fn()) -> Result<Message, Error> {
         loop {
+            let line = self.line().map_err(lost)?;
+            heard();
             // Each message is one line; its number is in it too.
-            if let Some(data) = self.line().map_err(lost)?.strip_prefix("data: ") {
+            if let Some(data) = line.strip_prefix("data: ") {
                 return wire::parse_message(data);
             }
         }

@@ -135,11 +135,17 @@ impl Tail {
         let failures = state.failures;
         drop(state);
         self.wanted.notify_one();
+        // The log has lost messages, by a restored backup for instance.
+        let ahead = after.is_some_and(|after| after > last);
+        let mut first = RETRY.to_owned();
+        if ahead {
+            first += &wire::gap(last);
+        }
         Ok(Follower {
             tail: self.clone(),
-            after: after.unwrap_or(last),
+            after: after.filter(|_| !ahead).unwrap_or(last),
             failures,
-            first: true,
+            first,
             last_said: Instant::now(),
         })
     }
@@ -214,7 +220,8 @@ pub struct Follower {
     after: i64,
     /// The failed queries when it subscribed.
     failures: u64,
-    first: bool,
+    /// What it begins with.
+    first: String,
     last_said: Instant,
 }
 
@@ -242,8 +249,9 @@ impl Follower {
 
 impl Source for Follower {
     fn next(&mut self, timeout: Duration) -> Next {
-        if std::mem::take(&mut self.first) {
-            return self.say(RETRY.into());
+        if !self.first.is_empty() {
+            let first = std::mem::take(&mut self.first);
+            return self.say(first);
         }
         let deadline = Instant::now() + timeout;
         let tail = self.tail.clone();

@@ -118,6 +118,11 @@ pub fn event(number: i64, json: &str) -> String {
     format!("id: {number}\ndata: {json}\n\n")
 }
 
+/// The event for a follower that is ahead of the log, which goes on after `newest`.
+pub fn gap(newest: i64) -> String {
+    format!("id: {newest}\nevent: gap\ndata: {{\"newest\":{newest}}}\n\n")
+}
+
 /// An array of what [`message`] has made.
 pub fn array<'a>(messages: impl Iterator<Item = &'a str> + Clone) -> String {
     let size: usize = messages.clone().map(|message| message.len() + 1).sum();

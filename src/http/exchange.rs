@@ -34,9 +34,13 @@ const PROBE_TIME: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 4 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
 
+/// So many lanes are kept for the paths for which this is true.
+pub(super) type Kept = (usize, fn(&str) -> bool);
+
 /// One private connection, owned by the thread that uses it.
 struct Lane {
     index: usize,
+    pool: usize,
     /// `None` once it broke. Its next user opens it again.
     stream: Option<Arc<UnixStream>>,
     /// An answer that came too late, as far as it was read.
@@ -53,7 +57,7 @@ impl Drop for Taken<'_> {
     fn drop(&mut self) {
         if let Some(lane) = self.lane.take() {
             // There is room for every lane.
-            let _ = self.exchange.put_back.try_send(lane);
+            let _ = self.exchange.pools[lane.pool].0.try_send(lane);
         }
     }
 }
@@ -75,8 +79,9 @@ pub(super) struct Exchange {
     limits: Limits,
     receipts: Arc<Receipts>,
     next_number: AtomicU64,
-    put_back: Sender<Lane>,
-    free: Receiver<Lane>,
+    /// The free lanes: those for all paths, and those that are kept for quick ones.
+    pools: [(Sender<Lane>, Receiver<Lane>); 2],
+    quick: fn(&str) -> bool,
     /// Held while a lane is opened, so that this happens one at a time.
     opening: Mutex<()>,
     /// The open streams by lane, to cut them at shutdown. Empty after that.
@@ -87,22 +92,23 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
-    /// Opens `lanes` connections to the tiny_http server at `socket`.
+    /// Opens `lanes` connections to the tiny_http server at `socket`, some of them
+    /// `kept`.
     pub(super) fn open(
         socket: PathBuf,
         lanes: usize,
+        (kept, quick): Kept,
         limits: &Limits,
         receipts: Arc<Receipts>,
     ) -> io::Result<Exchange> {
-        let (put_back, free) = bounded(lanes);
         let (closing, closed) = bounded(0);
         let exchange = Exchange {
             socket,
             limits: limits.clone(),
             receipts,
             next_number: AtomicU64::new(PROBE + 1),
-            put_back,
-            free,
+            pools: [bounded(lanes), bounded(lanes)],
+            quick,
             opening: Mutex::new(()),
             open: Mutex::new(vec![None; lanes]),
             closing: Mutex::new(Some(closing)),
@@ -110,9 +116,11 @@ impl Exchange {
         };
         for index in 0..lanes {
             let stream = Some(exchange.connect(index)?);
+            let pool = usize::from(index < kept);
             let late = None;
-            let _ = exchange.put_back.try_send(Lane {
+            let _ = exchange.pools[pool].0.try_send(Lane {
                 index,
+                pool,
                 stream,
                 late,
             });
@@ -133,7 +141,7 @@ impl Exchange {
     ) -> Result<Answered, Refusal> {
         let mut taken = Taken {
             exchange: self,
-            lane: Some(self.take()?),
+            lane: Some(self.take(&head.target)?),
         };
         match &mut taken.lane {
             Some(lane) => self.run_in(lane, head, body, out, answer),
@@ -150,13 +158,15 @@ impl Exchange {
         }
     }
 
-    fn take(&self) -> Result<Lane, Refusal> {
-        if let Ok(lane) = self.free.try_recv() {
+    fn take(&self, target: &str) -> Result<Lane, Refusal> {
+        let path = target.split('?').next().unwrap_or_default();
+        let (_, free) = &self.pools[usize::from((self.quick)(path))];
+        if let Ok(lane) = free.try_recv() {
             return Ok(lane);
         }
         // crossbeam wakes those who wait in turn.
         select! {
-            recv(self.free) -> lane => lane.map_err(|_| shutting_down()),
+            recv(free) -> lane => lane.map_err(|_| shutting_down()),
             recv(self.closed) -> _ => Err(shutting_down()),
             default(self.limits.lane_wait) => Err(busy()),
         }

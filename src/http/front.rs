@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use super::accept;
 use super::connection::Shared;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Kept};
 use super::lane::Lanes;
 use super::limits::Limits;
 use super::message::{Request, Response};
@@ -36,6 +36,7 @@ const CUT_TIME: Duration = Duration::from_secs(1);
 pub struct Front {
     socket: OwnedFd,
     local_addr: SocketAddr,
+    kept: Kept,
 }
 
 impl Front {
@@ -69,6 +70,14 @@ impl Front {
         })
     }
 
+    /// Keeps so many of the lanes for the paths that are `quick`, which have no others:
+    /// requests that wait for somebody cannot take them.
+    #[must_use]
+    pub fn keep_lanes(self, lanes: usize, quick: fn(&str) -> bool) -> Front {
+        let kept: Kept = (lanes, quick);
+        Front { kept, ..self }
+    }
+
     /// The address, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -96,7 +105,7 @@ impl Front {
         }
         let receipts = Arc::new(Receipts::default());
         let lanes = Lanes::start(lanes, name, &receipts)?;
-        let exchange = Exchange::open(lanes.socket(), count, &limits, receipts)?;
+        let exchange = Exchange::open(lanes.socket(), count, self.kept, &limits, receipts)?;
         let shared = Arc::new(Shared {
             limits,
             exchange,
@@ -131,7 +140,12 @@ impl Front {
         rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
         rustix::net::bind(&socket, &addr)?;
         let local_addr = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-        Ok(Front { socket, local_addr })
+        let kept: Kept = (0, |_| false);
+        Ok(Front {
+            socket,
+            local_addr,
+            kept,
+        })
     }
 }
 

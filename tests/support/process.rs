@@ -58,7 +58,7 @@ impl Process {
         let name = format!("{:?} {:?}", command.get_program(), command.get_args());
         let file = File::create(&log).expect("a file for standard error");
         streams(&mut command, file);
-        let mut program = Program::spawn(command).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut program = Program::spawn(&mut command).unwrap_or_else(|e| panic!("{name}: {e}"));
         let (sender, lines) = unbounded();
         if let Some(stdout) = program.child().and_then(|child| child.stdout.take()) {
             thread::spawn(move || {

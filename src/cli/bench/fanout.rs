@@ -107,7 +107,7 @@ impl Args {
             ("server KiB/reader", "serverBytesPerReader", 1024.0, 1),
             ("others' CPU %", "foreignCpu", 0.01, 1),
         ];
-        self.output.rows(rows, &columns)
+        self.output.rows(&rows, &columns)
     }
 
     fn measure(&self, readers: usize) -> Result<Figures, Error> {

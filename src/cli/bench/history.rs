@@ -11,8 +11,9 @@ use serde_json::json;
 use super::Output;
 use crate::cli::Error;
 use crate::cli::history::load;
+use crate::cli::rows::table;
 use crate::compare::load::postgres::{Cluster, create, tool};
-use crate::compare::load::process::{Program, Ready, command, free_port, messenger};
+use crate::compare::load::process::{Program, command, messenger};
 use crate::compare::report::median;
 use crate::history::load::run::{self, Outcome};
 
@@ -104,11 +105,10 @@ impl Args {
         let halves = PEERS.map(|name| of(name, |run| run.latencies.quantile_us(0.5)));
         let (faster, shorter) = (rates[0] / rates[1], halves[1] / halves[0]);
         if self.output.json {
-            let runs = rows
-                .iter()
-                .map(|(name, run)| json!({"of": name, "figures": load::object(run)}));
+            let run =
+                |(name, run): &(&str, Outcome)| json!({"of": name, "figures": load::object(run)});
             let all = json!({
-                "runs": runs.collect::<Vec<_>>(),
+                "runs": rows.iter().map(run).collect::<Vec<_>>(),
                 "throughputRatio": faster,
                 "latencyRatio": shorter,
                 "messagesPerTransaction": batch,
@@ -118,8 +118,13 @@ impl Args {
             println!("{}", serde_json::to_string_pretty(&all)?);
             return Ok(());
         }
-        let rows: Vec<_> = rows.iter().map(|(name, run)| (*name, run)).collect();
-        println!("{}\n", load::times(&rows));
+        let row = |(name, run): &(&str, Outcome)| {
+            let mut row = load::object(run);
+            row["of"] = (*name).into();
+            row
+        };
+        let rows: Vec<_> = rows.iter().map(row).collect();
+        println!("{}\n", table(&rows, &load::TIMES));
         println!("median: {faster:.1} times the throughput, p50 shorter by {shorter:.1}");
         let ours = format!("with {batch:.1} messages a transaction, as messenger has");
         let single = "with one message a transaction".to_owned();
@@ -211,18 +216,15 @@ fn messenger_log(url: &str) -> io::Result<Program> {
     let this = std::env::current_exe()?;
     let mut command = messenger(&this, &[&serve[..], &["--http-port", "0"]].concat());
     command.env("DATABASE_URL", url);
-    Program::start(command, &Ready::Line)
+    Program::start(command)
 }
 
 fn fast_api(url: &str, python: &Path, folder: &Path) -> io::Result<Program> {
     let script = folder.join("history_server.py");
     std::fs::write(&script, PYTHON)?;
-    let port = free_port()?.to_string();
     let mut command = command(python);
     command.arg(&script).env("DATABASE_URL", url);
-    command.env("PORT", &port);
-    let ready = Ready::Port(format!("127.0.0.1:{port}"));
-    Program::start(command, &ready).map_err(|error| {
+    Program::start_on(command, "PORT", 0).map_err(|error| {
         let needs = "it needs the packages of tests/reference/requirements.txt";
         let what = format!("the FastAPI version: {error} ({needs})");
         io::Error::new(error.kind(), what)

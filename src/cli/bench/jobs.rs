@@ -2,9 +2,9 @@
 //! message server, store and acknowledgement. Beside it, the plain Python consumer and
 //! the broker alone, on the same broker in the same run.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::BufRead as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -91,7 +91,7 @@ impl Args {
             ("tasks", "tasks", 1.0, 0),
             ("tasks/s", "perSecond", 1.0, 0),
         ];
-        self.output.rows(rows, &columns)
+        self.output.rows(&rows, &columns)
     }
 }
 
@@ -142,16 +142,12 @@ fn fill(queue: &Queue, tasks: usize) -> Result<(), Error> {
 }
 
 /// From its first line to its last: a consumer writes one for each task.
-fn consume(what: &str, place: &Place, tasks: usize, mut command: Command) -> Result<Value, Error> {
+fn consume(what: &str, place: &Place, tasks: usize, command: Command) -> Result<Value, Error> {
     let queue = Queue::open(place)?;
     queue.depth(PATIENCE)?;
     fill(&queue, tasks)?;
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
-    command.stderr(Stdio::null());
-    let mut consumer = Program::spawn(command)?;
-    let stdout = consumer.child().and_then(|child| child.stdout.take());
-    let lines = BufReader::new(stdout.ok_or("no pipe")?).lines();
-    let answers = lines.map_while(Result::ok);
+    let (_consumer, lines) = Program::piped(command)?;
+    let answers = lines.lines().map_while(Result::ok);
     let mut answers = answers.filter(|line| line.contains(" -> "));
     answers.next().ok_or("the consumer has ended")?;
     let (started, rest) = (Instant::now(), tasks - 1);

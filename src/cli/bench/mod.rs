@@ -7,11 +7,11 @@ mod history;
 mod jobs;
 mod publish;
 
-use comfy_table::{CellAlignment, Table, presets};
 use serde_json::Value;
 
 use super::Error;
-use crate::compare::load::process::{Program, Ready, messenger};
+use super::rows::{Column, table};
+use crate::compare::load::process::{Program, messenger};
 
 /// Measure speed and cost on this machine
 #[derive(clap::Args, Debug)]
@@ -50,35 +50,13 @@ struct Output {
     json: bool,
 }
 
-/// A column of the table: title, name in the rows, unit (as so many of that in the
-/// rows), and digits behind the point.
-type Column = (&'static str, &'static str, f64, usize);
-
 impl Output {
-    /// Prints the rows, which are objects. Texts are on the left, numbers on the
-    /// right, and what is not known is a dash.
-    fn rows(&self, rows: Vec<Value>, columns: &[Column]) -> Result<(), Error> {
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(&rows)?);
-            return Ok(());
+    /// Prints these objects.
+    fn rows(&self, rows: &[Value], columns: &[Column]) -> Result<(), Error> {
+        match self.json {
+            true => println!("{}", serde_json::to_string_pretty(rows)?),
+            false => println!("{}", table(rows, columns)),
         }
-        let mut table = Table::new();
-        let titles = columns.iter().map(|column| column.0);
-        table.load_style(presets::NOTHING).set_header(titles);
-        for row in &rows {
-            table.add_row(columns.iter().map(|&(_, name, unit, digits)| {
-                let number = row[name].as_f64();
-                let number = number.map(|number| format!("{:.digits$}", number / unit));
-                let text = row[name].as_str().unwrap_or("-");
-                number.unwrap_or_else(|| text.to_owned())
-            }));
-        }
-        for (column, (_, name, ..)) in table.column_iter_mut().zip(columns) {
-            if !rows.iter().any(|row| row[name].is_string()) {
-                column.set_cell_alignment(CellAlignment::Right);
-            }
-        }
-        println!("{table}");
         Ok(())
     }
 }
@@ -88,5 +66,5 @@ fn server(extra: &[String]) -> Result<Program, Error> {
     let this = std::env::current_exe()?;
     let mut server = messenger(&this, &["server", "--host", "127.0.0.1", "--port", "0"]);
     server.args(extra);
-    Ok(Program::start(server, &Ready::Line)?)
+    Ok(Program::start(server)?)
 }

@@ -64,7 +64,7 @@ impl Args {
             ("p99 us", "p99Us", 1.0, 1),
             ("p50 ns/reader", "p50NsPerReader", 1.0, 0),
         ];
-        self.output.rows(rows, &columns)
+        self.output.rows(&rows, &columns)
     }
 }
 

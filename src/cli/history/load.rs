@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use comfy_table::{CellAlignment, Table, presets};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::Error;
+use crate::cli::rows::{Column, table};
 use crate::history::load::{plot, run};
 
 /// Put load on the replicas of one message log, and check every answer
@@ -86,10 +86,15 @@ impl Args {
             std::fs::write(file, plot::distribution(&latencies)?)
                 .map_err(|error| format!("{}: {error}", file.display()))?;
         }
+        let figures = object(&outcome);
         if self.json {
-            println!("{}", serde_json::to_string_pretty(&object(&outcome))?);
+            println!("{}", serde_json::to_string_pretty(&figures)?);
         } else {
-            println!("{}\n\n{}", times(&[("", &outcome)]), replicas(&outcome));
+            let replicas = figures["replicas"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice);
+            println!("{}\n", table(std::slice::from_ref(&figures), &TIMES[1..]));
+            println!("{}", table(replicas, &REPLICAS));
         }
         verdict(&outcome)
     }
@@ -146,61 +151,25 @@ pub fn object(outcome: &run::Outcome) -> Value {
     })
 }
 
-/// A row for each run; the names are left out if there is one.
-pub fn times(outcomes: &[(&str, &run::Outcome)]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header([
-        "",
-        "total s",
-        "requests/s",
-        "mean ms",
-        "p50",
-        "p90",
-        "p99",
-        "max",
-        "violations",
-    ]);
-    for (name, outcome) in outcomes {
-        let latencies = &outcome.latencies;
-        let quantile = |part| format!("{:.2}", latencies.quantile_us(part) / 1e3);
-        table.add_row([
-            (*name).to_owned(),
-            format!("{:.2}", outcome.time.as_secs_f64()),
-            format!("{:.0}", outcome.per_second()),
-            format!("{:.2}", latencies.mean_us() / 1e3),
-            quantile(0.5),
-            quantile(0.9),
-            quantile(0.99),
-            quantile(1.0),
-            outcome.violations.count.to_string(),
-        ]);
-    }
-    align(&mut table);
-    table
-}
+/// Of an [`object`]; the first one is for whose run it is.
+pub const TIMES: [Column; 9] = [
+    ("", "of", 1.0, 0),
+    ("total s", "seconds", 1.0, 2),
+    ("requests/s", "perSecond", 1.0, 0),
+    ("mean ms", "meanUs", 1e3, 2),
+    ("p50", "p50Us", 1e3, 2),
+    ("p90", "p90Us", 1e3, 2),
+    ("p99", "p99Us", 1e3, 2),
+    ("max", "maxUs", 1e3, 2),
+    ("violations", "violations", 1.0, 0),
+];
 
-fn replicas(outcome: &run::Outcome) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(["replica", "requests", "errors", "last error"]);
-    for replica in &outcome.replicas {
-        table.add_row([
-            replica.address.clone(),
-            replica.requests.to_string(),
-            replica.errors.to_string(),
-            replica.last_error.clone().unwrap_or_default(),
-        ]);
-    }
-    align(&mut table);
-    table
-}
-
-/// All columns but the first hold numbers.
-fn align(table: &mut Table) {
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-}
+const REPLICAS: [Column; 4] = [
+    ("replica", "address", 1.0, 0),
+    ("requests", "requests", 1.0, 0),
+    ("errors", "errors", 1.0, 0),
+    ("last error", "lastError", 1.0, 0),
+];
 
 #[cfg(test)]
 mod tests {

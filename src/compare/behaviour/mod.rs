@@ -115,31 +115,30 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> io::Result<Vec
 }
 
 fn server_columns(plan: &Plan) -> Vec<Column> {
-    let servers = plan.servers.iter().cloned().map(Some);
-    let column = |server| Column {
-        server,
+    let column = |server: &Peer| Column {
+        server: Some(server.clone()),
         bridge: None,
     };
-    servers.map(column).collect()
+    plan.servers.iter().map(column).collect()
 }
 
 fn bridge_columns(plan: &Plan) -> Vec<Column> {
     let foreign = |peer: &Peer| matches!(peer, Peer::Foreign(_));
-    let columns = plan.bridges.iter().flat_map(|bridge| {
-        // What stands behind somebody else's bridge is not ours to choose.
-        let fits = |server: &&Peer| !foreign(bridge) || foreign(server);
-        let servers = plan.servers.iter().filter(fits).cloned().map(Some);
-        let mut servers: Vec<_> = servers.collect();
-        if servers.is_empty() && foreign(bridge) {
-            servers.push(None);
-        }
-        let column = |server| Column {
-            server,
+    let mut columns = Vec::new();
+    for bridge in &plan.bridges {
+        let column = |server: Option<&Peer>| Column {
+            server: server.cloned(),
             bridge: Some(bridge.clone()),
         };
-        servers.into_iter().map(column).collect::<Vec<_>>()
-    });
-    columns.collect()
+        // What stands behind somebody else's bridge is not ours to choose.
+        let fits = |server: &&Peer| !foreign(bridge) || foreign(server);
+        let servers = || plan.servers.iter().filter(fits).map(Some);
+        columns.extend(servers().map(column));
+        if servers().next().is_none() && foreign(bridge) {
+            columns.push(column(None));
+        }
+    }
+    columns
 }
 
 fn row(check: &Check) -> CheckRow {

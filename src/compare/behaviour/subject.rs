@@ -5,13 +5,12 @@ use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::sync::Mutex;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::Signal;
 
 use super::trouble::{Tried, Trouble, said};
-use crate::compare::load::process::Program;
+use crate::compare::load::process::{Program, within};
 use crate::compare::peer::{Peer, Toolbox};
 use crate::sync::lock;
 
@@ -20,9 +19,6 @@ const LAST_BREATH: Duration = Duration::from_millis(100);
 
 /// The promised bound of the end.
 const END: Duration = Duration::from_secs(5);
-
-/// Between two looks at a process: std has no wait for one with a time limit.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// A combination of implementations; a column of the table.
 #[derive(Clone, Debug)]
@@ -90,11 +86,7 @@ impl Slot {
         let Some(mut program) = lock(&self.program).take() else {
             return said("it has been ended before");
         };
-        // One that has ended has no process id any more: it may be another's.
-        if program.ended().is_none() {
-            program.signal(Signal::TERM)?;
-        }
-        let ended = wait(END, || program.ended());
+        let ended = program.end_within(END, Signal::TERM);
         ended.map(how).ok_or(Trouble::Hang)
     }
 
@@ -106,18 +98,6 @@ impl Slot {
         let program = toolbox.server(&self.peer, self.port)?;
         *lock(&self.program) = Some(program);
         Ok(())
-    }
-}
-
-/// Looks until there is something, at most so long.
-fn wait<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + time;
-    loop {
-        let seen = look();
-        if seen.is_some() || Instant::now() > deadline {
-            return seen;
-        }
-        thread::sleep(LOOK);
     }
 }
 
@@ -167,7 +147,7 @@ impl Subject {
 
     /// The same, for one that may be about to end.
     pub fn ended_soon(&self) -> Option<String> {
-        wait(LAST_BREATH, || self.ended())
+        within(LAST_BREATH, || self.ended())
     }
 
     /// Ends what was started, also while a check that hangs still holds on to it.

@@ -2,7 +2,7 @@
 //! measurements and tests.
 
 use std::ffi::OsStr;
-use std::io::{self, BufRead as _, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,14 +27,6 @@ pub struct Program {
     address: String,
 }
 
-/// How it is known that a program listens.
-pub enum Ready {
-    /// It writes a line that ends with its address.
-    Line,
-    /// This address accepts a connection.
-    Port(String),
-}
-
 /// A command without the variables that our programs read.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let shared = ["AMQP_URL", "DATABASE_URL", "GRPC_TARGET"];
@@ -56,27 +48,64 @@ pub fn messenger(program: &Path, arguments: &[&str]) -> Command {
 }
 
 impl Program {
-    /// Starts it, with nothing on standard input, and returns when it listens.
+    /// Starts one that writes a line which ends with its port, and returns when it
+    /// has: it listens.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start(command: Command) -> io::Result<Self> {
+        let (mut program, mut lines) = Self::piped(command)?;
+        let mut line = String::new();
+        lines.read_line(&mut line)?;
+        let port = line.trim().rsplit(':').next();
+        let port: Option<u16> = port.and_then(|port| port.parse().ok());
+        let failed = || io::Error::other(format!("the program did not start: {line:?}"));
+        program.address = format!("127.0.0.1:{}", port.ok_or_else(failed)?);
+        Ok(program)
+    }
+
+    /// Starts one that takes its port from this variable, 0 for a free one, and
+    /// returns when it accepts connections.
     ///
     /// # Errors
     /// When it does not start, or does not listen within `START`.
-    pub fn start(mut command: Command, ready: &Ready) -> io::Result<Self> {
-        let stdout = match ready {
-            Ready::Line => Stdio::piped(),
-            Ready::Port(_) => Stdio::null(),
-        };
-        command.stdin(Stdio::null()).stdout(stdout);
-        command.stderr(Stdio::null());
-        let mut program = Self::spawn(command)?;
-        program.address = program.listening(ready)?;
+    pub fn start_on(mut command: Command, variable: &str, port: u16) -> io::Result<Self> {
+        let port = if port == 0 { free_port()? } else { port };
+        command.env(variable, port.to_string());
+        let mut program = Self::alone(&mut command, Stdio::null())?;
+        let address = format!("127.0.0.1:{port}");
+        let listens = within(START, || match TcpStream::connect(&address) {
+            Ok(_) => Some(Ok(())),
+            Err(_) => program
+                .ended()
+                .map(|how| Err(io::Error::other(format!("the program has ended: {how}")))),
+        });
+        listens.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))?;
+        program.address = address;
         Ok(program)
+    }
+
+    /// Starts it, with nothing on standard input; also returns its lines.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn piped(mut command: Command) -> io::Result<(Self, impl BufRead)> {
+        let mut program = Self::alone(&mut command, Stdio::piped())?;
+        let stdout = program.child().and_then(|child| child.stdout.take());
+        let stdout = stdout.ok_or_else(|| io::Error::other("no pipe"))?;
+        Ok((program, BufReader::new(stdout)))
+    }
+
+    fn alone(command: &mut Command, stdout: Stdio) -> io::Result<Self> {
+        command.stdin(Stdio::null()).stdout(stdout);
+        Self::spawn(command.stderr(Stdio::null()))
     }
 
     /// Starts it with the standard streams of the command.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn spawn(mut command: Command) -> io::Result<Self> {
+    pub fn spawn(command: &mut Command) -> io::Result<Self> {
         let child = command.spawn().map_err(|error| {
             let what = command.get_program().display();
             io::Error::new(error.kind(), format!("{what}: {error}"))
@@ -93,33 +122,6 @@ impl Program {
             child: None,
             address: address.to_owned(),
         }
-    }
-
-    /// Waits until it listens, and returns where.
-    fn listening(&mut self, ready: &Ready) -> io::Result<String> {
-        let deadline = Instant::now() + START;
-        let Ready::Port(address) = ready else {
-            let mut line = String::new();
-            if let Some(stdout) = self.child().and_then(|child| child.stdout.take()) {
-                BufReader::new(stdout).read_line(&mut line)?;
-            }
-            let port = line.trim().rsplit(':').next();
-            let port: Option<u16> = port.and_then(|port| port.parse().ok());
-            return port
-                .map(|port| format!("127.0.0.1:{port}"))
-                .ok_or_else(|| io::Error::other(format!("the program did not start: {line:?}")));
-        };
-        while TcpStream::connect(address).is_err() {
-            if let Some(how) = self.ended() {
-                return Err(io::Error::other(format!("the program has ended: {how}")));
-            }
-            if Instant::now() > deadline {
-                return Err(io::ErrorKind::TimedOut.into());
-            }
-            // Nothing tells when another process begins to listen.
-            thread::sleep(Duration::from_millis(1));
-        }
-        Ok(address.clone())
     }
 
     pub fn address(&self) -> &str {
@@ -155,19 +157,22 @@ impl Program {
         Ok(kill_process(pid, signal)?)
     }
 
-    /// Sends this signal, waits for the end, and kills it if that takes too long.
-    pub fn end(&mut self, signal: Signal) {
+    /// Sends this signal, and returns how it has ended, if it has within so long.
+    pub fn end_within(&mut self, time: Duration, signal: Signal) -> Option<ExitStatus> {
         // One that has ended has no process id any more: it may be another's.
         if self.ended().is_none() {
-            let _ = self.signal(signal);
+            self.signal(signal).ok()?;
         }
-        let deadline = Instant::now() + END;
-        while self.child.is_some() && self.ended().is_none() {
-            if Instant::now() > deadline {
-                let _ = self.signal(Signal::KILL);
-            }
-            // std has no wait for a child with a time limit.
-            thread::sleep(Duration::from_millis(1));
+        within(time, || self.ended())
+    }
+
+    /// Sends this signal, waits for the end, and kills it if that takes too long.
+    pub fn end(&mut self, signal: Signal) {
+        if self.end_within(END, signal).is_none()
+            && let Some(child) = &mut self.child
+        {
+            let _ = child.kill();
+            let _ = child.wait();
         }
     }
 }
@@ -175,6 +180,19 @@ impl Program {
 impl Drop for Program {
     fn drop(&mut self) {
         self.end(Signal::TERM);
+    }
+}
+
+/// Looks until there is something, at most so long: nothing tells when another
+/// process listens, and std has no wait for its end with a time limit.
+pub fn within<T>(time: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + time;
+    loop {
+        let seen = look();
+        if seen.is_some() || Instant::now() > deadline {
+            return seen;
+        }
+        thread::sleep(Duration::from_millis(1));
     }
 }
 

@@ -164,24 +164,22 @@ mod tests {
 
     #[test]
     fn only_colours_control_the_terminal_and_lines_keep_to_its_width() {
-        {
-            let view = View::of(&sample());
-            assert!(
-                !text(&view, None)
-                    .replace('\n', "")
-                    .contains(char::is_control)
-            );
-            let shown = text(&view, Some(100));
-            let mut plain = String::new();
-            for part in shown.split("\u{1b}[") {
-                let (code, rest) = part.split_once('m').unwrap_or(("", part));
-                let colour = code.chars().all(|c| c.is_ascii_digit() || c == ';');
-                plain += if colour { rest } else { part };
-            }
-            assert!(!plain.replace('\n', "").contains(char::is_control));
-            for line in plain.lines() {
-                assert!(line.chars().count() <= 100, "{line}");
-            }
+        let view = View::of(&sample());
+        assert!(
+            !text(&view, None)
+                .replace('\n', "")
+                .contains(char::is_control)
+        );
+        let shown = text(&view, Some(100));
+        let mut plain = String::new();
+        for part in shown.split("\u{1b}[") {
+            let (code, rest) = part.split_once('m').unwrap_or(("", part));
+            let colour = code.chars().all(|c| c.is_ascii_digit() || c == ';');
+            plain += if colour { rest } else { part };
+        }
+        assert!(!plain.replace('\n', "").contains(char::is_control));
+        for line in plain.lines() {
+            assert!(line.chars().count() <= 100, "{line}");
         }
     }
 

@@ -23,38 +23,24 @@ struct Family {
     title: &'static str,
 }
 
-const fn family(
-    name: &'static str,
-    most: [usize; 2],
-    operation: &'static str,
-    title: &'static str,
-) -> Family {
-    Family {
-        name,
-        most,
-        operation,
-        title,
-    }
-}
-
 #[rustfmt::skip]
 const FAMILIES: [Family; 8] = [
-    family("start-server", [0, 0], "start",
-        "Server: from its start to the first answer"),
-    family("unary-{n}", [1000, 0], "call",
-        "SendMessage, {n} in flight on one connection"),
-    family("fanout-{n}", [10_000, 0], "delivery",
-        "Fan-out to {n} readers, latency until the last one has it"),
-    family("paced-{n}-{m}", [10_000, 100_000], "delivery",
-        "{m} messages/s to {n} readers, latency until the last one has it"),
-    family("start-bridge", [0, 0], "start",
-        "From the start of a bridge to its first answer, each bridge before its own server"),
-    family("http-send-{n}", [1000, 0], "request",
-        "POST /sendMessage from {n} clients, each bridge before its own server"),
-    family("http-send-{n}-at-rust", [1000, 0], "request",
-        "POST /sendMessage from {n} clients, each bridge before the Rust server"),
-    family("http-flush-{n}", [100_000, 0], "flush",
-        "POST /getAndFlushMessages with {n} messages, each bridge before its own server"),
+    Family { name: "start-server", most: [0, 0], operation: "start",
+        title: "Server: from its start to the first answer" },
+    Family { name: "unary-{n}", most: [1000, 0], operation: "call",
+        title: "SendMessage, {n} in flight on one connection" },
+    Family { name: "fanout-{n}", most: [10_000, 0], operation: "delivery",
+        title: "Fan-out to {n} readers, latency until the last one has it" },
+    Family { name: "paced-{n}-{m}", most: [10_000, 100_000], operation: "delivery",
+        title: "{m} messages/s to {n} readers, latency until the last one has it" },
+    Family { name: "start-bridge", most: [0, 0], operation: "start",
+        title: "From the start of a bridge to its first answer, each bridge before its own server" },
+    Family { name: "http-send-{n}", most: [1000, 0], operation: "request",
+        title: "POST /sendMessage from {n} clients, each bridge before its own server" },
+    Family { name: "http-send-{n}-at-rust", most: [1000, 0], operation: "request",
+        title: "POST /sendMessage from {n} clients, each bridge before the Rust server" },
+    Family { name: "http-flush-{n}", most: [100_000, 0], operation: "flush",
+        title: "POST /getAndFlushMessages with {n} messages, each bridge before its own server" },
 ];
 
 const DEFAULT: [&str; 16] = [

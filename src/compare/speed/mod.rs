@@ -26,7 +26,7 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> Speed {
             true => &plan.bridges,
             false => &plan.servers,
         };
-        let mut results: Vec<Outcome> = peers.iter().map(|_| Outcome::default()).collect();
+        let mut results = vec![PeerResult::Absent; peers.len()];
         for repetition in 0..plan.repetitions {
             for turn in 0..peers.len() {
                 // Nobody is always the first, or always behind the same one.
@@ -34,15 +34,19 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> Speed {
                 let (peer, result) = (&peers[at], &mut results[at]);
                 progress(done, total, &format!("{}: {}", kind.name(), peer.name()));
                 done += 1;
-                if result.failed.is_some() || !taking_part.contains(peer) {
+                let failed = matches!(result, PeerResult::Failed { .. });
+                if failed || !taking_part.contains(peer) {
                     continue;
                 }
                 match kind.measure(peer, plan) {
                     Ok(reading) => {
                         foreign.extend(reading.foreign_cpu);
-                        result.add(reading);
+                        add(result, reading);
                     }
-                    Err(error) => result.failed = Some(error.to_string()),
+                    Err(error) => {
+                        let why = error.to_string();
+                        *result = PeerResult::Failed { why };
+                    }
                 }
             }
         }
@@ -50,7 +54,7 @@ pub fn run(plan: &Plan, progress: &dyn Fn(usize, usize, &str)) -> Speed {
             name: kind.name(),
             title: kind.title(),
             operation: kind.operation().into(),
-            results: results.into_iter().map(Outcome::into_result).collect(),
+            results,
         });
     }
     Speed {
@@ -79,35 +83,23 @@ fn warning(foreign: &[f64]) -> Option<String> {
     })
 }
 
-/// What the repetitions of one peer gave.
-#[derive(Default)]
-struct Outcome {
-    metrics: Vec<Samples>,
-    failed: Option<String>,
-}
-
-impl Outcome {
-    fn add(&mut self, reading: Reading) {
-        for (metric, value) in reading.values {
-            match self
-                .metrics
-                .iter_mut()
-                .find(|samples| samples.metric == metric)
-            {
-                Some(samples) => samples.values.push(value),
-                None => self.metrics.push(Samples {
-                    metric,
-                    values: vec![value],
-                }),
-            }
-        }
+/// Adds what one more repetition gave.
+fn add(result: &mut PeerResult, reading: Reading) {
+    if matches!(result, PeerResult::Absent) {
+        let metrics = Vec::new();
+        *result = PeerResult::Measured { metrics };
     }
-
-    fn into_result(self) -> PeerResult {
-        match (self.failed, self.metrics) {
-            (Some(why), _) => PeerResult::Failed { why },
-            (None, metrics) if metrics.is_empty() => PeerResult::Absent,
-            (None, metrics) => PeerResult::Measured { metrics },
+    let PeerResult::Measured { metrics } = result else {
+        return;
+    };
+    for (metric, value) in reading.values {
+        let mut known = metrics.iter_mut();
+        match known.find(|samples| samples.metric == metric) {
+            Some(samples) => samples.values.push(value),
+            None => metrics.push(Samples {
+                metric,
+                values: vec![value],
+            }),
         }
     }
 }

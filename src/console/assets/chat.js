@@ -1,6 +1,7 @@
 // The chat: what is said from now on.
 
-import { h, post, settings, time } from "./dom.js";
+import { h, settings, time } from "./dom.js";
+import { outbox } from "./outbox.js";
 
 export const id = "chat";
 export const title = "Chat";
@@ -16,7 +17,7 @@ export function start({ panel, stream, badge, visible }) {
   let unread = 0;
   let previous = null;
 
-  const list = h("ol", { class: "messages", role: "log", "aria-label": "Messages", tabindex: "0" });
+  const list = h("ol", { class: "messages" });
   const empty = h("p", { class: "empty" }, "No messages yet. What is said from now on appears here.");
   const name = h("input", {
     id: "chat-name",
@@ -47,8 +48,10 @@ export function start({ panel, stream, badge, visible }) {
     text,
     h("button", { class: "primary" }, "Send"),
   );
-  panel.append(h("div", { class: "scroll" }, empty, list), error, form);
-  const scroll = panel.firstChild;
+  const out = outbox({ id, stream, path: "/api/chat", field: text, fail });
+  // The role is not the list's: it would be no list then.
+  const scroll = h("div", { class: "scroll", role: "log", "aria-label": "Messages", tabindex: "0" }, empty, list);
+  panel.append(scroll, out.element, error, form);
 
   function submit(event) {
     event.preventDefault();
@@ -59,13 +62,9 @@ export function start({ panel, stream, badge, visible }) {
       name.focus();
       return;
     }
-    fail("");
     // It shows when it comes back on the stream, in the one order of all messages.
     text.value = "";
-    post("/api/chat", message).catch((reason) => {
-      if (!text.value) text.value = message.text;
-      fail(reason.message);
-    });
+    out.send(message, message.text);
   }
 
   function fail(message) {
@@ -86,6 +85,7 @@ export function start({ panel, stream, badge, visible }) {
   }
 
   stream.on("chat", (message) => {
+    out.arrived({ author: message.author, text: message.text });
     const date = new Date(message.sendTime);
     const mine = message.author === name.value.trim() && message.author !== "";
     const follows = previous?.author === message.author && date - previous.date < TOGETHER;

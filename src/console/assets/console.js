@@ -19,6 +19,12 @@ let current = null;
 
 /** The services that the console cannot reach, with the time since when. */
 const down = new Map();
+
+/** When each service last showed that it is alive, by this page's clock. */
+const proofs = new Map();
+
+/** So old, in milliseconds, such a proof proves nothing. */
+const FRESH = 12_000;
 let link = "waiting";
 const stream = new Stream((state) => {
   link = state;
@@ -28,11 +34,17 @@ const stream = new Stream((state) => {
 stream.on("status", ({ service, up, since, missing }) => {
   const tab = tabs.find((tab) => tab.module.id === service);
   if (!tab) return;
+  if (up) proofs.set(service, performance.now());
   if (up || missing) down.delete(service);
   else down.set(service, new Date(since));
   // A server need not have all services.
   tab.button.hidden = missing;
   if (missing && tab === current) select(shownTabs()[0] ?? tab);
+  showState();
+});
+
+stream.on("beat", (ages) => {
+  for (const [service, age] of Object.entries(ages)) proofs.set(service, performance.now() - age);
   showState();
 });
 
@@ -90,6 +102,7 @@ function select(chosen) {
   const { id, path } = chosen.module;
   history.replaceState(null, "", path ? `${path}${location.search}` : `/${location.search}#${id}`);
   chosen.hooks.shown?.();
+  showState();
 }
 
 // Tabs as the ARIA practices have them: one stop, arrows move and choose.
@@ -114,17 +127,24 @@ function fromAddress() {
 
 const LABELS = { waiting: "connecting", open: "live", lost: "reconnecting" };
 
+const age = ({ module }) => performance.now() - proofs.get(module.id);
+const isDown = (tab) => down.has(tab.module.id) || age(tab) > FRESH;
+
+// The label is for the tab that is shown.
 function showState() {
-  const state = link === "open" && down.size > 0 ? "lost" : link;
+  const known = proofs.has(current.module.id);
+  const state = link !== "open" ? link : !known ? "waiting" : isDown(current) ? "lost" : "open";
   const label = document.getElementById("state");
+  const stale = state === "lost" && link === "open" && !down.has(current.module.id);
+  const words = stale ? `no news since ${localTime(new Date(Date.now() - age(current)))}` : LABELS[state];
   label.dataset.state = state;
-  label.textContent = LABELS[state];
+  if (label.textContent !== words) label.textContent = words;
   const banner = document.getElementById("banner");
   const text = problem();
   // The same text again would be read aloud again.
   if (banner.textContent !== text) banner.textContent = text;
   banner.hidden = !text;
-  for (const tab of tabs) tab.button.classList.toggle("down", down.has(tab.module.id));
+  for (const tab of tabs) tab.button.classList.toggle("down", isDown(tab));
 }
 
 function problem() {
@@ -144,4 +164,5 @@ function announce(text) {
 addEventListener("hashchange", fromAddress);
 document.addEventListener("visibilitychange", () => !document.hidden && current.hooks.shown?.());
 fromAddress();
+setInterval(showState, 1_000);
 stream.open();

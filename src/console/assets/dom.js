@@ -64,10 +64,10 @@ export const settings = {
   },
 };
 
-/** Posts JSON; throws an Error whose message is for people. */
+/** Posts JSON; throws an Error whose message is for people, `refused` if it will always be. */
 export function post(path, body) {
   const headers = { "Content-Type": "application/json" };
-  return call("Nothing is known of what was sent.", path, { method: "POST", headers, body: JSON.stringify(body) });
+  return call("It may have arrived or not.", path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
 /** Gets JSON, likewise. */
@@ -81,6 +81,11 @@ async function call(consequence, path, options) {
     throw new Error(`The console does not answer. ${consequence}`);
   }
   const content = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Error(content.error?.message ?? `The console answered ${answer.status}.`);
-  return content;
+  if (answer.ok) return content;
+  const { code, message = `The console answered ${answer.status}.` } = content.error ?? {};
+  const words = {
+    DEADLINE_EXCEEDED: `There was no answer in time. ${consequence}`,
+    UNAVAILABLE: "The service is not available.",
+  };
+  throw Object.assign(new Error(words[code] ?? message), { refused: answer.status < 500 });
 }

@@ -1,6 +1,7 @@
 // The message log: its newest messages, live, and who has sent how many.
 
-import { get, h, icon as drawing, moment, post, settings } from "./dom.js";
+import { get, h, icon as drawing, moment, settings } from "./dom.js";
+import { outbox } from "./outbox.js";
 
 export const id = "history";
 export const title = "History";
@@ -30,10 +31,10 @@ export function start({ panel, stream }) {
   let first = null;
   let last = null;
 
-  const list = h("ol", { class: "entries", role: "log", "aria-label": "Log", tabindex: "0" });
+  const list = h("ol", { class: "entries" });
   const earlier = h("button", { type: "button", class: "more", hidden: true, onclick: pageBack }, "Earlier messages");
   const empty = h("p", { class: "empty", hidden: true }, "The log is empty. Whatever is sent to it stays, and appears here.");
-  const scroll = h("div", { class: "scroll" }, earlier, empty, list);
+  const scroll = h("div", { class: "scroll" }, earlier, empty, h("div", { role: "log", "aria-label": "Log", tabindex: "0" }, list));
 
   const rows = h("tbody", {});
   const more = h("button", { type: "button", class: "more", hidden: true, onclick: showMore });
@@ -64,7 +65,8 @@ export function start({ panel, stream }) {
     text,
     h("button", { class: "primary" }, "Send"),
   );
-  panel.append(h("div", { class: "log" }, senders, scroll), error, form);
+  const out = outbox({ id, stream, path: "/api/history", field: text, fail });
+  panel.append(h("div", { class: "log" }, senders, scroll), out.element, error, form);
 
   function submit(event) {
     event.preventDefault();
@@ -75,13 +77,9 @@ export function start({ panel, stream }) {
       sender.focus();
       return;
     }
-    fail("");
     // It shows when it comes on the stream, in the order of the log.
     text.value = "";
-    post("/api/history", message).catch((reason) => {
-      if (!text.value) text.value = message.text;
-      fail(reason.message);
-    });
+    out.send(message, message.text);
   }
 
   function fail(message) {
@@ -107,6 +105,7 @@ export function start({ panel, stream }) {
 
   function append(messages) {
     if (messages.length === 0) return;
+    for (const { sender, text } of messages) out.arrived({ sender, text });
     const follow = atEnd();
     list.append(...messages.map(row));
     first ??= messages[0].number;

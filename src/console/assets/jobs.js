@@ -1,6 +1,7 @@
 // Jobs: tasks for the queue, and what has come of them.
 
-import { get, h, moment, post } from "./dom.js";
+import { get, h, moment } from "./dom.js";
+import { outbox } from "./outbox.js";
 
 export const id = "jobs";
 export const title = "Jobs";
@@ -23,6 +24,8 @@ export function start({ panel, stream, announce }) {
     field,
     h("button", { class: "primary" }, "Send"),
   );
+  const sent = ({ ids }) => announce(`${ids.length} sent`);
+  const out = outbox({ id, stream, path: "/api/jobs/send", field, fail, sent });
   const depth = h("p", { class: "depth", role: "status" });
   const states = h(
     "select",
@@ -46,7 +49,7 @@ export function start({ panel, stream, announce }) {
     h("form", { method: "dialog" }, h("button", { class: "primary" }, "Close")),
   );
   panel.append(
-    h("div", { class: "scroll page" }, form, error, h("div", { class: "progress" }, depth, h("label", { class: "unseen", for: "jobs-state" }, "State"), states), empty, table),
+    h("div", { class: "scroll page" }, form, error, out.element, h("div", { class: "progress" }, depth, h("label", { class: "unseen", for: "jobs-state" }, "State"), states), empty, table),
     whole,
   );
 
@@ -54,14 +57,8 @@ export function start({ panel, stream, announce }) {
     event.preventDefault();
     const before = field.value;
     if (!before.trim()) return;
-    fail("");
     field.value = "";
-    post("/api/jobs/send", { tasks: [before] })
-      .then(({ ids }) => announce(`${ids.length} sent`))
-      .catch((reason) => {
-        if (!field.value) field.value = before;
-        fail(reason.message);
-      });
+    out.send({ tasks: [before] }, before);
   }
 
   function fail(message) {

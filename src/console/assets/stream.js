@@ -3,8 +3,8 @@
 
 const RETRY = { first: 250, most: 2_000 };
 
-/** The server says something at least every 15 seconds; silence means a dead connection. */
-const SILENCE = 40_000;
+/** The console says something every 5 seconds; silence means a dead connection. */
+const SILENCE = 15_000;
 
 /** How long a page that nobody sees keeps its connection from other pages. */
 const HIDDEN = 60_000;

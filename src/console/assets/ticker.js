@@ -168,13 +168,15 @@ export function start({ panel, stream, announce }) {
   stream.on("hello", pause);
   stream.on("status", pause);
 
-  stream.on("refused", ({ symbol, message }) => {
-    fail(message);
-    if (!rows.has(symbol)) return;
-    rows.get(symbol).row.remove();
-    rows.get(symbol).chart.element.remove();
-    rows.delete(symbol);
-    changed();
+  stream.on("refused", ({ symbols, count, message }) => {
+    fail(count > 1 ? `${message} (${count} symbols)` : message);
+    const refused = symbols.filter((symbol) => rows.has(symbol));
+    for (const symbol of refused) {
+      rows.get(symbol).row.remove();
+      rows.get(symbol).chart.element.remove();
+      rows.delete(symbol);
+    }
+    if (refused.length > 0) changed();
   });
 }
 

@@ -2,6 +2,7 @@
 // knows adding and completing.
 
 import { h, post } from "./dom.js";
+import { outbox } from "./outbox.js";
 
 export const id = "todo";
 export const title = "To-do";
@@ -27,12 +28,13 @@ export function start({ panel, stream, announce }) {
     field,
     h("button", { class: "primary" }, "Add"),
   );
+  const out = outbox({ id, stream, path: "/api/tasks", field, fail });
   const meter = h("div", { class: "meter", "aria-hidden": "true" }, h("span"));
   const count = h("p", { class: "count" });
   const empty = h("p", { class: "empty" }, "Nothing to do. Add the first task above.");
   const doneTitle = h("h2", {}, "Completed");
   panel.append(
-    h("div", { class: "scroll page" }, form, error, h("div", { class: "progress" }, count, meter), empty, lists.open.element, doneTitle, lists.done.element),
+    h("div", { class: "scroll page" }, form, error, out.element, h("div", { class: "progress" }, count, meter), empty, lists.open.element, doneTitle, lists.done.element),
   );
   show();
 
@@ -51,12 +53,8 @@ export function start({ panel, stream, announce }) {
     event.preventDefault();
     const text = field.value.trim();
     if (!text) return;
-    fail("");
     field.value = "";
-    post("/api/tasks", { title: text }).catch((reason) => {
-      if (!field.value) field.value = text;
-      fail(reason.message);
-    });
+    out.send({ title: text }, text);
   }
 
   // The box stays enabled meanwhile: a disabled one would lose the focus.
@@ -145,6 +143,7 @@ export function start({ panel, stream, announce }) {
   });
 
   stream.on("task", ({ task, action }) => {
+    if (action !== "COMPLETED") out.arrived({ title: task.title });
     if (!change(task)) return;
     announce(`${action === "COMPLETED" ? "Completed" : "Added"}: ${task.title}`);
   });

@@ -1,26 +1,29 @@
 //! "web-chat": the chat's messages.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use super::{Feed, Link, Settings};
+use super::{Feed, Link};
 use crate::chat::client::ChatClient;
+use crate::console::Config;
 use crate::console::event::Service;
 use crate::console::hub::Hub;
 use crate::error::Error;
-use crate::grpc::client::Connection;
 
 pub struct ChatFeed {
     client: ChatClient,
-    settings: Settings,
+    call_timeout: Duration,
+    settle: Duration,
     /// An earlier stream was live, so messages may have been missed since.
     lost: bool,
 }
 
 impl ChatFeed {
-    pub fn new(connection: &Connection, settings: &Settings) -> Self {
+    pub fn new(client: ChatClient, config: &Config) -> Self {
         Self {
-            client: ChatClient::over(connection.clone()),
-            settings: settings.clone(),
+            client,
+            call_timeout: config.call_timeout,
+            settle: config.settle,
             lost: false,
         }
     }
@@ -31,11 +34,7 @@ impl Feed for ChatFeed {
     const THREAD: &'static str = "web-chat";
 
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
-        let Settings {
-            call_timeout,
-            settle,
-        } = self.settings;
-        let (mut stream, _) = self.client.subscribe(call_timeout, settle)?;
+        let (mut stream, _) = self.client.subscribe(self.call_timeout, self.settle)?;
         let handle = stream.abort_handle();
         link.opened(move || handle.abort());
         if std::mem::replace(&mut self.lost, true) {

@@ -29,7 +29,7 @@ impl Feed for HistoryFeed {
         hub.set_log(Log::new(&messages, senders));
         link.live(hub, Service::History);
         loop {
-            let message = stream.recv()?;
+            let message = stream.recv(|| hub.prove(Service::History))?;
             if message.number != last + 1 {
                 let message = format!("number {} came after {last}", message.number);
                 return Err(Error::new(Code::DataLoss, message));

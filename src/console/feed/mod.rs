@@ -16,17 +16,20 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use pulse::Pulse;
+use chat::ChatFeed;
+use todo::TodoFeed;
 
+use super::Config;
 use super::event::Service;
-use super::hub::Hub;
+use super::hub::{Hub, NOT_CONNECTED};
+use crate::chat::client::ChatClient;
 use crate::error::{Code, Error};
 use crate::grpc::client::Connection;
 use crate::history::client::HistoryClient;
-use crate::jobs::client::Desk;
-use crate::retry::Retry;
+use crate::retry::{Retry, supervised};
 use crate::sync::lock;
 use crate::ticker::client::Symbol;
+use crate::todo::client::TodoClient;
 
 /// The first and the longest wait between two tries.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
@@ -36,19 +39,6 @@ const LASTING: Duration = Duration::from_secs(1);
 
 /// How long a shutdown waits for the threads, which may be in such a try.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
-
-/// What all feeds need to know.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub call_timeout: Duration,
-    pub settle: Duration,
-}
-
-/// Clients of what is not on the server.
-pub struct Others {
-    pub history: Option<HistoryClient>,
-    pub jobs: Option<Arc<Desk>>,
-}
 
 /// One service's stream, reopened when it is lost.
 trait Feed: Send + 'static {
@@ -110,7 +100,7 @@ impl Link {
 
 /// All feeds as an owned value.
 pub struct Feeds {
-    links: Vec<Arc<Link>>,
+    links: Vec<(Service, Arc<Link>)>,
     /// Disconnected to stop the threads.
     running: Sender<()>,
     /// Disconnected by the threads at their end.
@@ -124,8 +114,8 @@ impl Feeds {
     /// When a thread cannot be started.
     pub fn start(
         connection: &Connection,
-        settings: &Settings,
-        others: Others,
+        config: &Config,
+        history: Option<HistoryClient>,
         hub: &Arc<Hub>,
         asks: Receiver<Symbol>,
     ) -> std::io::Result<Self> {
@@ -141,48 +131,52 @@ impl Feeds {
             stop,
             _over: over_sender,
         };
-        let (ticker, asker) = ticker::new(connection, settings, asks);
-        feeds.add(&threads, chat::ChatFeed::new(connection, settings))?;
-        feeds.add(&threads, todo::TodoFeed::new(connection, settings))?;
+        let call_timeout = config.call_timeout;
+        let (ticker, asker) = ticker::new(connection, call_timeout, asks);
+        let client = ChatClient::over(connection.clone());
+        feeds.add(&threads, ChatFeed::new(client, config))?;
+        let (client, settle) = (
+            TodoClient::over(connection.clone(), call_timeout),
+            config.settle,
+        );
+        feeds.add(&threads, TodoFeed { client, settle })?;
         feeds.add(&threads, ticker)?;
-        let pulse = Pulse {
-            connection: connection.clone(),
-            call_timeout: settings.call_timeout,
-            // Those of this server.
-            links: feeds.links.clone(),
-        };
+        // Those of this server.
+        let links = feeds.links.clone();
         let missing = |service| {
             let error = Error::new(Code::Unimplemented, "this console has none");
             hub.status(service, Some(error));
         };
-        match others.history {
+        match history {
             Some(client) => feeds.add(&threads, history::HistoryFeed { client })?,
             None => missing(Service::History),
         }
-        let call_timeout = settings.call_timeout;
-        match others.jobs {
+        match config.jobs.clone() {
             Some(jobs) => feeds.add(&threads, jobs::JobsFeed { jobs, call_timeout })?,
             None => missing(Service::Jobs),
         }
         // These two may be in a call at the end, and it does not matter then.
         let Threads { hub, stop, .. } = threads;
         let asker_stop = stop.clone();
+        let (connection, pulse_hub) = (connection.clone(), hub.clone());
         spawn("web-ask", move || asker.run(&hub, &asker_stop))?;
-        spawn("web-pulse", move || pulse.run(&stop))?;
+        spawn("web-pulse", move || {
+            pulse::run(&connection, call_timeout, &links, &pulse_hub, &stop);
+        })?;
         Ok(feeds)
     }
 
-    fn add<F: Feed>(&mut self, threads: &Threads, feed: F) -> std::io::Result<()> {
+    fn add<F: Feed>(&mut self, threads: &Threads, mut feed: F) -> std::io::Result<()> {
         let link = Arc::new(Link::default());
-        self.links.push(link.clone());
+        self.links.push((F::SERVICE, link.clone()));
         let threads = threads.clone();
-        spawn(F::THREAD, move || keep(feed, &threads, &link))
+        spawn(F::THREAD, move || keep(&mut feed, &threads, &link))
     }
 
     /// Ends the threads; they are not waited for longer than [`JOIN_WAIT`].
     pub fn shut_down(self) {
         drop(self.running);
-        for link in &self.links {
+        for (_, link) in &self.links {
             link.with(|stop| stop.stopping = true);
             link.abort();
         }
@@ -200,14 +194,19 @@ struct Threads {
     _over: Sender<()>,
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+fn spawn(name: &str, work: impl FnMut() + Send + 'static) -> std::io::Result<()> {
+    let work = move || supervised(work);
     thread::Builder::new().name(name.into()).spawn(work)?;
     Ok(())
 }
 
-fn keep<F: Feed>(mut feed: F, threads: &Threads, link: &Link) {
+fn keep<F: Feed>(feed: &mut F, threads: &Threads, link: &Link) {
     let service = F::SERVICE.name();
     let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
+    // After a panic too.
+    link.with(|stop| stop.live = false);
+    let down = Error::unavailable(NOT_CONNECTED);
+    threads.hub.status(F::SERVICE, Some(down));
     loop {
         let started = Instant::now();
         let Err(error) = feed.follow(&threads.hub, link);

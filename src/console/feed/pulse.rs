@@ -9,25 +9,32 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Link;
+use crate::console::event::Service;
+use crate::console::hub::Hub;
 use crate::error::Code;
 use crate::grpc::client::Connection;
 
 /// How often the server is asked.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-pub struct Pulse {
-    pub connection: Connection,
-    pub call_timeout: Duration,
-    pub links: Vec<Arc<Link>>,
-}
-
-impl Pulse {
-    /// Runs until `stop` is disconnected. Any answer, even an error, counts.
-    pub fn run(&self, stop: &Receiver<()>) {
-        while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            let health = self.connection.check_health("", self.call_timeout);
-            if health.is_err_and(|error| error.code == Code::DeadlineExceeded) {
-                self.links.iter().for_each(|link| link.abort());
+/// Runs until `stop` is disconnected. Any answer, even an error, proves that the
+/// streams are alive: they have the same connection, and would have ended.
+pub fn run(
+    connection: &Connection,
+    timeout: Duration,
+    links: &[(Service, Arc<Link>)],
+    hub: &Hub,
+    stop: &Receiver<()>,
+) {
+    while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        let health = connection.check_health("", timeout);
+        let code = health.err().map(|error| error.code);
+        for (service, link) in links {
+            match code {
+                Some(Code::DeadlineExceeded) => link.abort(),
+                Some(Code::Unavailable) => {}
+                _ if link.with(|stop| stop.live) => hub.prove(*service),
+                _ => {}
             }
         }
     }

@@ -2,15 +2,19 @@
 //! bidirectional stream; "web-ask" requests them.
 //!
 //! The server sends a few updates for each request, so a symbol is requested again
-//! after each new update, and when it was quiet for a while.
+//! after each new update, and when it was quiet for a while. A request cannot be
+//! taken back, so when the symbols of pages that have left fill the stream, a new one
+//! takes its place.
 
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select};
 
-use super::{Feed, Link, Settings};
+use super::{Feed, Link};
+use crate::console::SYMBOLS;
 use crate::console::event::Service;
 use crate::console::hub::Hub;
 use crate::error::{Code, Error};
@@ -26,60 +30,66 @@ const QUIET: Duration = Duration::from_secs(5);
 /// How often quiet symbols are looked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// The sending half of the stream, while there is one.
-type Slot = Arc<Mutex<Option<TickerRequests>>>;
+/// A stream that has no place for another symbol is opened anew at most so often.
+const RENEW: Duration = Duration::from_secs(1);
+
+/// Shared by the stream's reader and "web-ask".
+type Slot = Arc<Mutex<Sending>>;
+
+#[derive(Default)]
+struct Sending {
+    /// The sending half of the stream, while there is one.
+    requests: Option<TickerRequests>,
+    /// What this stream was asked for. The server sends updates of all of it, even
+    /// of what no page shows any more, and takes no more than so many symbols.
+    asked: HashSet<Symbol>,
+    opened: Option<Instant>,
+    /// The stream has no place for a symbol that a page shows.
+    full: bool,
+    /// The stream was ended for that.
+    renewed: bool,
+}
 
 pub struct TickerFeed {
     connection: Connection,
     client: TickerClient,
-    settings: Settings,
-    requests: Slot,
+    timeout: Duration,
+    sending: Slot,
 }
 
 /// The work of "web-ask".
 pub struct Asker {
-    requests: Slot,
+    sending: Slot,
     asks: Receiver<Symbol>,
 }
 
 pub fn new(
     connection: &Connection,
-    settings: &Settings,
+    timeout: Duration,
     asks: Receiver<Symbol>,
 ) -> (TickerFeed, Asker) {
-    let requests = Slot::default();
+    let sending = Slot::default();
     let feed = TickerFeed {
         connection: connection.clone(),
-        client: TickerClient::over(connection.clone(), settings.call_timeout),
-        settings: settings.clone(),
-        requests: requests.clone(),
+        client: TickerClient::over(connection.clone(), timeout),
+        timeout,
+        sending: sending.clone(),
     };
-    (feed, Asker { requests, asks })
+    (feed, Asker { sending, asks })
 }
 
 impl TickerFeed {
-    fn set(&self, requests: Option<TickerRequests>) {
-        *lock(&self.requests) = requests;
-    }
-
-    fn read(&self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
-        // A stream without symbols sends nothing, so check the server's health.
-        // Without a health service, the first update shows that it is live.
-        let timeout = self.settings.call_timeout;
-        let mut live = match self.connection.check_health(wire::SERVICE, timeout) {
-            Ok(()) => true,
-            Err(error) if error.code == Code::Unimplemented => false,
-            Err(error) if error.code == Code::NotFound => {
-                let message = "the server has no ticker";
-                return Err(Error::new(Code::Unimplemented, message));
-            }
-            Err(error) => return Err(error),
-        };
+    /// Reads until the stream ends: with an error, or to be opened anew.
+    fn read(&self, hub: &Hub, link: &Link, live: &mut bool) -> Result<Infallible, Error> {
         let (requests, mut stream) = self.client.open()?;
         let handle = stream.abort_handle();
         link.opened(move || handle.abort());
-        self.set(Some(requests));
-        if live {
+        *lock(&self.sending) = Sending {
+            requests: Some(requests),
+            opened: Some(Instant::now()),
+            ..Sending::default()
+        };
+        if *live {
             link.live(hub, Service::Ticker);
         }
         // On a new stream nothing has been asked for.
@@ -89,7 +99,7 @@ impl TickerFeed {
         loop {
             let ended = || Error::unavailable("the server ended the stream");
             let update = stream.recv()?.ok_or_else(ended)?;
-            if !std::mem::replace(&mut live, true) {
+            if !std::mem::replace(live, true) {
                 link.live(hub, Service::Ticker);
             }
             match Symbol::parse(&update.symbol) {
@@ -106,35 +116,79 @@ impl Feed for TickerFeed {
     const THREAD: &'static str = "web-ticker";
 
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
-        let end = self.read(hub, link);
-        self.set(None);
-        end
+        // A stream without symbols sends nothing, so check the server's health.
+        // Without a health service, the first update shows that it is live.
+        let mut live = match self.connection.check_health(wire::SERVICE, self.timeout) {
+            Ok(()) => true,
+            Err(error) if error.code == Code::Unimplemented => false,
+            Err(error) if error.code == Code::NotFound => {
+                let message = "the server has no ticker";
+                return Err(Error::new(Code::Unimplemented, message));
+            }
+            Err(error) => return Err(error),
+        };
+        loop {
+            let end = self.read(hub, link, &mut live);
+            if !std::mem::take(&mut *lock(&self.sending)).renewed {
+                return end;
+            }
+        }
     }
 }
 
 impl Asker {
     /// Runs until `stop` is disconnected.
-    pub fn run(self, hub: &Hub, stop: &Receiver<()>) {
+    pub fn run(&self, hub: &Hub, stop: &Receiver<()>) {
         loop {
             select! {
                 recv(stop) -> _ => return,
                 recv(self.asks) -> symbol => match symbol {
-                    Ok(symbol) => self.ask(&symbol),
+                    // Its pages may have left while it waited here.
+                    Ok(symbol) if hub.watches(&symbol) => self.ask(symbol),
+                    Ok(_) => {}
                     Err(_) => return,
                 },
                 default(LOOK) => {}
             }
             for symbol in hub.overdue(QUIET) {
-                self.ask(&symbol);
+                self.ask(symbol);
             }
+            self.renew();
         }
     }
 
-    /// Without a stream nothing is sent; the next one begins with all symbols. A stream that takes no request is over, and its reader knows why.
-    fn ask(&self, symbol: &Symbol) {
-        let mut requests = lock(&self.requests);
-        if let Some(Err(error)) = requests.as_mut().map(|r| r.ask(symbol.as_str())) {
+    /// Without a stream nothing is sent; the next one begins with all symbols.
+    fn ask(&self, symbol: Symbol) {
+        let mut sending = lock(&self.sending);
+        let Sending {
+            requests: Some(requests),
+            asked,
+            full,
+            ..
+        } = &mut *sending
+        else {
+            return;
+        };
+        if asked.len() >= SYMBOLS && !asked.contains(&symbol) {
+            *full = true;
+        } else if let Err(error) = requests.ask(symbol.as_str()) {
             tracing::debug!(%error, %symbol, "cannot ask for a symbol");
+            // Which ends the stream, if it was not over: its reader opens another.
+            sending.requests = None;
+        } else {
+            asked.insert(symbol);
+        }
+    }
+
+    /// Ends a stream that has no place left. The next one has: all pages together
+    /// show no more than it takes.
+    fn renew(&self) {
+        let mut sending = lock(&self.sending);
+        if sending.full && sending.opened.is_some_and(|at| at.elapsed() >= RENEW) {
+            *sending = Sending {
+                renewed: true,
+                ..Sending::default()
+            };
         }
     }
 }

@@ -1,26 +1,17 @@
 //! "web-todo": the list and its changes.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
-use super::{Feed, Link, Settings};
+use super::{Feed, Link};
 use crate::console::event::Service;
 use crate::console::hub::Hub;
 use crate::error::Error;
-use crate::grpc::client::Connection;
 use crate::todo::client::TodoClient;
 
 pub struct TodoFeed {
-    client: TodoClient,
-    settings: Settings,
-}
-
-impl TodoFeed {
-    pub fn new(connection: &Connection, settings: &Settings) -> Self {
-        Self {
-            client: TodoClient::over(connection.clone(), settings.call_timeout),
-            settings: settings.clone(),
-        }
-    }
+    pub client: TodoClient,
+    pub settle: Duration,
 }
 
 impl Feed for TodoFeed {
@@ -30,7 +21,7 @@ impl Feed for TodoFeed {
     /// The list is fetched after its changes are being watched, so none is missing;
     /// applying one that is in the list already is idempotent.
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
-        let (mut stream, _) = self.client.watch(self.settings.settle)?;
+        let (mut stream, _) = self.client.watch(self.settle)?;
         let handle = stream.abort_handle();
         link.opened(move || handle.abort());
         hub.set_tasks(self.client.list()?);

@@ -21,6 +21,8 @@ pub struct Stream<A> {
     early: Option<A>,
     /// Why the stream ends, once its last messages are out.
     failed: Option<Error>,
+    /// An error of the stream itself: polled after it, the C core's futures panic.
+    broken: Option<Error>,
     /// A call that is not under way yet hangs when its channel goes.
     _client: Client,
 }
@@ -36,6 +38,7 @@ impl<A> Stream<A> {
             abort,
             early: None,
             failed: None,
+            broken: None,
             _client: client,
         }
     }
@@ -87,13 +90,16 @@ impl<A> Stream<A> {
 
     fn receive(&mut self, timeout: Option<Duration>) -> Result<Received<A>, Error> {
         loop {
+            if let Some(error) = &self.broken {
+                return Err(error.clone());
+            }
             match blocking::wait(self.receiver.next(), timeout) {
                 None => return Ok(Received::Nothing),
                 Some(Some(Ok(message))) => return Ok(Received::Message(message)),
                 // grpcio reports the end as soon as it knows, before messages
                 // that came earlier; those follow when polled again.
                 Some(Some(Err(error @ RpcFailure(_)))) => self.failed = Some(from_grpcio(&error)),
-                Some(Some(Err(error))) => return Err(from_grpcio(&error)),
+                Some(Some(Err(error))) => self.broken = Some(from_grpcio(&error)),
                 Some(None) if self.abort.is_aborted() => {
                     return Err(Error::new(Code::Cancelled, "the stream was aborted"));
                 }
@@ -113,6 +119,8 @@ enum Received<A> {
 /// call unless it was closed. For one thread.
 pub struct Requests<Q> {
     sender: ClientDuplexSender<Q>,
+    /// The first error, as [`Stream::broken`].
+    failed: Option<Error>,
     _client: Client,
 }
 
@@ -120,6 +128,7 @@ impl<Q> Requests<Q> {
     pub(super) fn new(sender: ClientDuplexSender<Q>, client: Client) -> Self {
         Self {
             sender,
+            failed: None,
             _client: client,
         }
     }
@@ -128,10 +137,13 @@ impl<Q> Requests<Q> {
     ///
     /// # Errors
     /// DEADLINE_EXCEEDED when it does not within `timeout`, or UNAVAILABLE when
-    /// the stream is over; the receiving end says why.
+    /// the stream is over; the receiving end says why. From then on each call gives
+    /// the same error at once.
     pub fn send(&mut self, request: Q, timeout: Duration) -> Result<(), Error> {
+        self.refuse()?;
         let sent = self.sender.send((request, WriteFlags::default()));
-        over_or_late(blocking::wait(sent, Some(timeout)))
+        let sent = blocking::wait(sent, Some(timeout));
+        self.over_or_late(sent)
     }
 
     /// Half-closes the stream: no more requests, answers still come.
@@ -139,18 +151,25 @@ impl<Q> Requests<Q> {
     /// # Errors
     /// As [`Requests::send`].
     pub fn close(&mut self, timeout: Duration) -> Result<(), Error> {
-        over_or_late(blocking::wait(self.sender.close(), Some(timeout)))
+        self.refuse()?;
+        let closed = blocking::wait(self.sender.close(), Some(timeout));
+        self.over_or_late(closed)
     }
-}
 
-fn over_or_late(sent: Option<grpcio::Result<()>>) -> Result<(), Error> {
-    match sent {
-        Some(Ok(())) => Ok(()),
-        Some(Err(error)) => Err(from_grpcio(&error)),
-        None => Err(Error::new(
-            Code::DeadlineExceeded,
-            "the transport does not take the request",
-        )),
+    fn refuse(&self) -> Result<(), Error> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+
+    fn over_or_late(&mut self, sent: Option<grpcio::Result<()>>) -> Result<(), Error> {
+        let error = match sent {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => from_grpcio(&error),
+            None => Error::new(
+                Code::DeadlineExceeded,
+                "the transport does not take the request",
+            ),
+        };
+        Err(self.failed.insert(error).clone())
     }
 }
 

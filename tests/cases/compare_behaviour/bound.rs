@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use messenger::compare::behaviour::{Checks, Slot, Subject, Trouble};
-use messenger::compare::load::process::{Program, Ready};
+use messenger::compare::load::process::Program;
 use messenger::compare::peer::{Peer, Toolbox};
 use messenger::compare::report::Outcome;
 
@@ -17,7 +17,7 @@ const LIVES: &str = "echo :1; exec sleep 60";
 fn script(script: &str) -> Arc<Subject> {
     let mut command = Command::new("sh");
     command.args(["-c", script]);
-    let program = Program::start(command, &Ready::Line).unwrap();
+    let program = Program::start(command).unwrap();
     Arc::new(Subject {
         toolbox: Toolbox::default(),
         server: Some(Slot::new(&Peer::Python, program)),

@@ -121,6 +121,25 @@ fn streams_end_with_their_database_and_their_replica() {
 }
 
 #[test]
+fn a_follower_that_is_ahead_of_the_log_is_told_and_follows_from_its_end() {
+    let store = Store::sqlite();
+    let log = store.replica(&[], &[]);
+    say(log.port(), "anna", "one");
+    for follower in [
+        Events::open_from(log.port(), "", Some("500")),
+        Events::open(log.port(), "after=2"),
+    ] {
+        let gap = follower.next();
+        assert_eq!((gap.name.as_str(), gap.id.as_deref()), ("gap", Some("1")));
+        assert_eq!(gap.data, json!({"newest": 1}));
+    }
+    let follower = Events::open(log.port(), "after=500");
+    follower.named("gap");
+    say(log.port(), "anna", "two");
+    assert_eq!(numbers(&follower, 1), [2]);
+}
+
+#[test]
 fn what_does_not_say_where_it_stands_is_refused() {
     let store = Store::sqlite();
     let log = store.replica(&[], &[]);

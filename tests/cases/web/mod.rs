@@ -1,5 +1,6 @@
 //! The web console: over plain HTTP, and in Chromium.
 
+mod burst;
 mod events;
 mod foreign;
 mod front;

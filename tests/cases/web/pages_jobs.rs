@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
-use super::{JSON, call, live, no_complaints};
+use super::{JSON, call, live, no_complaints, url};
 use crate::support::SOON;
 use crate::support::browser::{Browser, Look};
 use crate::support::http::request;
+use crate::support::jobs::Place;
 use crate::support::process::{Process, Signal};
-use crate::support::programs::messenger;
+use crate::support::programs::{Console, Server, messenger};
 
 /// A demo in this folder, and the console's port.
 fn demo(folder: &str) -> (Process, u16) {
@@ -28,6 +29,30 @@ fn demo(folder: &str) -> (Process, u16) {
     };
     demo.wait_for_line(SOON, "Ctrl-C");
     (demo, port)
+}
+
+#[test]
+fn all_of_a_job_is_shown_whatever_its_id() {
+    let place = Place::embedded();
+    let server = Server::start(&[]);
+    let _worker = place.work(&server.address(), &[]);
+    let folder = place.folder();
+    let console = Console::start(&server.address(), &["--jobs", "--data-dir", &folder]);
+    let browser = Browser::start();
+    let page = browser.open(&url(&console, "jobs"));
+    live(&page);
+    for id in ["a:1/2 b", "50%2F+&id=x#?", "Ж\\\""] {
+        place.publish(id, &format!("{id} {}", "word ".repeat(100)));
+        let all = format!(".jobs tr[data-id={}] .all", json!(json!(id).as_str()));
+        let all = json!(all);
+        page.until(&format!("document.querySelector({all})"));
+        page.eval(&format!("document.querySelector({all}).click()"));
+        page.until("document.querySelector('dialog').open");
+        page.shows("dialog pre", &format!("{id} word word"));
+        page.click("dialog button");
+        page.until("!document.querySelector('dialog').open");
+    }
+    no_complaints(&[&page]);
 }
 
 #[test]

@@ -121,7 +121,11 @@ fn a_page_outlives_the_log_and_has_no_hole_afterwards() {
     replicas[0].signal(Signal::KILL);
     replicas[0].wait_exit(SOON);
     page.shows(BANNER, "History does not answer since");
+    page.shows("#state", "reconnecting");
+    keep(&page, "anna", "kept for later");
+    page.shows(".outbox .words", "kept for later");
     page.click("#tab-chat");
+    live(&page);
     say(&page, "anna", "the chat goes on");
     page.shows(MESSAGES, "the chat goes on");
     page.click("#tab-history");
@@ -131,14 +135,16 @@ fn a_page_outlives_the_log_and_has_no_hole_afterwards() {
     let _replica = store.replica(&["--http-port", &port], &[]);
     page.until("document.getElementById('banner').hidden");
     page.shows(WORDS, "150");
+    page.click("#panel-history .outbox button");
+    page.shows(WORDS, "kept for later");
     let shown = numbers(&page);
     let (first, last) = (shown[0], shown[shown.len() - 1]);
-    assert_eq!(shown, (first..=150).collect::<Vec<_>>());
+    assert_eq!(shown, (first..=151).collect::<Vec<_>>());
     assert_eq!(
         (first, last),
-        (51, 150),
+        (51, 151),
         "it starts anew rather than with a hole"
     );
-    until_senders(&page, "ben 149, anna 1");
+    until_senders(&page, "ben 149, anna 2");
     no_complaints(&[&page]);
 }

@@ -38,6 +38,9 @@ fn everything_works_with_the_keyboard_alone() {
     assert_eq!(page.focus(), "tab-chat");
     page.press("ArrowRight");
     assert_eq!(page.focus(), "tab-todo");
+    // The role of a log is not the list's, or its rows would be rows of nothing.
+    let logs = page.count("[role=log] ol.messages") + page.count("[role=log] ol.entries");
+    assert_eq!((logs, page.count("ol[role], ul[role]")), (2, 0));
     tab();
     assert_eq!(page.focus(), "todo-title");
     for title in ["one", "two"] {
