@@ -39,8 +39,12 @@
 //! - No blocking call in a gRPC handler: it runs on a completion-queue thread.
 //! - No panic passes from a handler into a thread that serves others, and no
 //!   long-lived thread dies alone: it begins again, or takes the process down.
-//! - No byte is held for HTTP clients beyond one budget over all of them.
-//! - No log line per message or per client under load: the first, then a count.
+//! - No byte is held for clients beyond one budget over all of them (`--memory-limit`);
+//!   the C core has its own, and so have all backlogs of a broadcast together.
+//! - No log line per message or per client under load: the first, then a count; and
+//!   a standard error that nobody reads blocks nobody.
+//! - No page, log line or document says "live", "cancelled" or "not stored" of what is
+//!   not known to be so.
 //! - No queue, buffer, body, header, count of threads or wait without a bound.
 //! - No service imports another; bridge and console reach services as clients only.
 //! - No number, count or date of the log from anywhere but the transaction that

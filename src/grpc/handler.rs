@@ -203,13 +203,22 @@ impl Methods {
                 if let Some(call) = call {
                     call.answered(answer.as_ref().err());
                 }
-                let (sending, _hold) = match answer {
+                let (sending, hold) = match answer {
                     Ok(Shared(encoded, hold)) => (sink.success(encoded), Some(hold)),
                     Err(error) => (sink.fail(status::to_grpc(&error)), None),
                 };
                 drop(after);
                 // The client may have gone.
-                to_the_end(sending.map(drop), requests).await;
+                let sent = sending.map(drop);
+                let large = |hold: &Arc<Hold>| hold.bytes() > SMALL_ANSWER;
+                if hold.as_ref().is_some_and(large) {
+                    unfinished.answer(peer, sent).await;
+                    // Not read to their end: this cancels a call whose answer is not
+                    // taken.
+                    drop(requests);
+                } else {
+                    to_the_end(sent, requests).await;
+                }
             }));
         };
         self.builder = self

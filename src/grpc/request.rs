@@ -1,4 +1,5 @@
-//! Waiting for the one request message of a call, within bounds.
+//! Waiting for the one request message of a call, and until a large answer is taken,
+//! within bounds.
 //!
 //! The C core has 1,024 places per completion queue for calls that begin. grpcio
 //! gives the place of a unary call or a server stream back only when its message
@@ -8,8 +9,9 @@
 //! messages would cost as much, so the size is looked at here too.
 
 use std::collections::{BTreeMap, HashMap};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -26,6 +28,9 @@ use crate::sync::lock;
 /// How long a call may wait for its message.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// How long an answer may wait for a client that does not take it.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
+
 /// Calls that wait: of one connection, and of all.
 const OF_A_CONNECTION: usize = 256;
 const OF_ALL: usize = 4096;
@@ -38,7 +43,8 @@ const GRACE: Duration = Duration::from_millis(100);
 /// How often the bounds are checked, as long as any call waits.
 const CHECK: Duration = Duration::from_millis(100);
 
-/// The calls of a server whose request has not come yet.
+/// The calls of a server whose request has not come yet, or whose large answer is
+/// not taken.
 pub(super) struct Unfinished {
     state: Mutex<State>,
     /// Tells the thread that there is something to watch.
@@ -55,6 +61,7 @@ struct State {
 
 struct Call {
     since: Instant,
+    most: Duration,
     peer: String,
     waker: Option<Waker>,
     refused: Option<Error>,
@@ -95,11 +102,7 @@ impl Unfinished {
         requests: &mut Requests,
         decoder: Decoder<Q>,
     ) -> (String, Result<Q, Error>) {
-        let mut place = Place {
-            unfinished: self,
-            peer,
-            id: None,
-        };
+        let mut place = self.place(peer, DEADLINE);
         let request = poll_fn(|cx| match requests.poll_next_unpin(cx) {
             Poll::Ready(request) => Poll::Ready(match request {
                 // As grpcio says it for unary calls.
@@ -112,6 +115,26 @@ impl Unfinished {
         (place.leave(), request)
     }
 
+    /// Sends an answer until it is taken, and gives up when that takes too long: what
+    /// others are to get counts in the same budget. Then the call is cancelled.
+    pub(super) async fn answer(&self, peer: String, sent: impl Future<Output = ()>) {
+        let (mut place, mut sent) = (self.place(peer, ANSWER_DEADLINE), pin!(sent));
+        poll_fn(|cx| match sent.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            Poll::Pending => place.wait(cx).map(drop),
+        })
+        .await;
+    }
+
+    fn place(&self, peer: String, most: Duration) -> Place<'_> {
+        Place {
+            unfinished: self,
+            peer,
+            most,
+            id: None,
+        }
+    }
+
     /// Refuses the calls that have waited too long, and those that are too many.
     /// Returns whether there is more to watch.
     fn check(&self, now: Instant) -> bool {
@@ -122,17 +145,18 @@ impl Unfinished {
             if waited < GRACE {
                 break;
             }
+            let counts = usize::from(call.most == DEADLINE);
             let of_this = of_peer.entry(&*call.peer).or_insert(0);
-            *of_this += 1;
-            of_all += 1;
-            let refused = if waited >= DEADLINE {
+            *of_this += counts;
+            of_all += counts;
+            let refused = if waited >= call.most {
                 Error::new(
                     Code::DeadlineExceeded,
-                    format!("the request did not come within {DEADLINE:?}"),
+                    format!("the request did not come within {:?}", call.most),
                 )
-            } else if *of_this > OF_A_CONNECTION {
+            } else if counts > 0 && *of_this > OF_A_CONNECTION {
                 too_many(OF_A_CONNECTION, " of this connection")
-            } else if of_all > OF_ALL {
+            } else if counts > 0 && of_all > OF_ALL {
                 too_many(OF_ALL, "")
             } else {
                 continue;
@@ -158,6 +182,7 @@ impl Unfinished {
 struct Place<'a> {
     unfinished: &'a Unfinished,
     peer: String,
+    most: Duration,
     id: Option<u64>,
 }
 
@@ -176,6 +201,7 @@ impl Place<'_> {
         state.next += 1;
         let call = Call {
             since: Instant::now(),
+            most: self.most,
             peer: std::mem::take(&mut self.peer),
             waker: Some(cx.waker().clone()),
             refused: None,

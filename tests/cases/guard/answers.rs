@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use grpcio::RpcStatusCode;
 
 use super::{SEND, code, slowest_percent};
-use crate::support::h2::{DATA, END_HEADERS, END_STREAM, HEADERS, OkToEverything, Wire, headers};
+use crate::support::h2::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, OkToEverything, RST_STREAM, Wire, headers,
+};
 use crate::support::http::{flush, seen};
 use crate::support::process::Signal;
 use crate::support::programs::{Bridge, Program, Server, free_port};
@@ -105,6 +107,18 @@ fn answers_that_nobody_takes_have_a_bound_in_bytes_over_all() {
         wire.sent_with_windows(1, UPPER, &large);
         wire.ended(SOON) == Some((1, 0))
     });
+}
+
+#[test]
+fn an_answer_that_nobody_takes_is_given_up_after_thirty_seconds() {
+    let server = Server::start(&[]);
+    let mut wire = Wire::with_window(&server.address(), 0);
+    let started = Instant::now();
+    wire.sent_with_windows(1, UPPER, &text(&[b'x'; 100 * 1024]));
+    while wire.next(SOON).expect("a frame").kind != RST_STREAM {
+        assert!(started.elapsed() < Duration::from_secs(40), "it is kept");
+    }
+    assert!(started.elapsed() >= Duration::from_secs(30));
 }
 
 #[test]
