@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use grpcio::RpcStatusCode;
 
-use super::{SEND, code, slowest_percent};
+use super::{SEND, code, slowest_percent, text};
 use crate::support::h2::{
     DATA, END_HEADERS, END_STREAM, HEADERS, OkToEverything, RST_STREAM, Wire, headers,
 };
@@ -20,19 +20,6 @@ const TASKS: &str = "/todo.TodoService/GetTasks";
 const ADD: &str = "/todo.TodoService/AddTask";
 const UPPER: &str = "/message.MessageService/ProcessMessage";
 const LETTER: &str = "/message.MessageService/MostFrequentLetter";
-
-/// A message with one field 1 of text.
-fn text(bytes: &[u8]) -> Vec<u8> {
-    let mut message = vec![0x0a];
-    let mut length = bytes.len();
-    while length >= 0x80 {
-        message.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
-        length >>= 7;
-    }
-    message.push(u8::try_from(length).unwrap());
-    message.extend_from_slice(bytes);
-    message
-}
 
 /// A to-do list of about 2 MiB.
 fn full_list() -> Program {

@@ -3,6 +3,7 @@
 
 mod answers;
 pub mod floods;
+mod memory;
 mod unfinished;
 
 use std::time::{Duration, Instant};
@@ -29,4 +30,17 @@ fn slowest_percent(server: &Program, over: impl Fn() -> bool) -> Duration {
     }
     took.sort();
     took[took.len() * 99 / 100]
+}
+
+/// A message with one field 1 of text.
+fn text(bytes: &[u8]) -> Vec<u8> {
+    let mut message = vec![0x0a];
+    let mut length = bytes.len();
+    while length >= 0x80 {
+        message.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+        length >>= 7;
+    }
+    message.push(u8::try_from(length).unwrap());
+    message.extend_from_slice(bytes);
+    message
 }
