@@ -3,7 +3,6 @@
 
 mod answers;
 pub mod floods;
-mod memory;
 mod unfinished;
 
 use std::time::{Duration, Instant};
