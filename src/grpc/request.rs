@@ -23,6 +23,7 @@ use grpcio::{MessageReader, Method, RequestStream};
 
 use super::STACK_BYTES;
 use crate::error::{Code, Error};
+use crate::retry::supervised;
 use crate::sync::lock;
 
 /// How long a call may wait for its message.
@@ -61,10 +62,18 @@ struct State {
 
 struct Call {
     since: Instant,
-    most: Duration,
+    waits: Waits,
     peer: String,
     waker: Option<Waker>,
     refused: Option<Error>,
+}
+
+/// What a call waits for.
+#[derive(Clone, Copy)]
+enum Waits {
+    ForRequest,
+    /// For its client to take the answer.
+    ForTaking,
 }
 
 impl Unfinished {
@@ -81,13 +90,15 @@ impl Unfinished {
         });
         let weak = Arc::downgrade(&unfinished);
         let thread = thread::Builder::new().name("request-timer".into());
-        thread.stack_size(STACK_BYTES).spawn(move || {
-            for () in asked {
+        let work = move || {
+            for () in &asked {
                 while weak.upgrade().is_some_and(|it| it.check(Instant::now())) {
                     thread::sleep(CHECK);
                 }
             }
-        })?;
+        };
+        let thread = thread.stack_size(STACK_BYTES);
+        thread.spawn(move || supervised(&work))?;
         Ok(unfinished)
     }
 
@@ -102,7 +113,7 @@ impl Unfinished {
         requests: &mut Requests,
         decoder: Decoder<Q>,
     ) -> (String, Result<Q, Error>) {
-        let mut place = self.place(peer, DEADLINE);
+        let mut place = self.place(peer, Waits::ForRequest);
         let request = poll_fn(|cx| match requests.poll_next_unpin(cx) {
             Poll::Ready(request) => Poll::Ready(match request {
                 // As grpcio says it for unary calls.
@@ -118,7 +129,7 @@ impl Unfinished {
     /// Sends an answer until it is taken, and gives up when that takes too long: what
     /// others are to get counts in the same budget. Then the call is cancelled.
     pub(super) async fn answer(&self, peer: String, sent: impl Future<Output = ()>) {
-        let (mut place, mut sent) = (self.place(peer, ANSWER_DEADLINE), pin!(sent));
+        let (mut place, mut sent) = (self.place(peer, Waits::ForTaking), pin!(sent));
         poll_fn(|cx| match sent.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(()),
             Poll::Pending => place.wait(cx).map(drop),
@@ -126,11 +137,11 @@ impl Unfinished {
         .await;
     }
 
-    fn place(&self, peer: String, most: Duration) -> Place<'_> {
+    fn place(&self, peer: String, waits: Waits) -> Place<'_> {
         Place {
             unfinished: self,
             peer,
-            most,
+            waits,
             id: None,
         }
     }
@@ -145,21 +156,26 @@ impl Unfinished {
             if waited < GRACE {
                 break;
             }
-            let counts = usize::from(call.most == DEADLINE);
-            let of_this = of_peer.entry(&*call.peer).or_insert(0);
-            *of_this += counts;
-            of_all += counts;
-            let refused = if waited >= call.most {
-                Error::new(
-                    Code::DeadlineExceeded,
-                    format!("the request did not come within {:?}", call.most),
-                )
-            } else if counts > 0 && *of_this > OF_A_CONNECTION {
-                too_many(OF_A_CONNECTION, " of this connection")
-            } else if counts > 0 && of_all > OF_ALL {
-                too_many(OF_ALL, "")
-            } else {
-                continue;
+            let refused = match call.waits {
+                Waits::ForTaking if waited >= ANSWER_DEADLINE => {
+                    late("the answer was not taken", ANSWER_DEADLINE)
+                }
+                // The budget of answers bounds how many these are.
+                Waits::ForTaking => continue,
+                Waits::ForRequest => {
+                    let of_this = of_peer.entry(&*call.peer).or_insert(0);
+                    *of_this += 1;
+                    of_all += 1;
+                    if waited >= DEADLINE {
+                        late("the request did not come", DEADLINE)
+                    } else if *of_this > OF_A_CONNECTION {
+                        too_many(OF_A_CONNECTION, " of this connection")
+                    } else if of_all > OF_ALL {
+                        too_many(OF_ALL, "")
+                    } else {
+                        continue;
+                    }
+                }
             };
             if let Some(waker) = call.waker.take() {
                 call.refused = Some(refused);
@@ -182,7 +198,7 @@ impl Unfinished {
 struct Place<'a> {
     unfinished: &'a Unfinished,
     peer: String,
-    most: Duration,
+    waits: Waits,
     id: Option<u64>,
 }
 
@@ -201,7 +217,7 @@ impl Place<'_> {
         state.next += 1;
         let call = Call {
             since: Instant::now(),
-            most: self.most,
+            waits: self.waits,
             peer: std::mem::take(&mut self.peer),
             waker: Some(cx.waker().clone()),
             refused: None,
@@ -274,6 +290,10 @@ impl<Q> Decoder<Q> {
             Error::new(Code::Internal, message)
         })
     }
+}
+
+fn late(what: &str, most: Duration) -> Error {
+    Error::new(Code::DeadlineExceeded, format!("{what} within {most:?}"))
 }
 
 fn too_many(limit: usize, whose: &str) -> Error {
