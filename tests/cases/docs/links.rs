@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
-use super::super::layout::root;
+use super::super::layout::{files, root};
 use super::{Page, commands, pages};
 
 /// A heading's anchor, as GitHub makes it.
@@ -173,6 +173,41 @@ fn what_the_text_names_exists() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The functions on a message's way are there, in a file about that type or module,
+/// and few enough to be followed.
+#[test]
+fn the_way_of_a_message_names_functions_that_exist() {
+    let page = Page::read(&root().join("docs/architecture.md")).text;
+    let (_, way) = page
+        .split_once("## One message, from")
+        .expect("the section");
+    let way = way.split("\n## ").next().unwrap_or_default();
+    let rows = way.lines().filter(|line| line.starts_with('|'));
+    let named = rows.filter_map(|row| row.split('`').find(|code| code.contains("::")));
+    let named: Vec<_> = named.collect();
+    let sources = files(&root().join("src"), ".rs");
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| {
+            let (owner, function) = name.split_once("::").unwrap_or_default();
+            !sources.iter().any(|file| {
+                let text = std::fs::read_to_string(file).expect("a source");
+                let owns = text.contains(&format!(" {owner}")) && text.contains("impl")
+                    || file.file_stem().is_some_and(|stem| stem == owner);
+                owns && [format!("fn {function}("), format!("fn {function}<")]
+                    .iter()
+                    .any(|start| text.contains(start))
+            })
+        })
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(
+        (15..=25).contains(&named.len()),
+        "{} functions",
+        named.len()
+    );
 }
 
 #[test]
