@@ -64,7 +64,14 @@ pub mod budget;
 pub mod chat;
 pub mod error;
 pub mod fanout;
+#[cfg(not(feature = "shuttle"))]
 pub mod grpc;
+#[cfg(feature = "shuttle")]
+pub mod grpc {
+    pub mod stream {
+        pub mod delivery;
+    }
+}
 pub mod sync;
 
 #[cfg(not(feature = "shuttle"))]

@@ -6,32 +6,19 @@
 //! when its peer is slow: that is the backpressure, and no stream holds up another
 //! one.
 
-#[cfg(not(feature = "shuttle"))]
 pub mod blocking;
-#[cfg(not(feature = "shuttle"))]
 pub mod client;
-#[cfg(not(feature = "shuttle"))]
 mod config;
-#[cfg(not(feature = "shuttle"))]
 pub mod duplex;
-#[cfg(not(feature = "shuttle"))]
 pub mod handler;
-#[cfg(not(feature = "shuttle"))]
 pub mod health;
-#[cfg(not(feature = "shuttle"))]
 pub mod host;
-#[cfg(not(feature = "shuttle"))]
 pub mod journal;
-#[cfg(not(feature = "shuttle"))]
 pub mod method;
-#[cfg(not(feature = "shuttle"))]
 mod request;
-#[cfg(not(feature = "shuttle"))]
 pub mod server;
 pub mod stream;
-#[cfg(not(feature = "shuttle"))]
 pub mod subscription;
 
-#[cfg(not(feature = "shuttle"))]
 /// A stream's thread does little, and there may be ten thousand of them.
 const STACK_BYTES: usize = 64 * 1024;

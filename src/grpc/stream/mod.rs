@@ -61,16 +61,10 @@
 
 pub mod delivery;
 
-#[cfg(not(feature = "shuttle"))]
 mod call;
-#[cfg(not(feature = "shuttle"))]
 mod places;
-#[cfg(not(feature = "shuttle"))]
 mod streams;
-#[cfg(not(feature = "shuttle"))]
 mod wake_queue;
 
-#[cfg(not(feature = "shuttle"))]
 pub use places::Place;
-#[cfg(not(feature = "shuttle"))]
 pub use streams::{Pair, STATUS_WAIT, Streams, acknowledgement};
