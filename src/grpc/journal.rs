@@ -15,6 +15,7 @@ use tracing::field::{DebugValue, debug};
 
 use super::STACK_BYTES;
 use crate::error::Error;
+use crate::retry::supervised;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
 
@@ -52,14 +53,16 @@ impl Journal {
         });
         let weak = Arc::downgrade(&journal);
         let thread = thread::Builder::new().name("stream-log".into());
-        thread.stack_size(STACK_BYTES).spawn(move || {
-            for due in waiting {
+        let mut work = move || {
+            for due in &waiting {
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 if let Some(journal) = weak.upgrade() {
                     journal.log_withheld();
                 }
             }
-        })?;
+        };
+        let thread = thread.stack_size(STACK_BYTES);
+        thread.spawn(move || supervised(&mut work))?;
         Ok(journal)
     }
 

@@ -23,6 +23,7 @@ use crate::grpc::handler::Methods;
 use crate::grpc::host::Hosted;
 use crate::grpc::journal::StreamLog;
 use crate::grpc::stream::Streams;
+use crate::retry::supervised;
 use crate::sync::lock;
 
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +88,7 @@ impl Ticker {
         let stepping = shared.clone();
         let thread = thread::Builder::new()
             .name("ticker-market".into())
-            .spawn(move || stepping.run(config.interval, &stopped))?;
+            .spawn(move || supervised(|| stepping.run(config.interval, &stopped)))?;
         Ok(Self {
             shared,
             config,

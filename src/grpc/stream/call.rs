@@ -2,7 +2,6 @@
 //! completion queue's thread.
 
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -112,23 +111,20 @@ fn reason(end: End, last: Option<Timestamp>) -> Error {
     }
 }
 
-/// The future that the completion queue's thread polls.
+/// The future that the completion queue's thread polls. A panic in it ends the call,
+/// as in all that [`Caller::spawn`](crate::grpc::handler::Caller::spawn) is given.
 pub struct Task(pub Arc<Delivery<Call>>);
 
 impl Future for Task {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let polled = catch_unwind(AssertUnwindSafe(|| self.0.poll(cx)));
-        polled.unwrap_or_else(|_| {
-            tracing::error!("a stream panicked; its call is cancelled");
-            Poll::Ready(())
-        })
+        self.0.poll(cx)
     }
 }
 
 impl Drop for Task {
-    /// The call is over, or the server is going.
+    /// The call is over, by a panic too, or the server is going.
     fn drop(&mut self) {
         self.0.abandon();
     }

@@ -19,6 +19,7 @@ use crossbeam_channel::{Sender, bounded};
 use futures_util::task::AtomicWaker;
 use grpcio::{Channel, Client, Environment};
 
+use crate::retry::supervised;
 use crate::sync::lock;
 
 /// How many tasks are woken before the completion queue's other events have their
@@ -63,13 +64,13 @@ impl WakeQueues {
         // A queue waits in it once at most.
         let (later, queues) = bounded::<Weak<WakeQueue>>(count);
         let thread = thread::Builder::new().name("stream-waker".into());
-        thread.spawn(move || {
-            for queue in queues {
-                if let Some(queue) = queue.upgrade() {
-                    queue.runner.wake();
-                }
-            }
-        })?;
+        let wake = move || {
+            queues
+                .iter()
+                .filter_map(|queue| queue.upgrade())
+                .for_each(|it| it.runner.wake());
+        };
+        thread.spawn(move || supervised(&wake))?;
         let queues = (0..count).map(|_| {
             let queue = Arc::new(WakeQueue {
                 waiting: Mutex::default(),
