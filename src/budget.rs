@@ -39,10 +39,10 @@ impl Budget {
         Self(Arc::new(Count { limit, held }))
     }
 
-    /// A budget of its own, of half as many bytes.
+    /// A budget of its own, with one of so many parts.
     #[must_use]
-    pub fn half(&self) -> Self {
-        Self::new(self.limit() / 2)
+    pub fn part(&self, of: usize) -> Self {
+        Self::new(self.limit() / of)
     }
 
     pub fn limit(&self) -> usize {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Error, descriptors, duration, memory, services, signals};
+use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
 use crate::{chat, todo};
@@ -125,7 +126,7 @@ struct Limits {
 }
 
 impl Args {
-    fn transport(&self) -> server::Config {
+    fn transport(&self, memory: Budget) -> server::Config {
         let limits = &self.limits;
         let mut ports = vec![self.port];
         ports.extend(&self.also_port);
@@ -135,14 +136,14 @@ impl Args {
             threads: self.grpc_threads,
             receive_bytes: limits.max_receive_bytes,
             metadata_bytes: limits.max_metadata_bytes,
-            memory: limits.memory.budget().half(),
+            memory,
             streams: limits.max_streams,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
         }
     }
 
-    fn limits(&self) -> services::Limits {
+    fn limits(&self, memory: &Budget) -> services::Limits {
         let limits = &self.limits;
         services::Limits {
             chat: chat::message::Limits {
@@ -157,16 +158,18 @@ impl Args {
             backlog: broadcast::Capacity {
                 messages: limits.backlog_messages,
                 bytes: limits.backlog_bytes,
-                together: limits.memory.budget().limit() / 8,
+                together: broadcast::Capacity::together(memory.limit()),
             },
         }
     }
 
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let transport = self.transport();
+        let memory = self.limits.memory.budget();
+        let limits = self.limits(&memory);
+        let transport = self.transport(memory);
         descriptors::check_limit(transport.streams);
-        let handle = self.services.host(&transport, self.limits())?;
+        let handle = self.services.host(&transport, limits)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);
         }

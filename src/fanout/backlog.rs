@@ -21,8 +21,15 @@ impl Default for Capacity {
         Self {
             messages: 8192,
             bytes: 8 * 1024 * 1024,
-            together: 128 * 1024 * 1024,
+            together: Self::together(1024 * 1024 * 1024),
         }
+    }
+}
+
+impl Capacity {
+    /// The part of a server's memory limit that all backlogs of one broadcast get.
+    pub const fn together(memory_limit: usize) -> usize {
+        memory_limit / 8
     }
 }
 

@@ -20,7 +20,8 @@ pub struct Config {
     pub receive_bytes: usize,
     /// The largest total of a call's metadata, in bytes.
     pub metadata_bytes: usize,
-    /// What is held for peers. One half is the C core's, for its buffers.
+    /// What is held for peers: a half for the C core's buffers, a quarter for answers
+    /// that are not taken yet, a quarter for the services' backlogs.
     pub memory: Budget,
     /// Server streams in the whole process.
     pub streams: usize,

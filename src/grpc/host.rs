@@ -50,7 +50,7 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
     let health = Health::new(&names);
     let unfinished = Unfinished::start()?;
-    let mut methods = Methods::new(unfinished, config.memory.clone(), config.receive_bytes);
+    let mut methods = Methods::new(unfinished, config.memory.part(4), config.receive_bytes);
     for service in &hosted {
         methods = service.register(methods, &streams);
     }

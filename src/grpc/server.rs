@@ -117,7 +117,7 @@ impl Server {
 
 fn channel(config: &Config, environment: Arc<Environment>) -> ChannelBuilder {
     let int = |bytes: usize| i32::try_from(bytes).unwrap_or(i32::MAX);
-    let quota = ResourceQuota::new(Some("server")).resize_memory(config.memory.limit());
+    let quota = ResourceQuota::new(Some("server")).resize_memory(config.memory.part(2).limit());
     ChannelBuilder::new(environment)
         // The C core shares ports by default: a second server would take half
         // of the calls instead of failing.

@@ -3,6 +3,7 @@
 
 mod answers;
 pub mod floods;
+mod memory;
 mod unfinished;
 
 use std::time::{Duration, Instant};
