@@ -138,6 +138,7 @@ impl Args {
             metadata_bytes: limits.max_metadata_bytes,
             memory,
             streams: limits.max_streams,
+            stream_age: None,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
         }

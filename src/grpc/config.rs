@@ -25,6 +25,8 @@ pub struct Config {
     pub memory: Budget,
     /// Server streams in the whole process.
     pub streams: usize,
+    /// A stream that is older ends with UNAVAILABLE; a tenth more or less for each.
+    pub stream_age: Option<Duration>,
     /// Keepalive interval: a peer that is silent for so long is pinged.
     pub keepalive: Duration,
     /// Keepalive timeout: without an answer to the ping, the connection is closed.
@@ -41,6 +43,7 @@ impl Default for Config {
             metadata_bytes: 16 * 1024,
             memory: Budget::default(),
             streams: 10_000,
+            stream_age: None,
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
         }

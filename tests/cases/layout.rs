@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("db", &["LEAVES"]),
     ("grpc", &["fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
+    ("grpc::reflection::wire", &["generated", "grpc", "LEAVES"]),
     ("grpc::subscription", &["generated", "grpc"]),
     // The services. None knows another one.
     ("chat", SERVICE),

@@ -7,6 +7,7 @@ mod compare;
 mod compare_behaviour;
 mod docker;
 mod docs;
+mod ends;
 mod front;
 mod guard;
 mod health;
