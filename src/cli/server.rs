@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, memory, services, signals};
+use super::{Error, access, descriptors, duration, memory, services, signals};
 use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
@@ -32,6 +32,8 @@ pub struct Args {
     grpc_threads: u16,
     #[command(flatten)]
     services: services::Args,
+    #[command(flatten)]
+    access: access::Args,
     #[command(flatten)]
     limits: Limits,
 }
@@ -140,6 +142,7 @@ impl Args {
             streams: limits.max_streams,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
+            admission: self.access.admission(),
         }
     }
 

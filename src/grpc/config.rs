@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::access::Admission;
 use crate::budget::Budget;
 
 /// The port of the chat server, which the Python programs use too.
@@ -29,6 +30,8 @@ pub struct Config {
     pub keepalive: Duration,
     /// Keepalive timeout: without an answer to the ping, the connection is closed.
     pub keepalive_timeout: Duration,
+    /// Who may call, and how often.
+    pub admission: Admission,
 }
 
 impl Default for Config {
@@ -43,6 +46,7 @@ impl Default for Config {
             streams: 10_000,
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
+            admission: Admission::default(),
         }
     }
 }

@@ -24,10 +24,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("json", &["error"]),
     ("status", &["error"]),
     ("sync", &[]),
+    ("access", &["LEAVES"]),
+    ("access::gate", &["OWN", "http", "LEAVES"]),
     ("fanout", &["error", "sync"]),
     ("http", &["budget", "retry", "sync"]),
     ("db", &["LEAVES"]),
-    ("grpc", &["fanout", "LEAVES"]),
+    ("grpc", &["access", "fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
     ("grpc::subscription", &["generated", "grpc"]),
     // The services. None knows another one.
@@ -77,8 +79,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "console", "chat", "todo", "ticker", "jobs", "history", "grpc", "http", "db", "fanout",
-            "LEAVES",
+            "console", "chat", "todo", "ticker", "jobs", "history", "access", "grpc", "http", "db",
+            "fanout", "LEAVES",
         ],
     ),
     ("cli::bench", COMMANDS),
