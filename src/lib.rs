@@ -10,8 +10,8 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and every module may use `budget`, `error`, `json`, `latency`, `number`, `retry`, `status`, `sync`
-//! and `throttle`.
+//! and every module may use `budget`, `error`, `json`, `latency`, `metrics`, `number`, `retry`, `status`,
+//! `sync` and `throttle`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -96,6 +96,8 @@ pub mod jobs;
 pub mod json;
 #[cfg(not(feature = "shuttle"))]
 pub mod latency;
+#[cfg(not(feature = "shuttle"))]
+pub mod metrics;
 #[cfg(not(feature = "shuttle"))]
 pub mod number;
 #[cfg(not(feature = "shuttle"))]

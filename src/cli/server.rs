@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, access, descriptors, duration, memory, services, signals};
+use super::{Error, access, descriptors, duration, memory, metrics, services, signals};
 use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
@@ -34,6 +34,8 @@ pub struct Args {
     services: services::Args,
     #[command(flatten)]
     access: access::Args,
+    #[command(flatten)]
+    metrics: metrics::Args,
     #[command(flatten)]
     limits: Limits,
 }
@@ -172,6 +174,7 @@ impl Args {
         let limits = self.limits(&memory);
         let transport = self.transport(memory);
         descriptors::check_limit(transport.streams);
+        let _metrics = self.metrics.open(Vec::new())?;
         let handle = self.services.host(&transport, limits)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);

@@ -3,7 +3,7 @@
 use super::client::HttpLimits;
 use std::sync::Arc;
 
-use super::{Error, descriptors, jobs, signals, target};
+use super::{Error, descriptors, jobs, metrics, signals, target};
 use crate::console;
 
 /// Run the web console: all services in a browser
@@ -35,6 +35,8 @@ pub struct Args {
     #[command(flatten)]
     places: jobs::Places,
     #[command(flatten)]
+    metrics: metrics::Args,
+    #[command(flatten)]
     limits: Limits,
 }
 
@@ -56,6 +58,7 @@ struct Limits {
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
+        let _metrics = self.metrics.open(Vec::new())?;
         let places = self.jobs.then_some(&self.places);
         let desk = places.map(jobs::Places::desk);
         let desk = desk.transpose()?.map(Arc::new);

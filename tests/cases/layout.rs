@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "budget", "error", "status", "retry", "json", "latency", "number", "sync", "throttle",
+    "budget", "error", "status", "retry", "json", "latency", "metrics", "number", "sync",
+    "throttle",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
@@ -18,6 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("retry", &[]),
     ("latency", &[]),
+    ("metrics", &[]),
     ("number", &[]),
     ("throttle", &["sync"]),
     ("generated", &[]),
@@ -27,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("access", &["LEAVES"]),
     ("access::gate", &["OWN", "http", "LEAVES"]),
     ("fanout", &["error", "sync"]),
-    ("http", &["budget", "retry", "sync"]),
+    ("http", &["budget", "metrics", "retry", "sync"]),
     ("db", &["LEAVES"]),
     ("grpc", &["access", "fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),

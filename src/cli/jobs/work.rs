@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::{Places, outcome, plain};
-use crate::cli::{Error, duration, signals};
+use crate::cli::{Error, duration, metrics, signals};
 use crate::jobs::job::Job;
 use crate::jobs::workers;
 
@@ -41,6 +41,8 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_JOBS_NAME", value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
+    metrics: metrics::Args,
+    #[command(flatten)]
     places: Places,
 }
 
@@ -54,6 +56,7 @@ Examples:
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
+        let _metrics = self.metrics.open(Vec::new())?;
         let config = workers::Config {
             queue: self.places.queue()?,
             store: self.places.store()?,
