@@ -101,7 +101,7 @@ impl Args {
     }
 
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
         let config = self.config()?;
         descriptors::check_limit(config.http.connections);
         let Some(handle) = server::start(&config, &stop)? else {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::{Places, outcome, plain};
-use crate::cli::{Error, duration, signals};
+use crate::cli::{Error, duration, signals, tls};
+use crate::grpc::client::Settings;
 use crate::jobs::job::Job;
 use crate::jobs::workers;
 
@@ -42,6 +43,8 @@ pub struct Args {
     name: Option<String>,
     #[command(flatten)]
     places: Places,
+    #[command(flatten)]
+    tls: tls::Connect,
 }
 
 const EXAMPLES: &str = "\
@@ -53,11 +56,15 @@ Examples:
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
         let config = workers::Config {
             queue: self.places.queue()?,
             store: self.places.store()?,
             target: self.target.clone(),
+            connection: Settings {
+                tls: self.tls.read()?,
+                ..Settings::default()
+            },
             name: self.name.clone().unwrap_or_else(default_name),
             workers: self.workers,
             prefetch: self.prefetch,
