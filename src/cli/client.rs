@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, affinity, descriptors, duration, memory, signals, target, tls};
+use super::{Error, affinity, descriptors, duration, memory, metrics, signals, target, tls};
 use crate::chat::bridge;
 use crate::chat::bridge::postbox;
 use crate::grpc::client::{Keepalive, Settings};
@@ -43,6 +43,8 @@ pub struct Args {
     /// waking one on another CPU is most of its cost
     #[arg(long, env = "MESSENGER_PIN_CPU", value_name = "N")]
     pin_cpu: Option<u16>,
+    #[command(flatten)]
+    metrics: metrics::Args,
     #[command(flatten)]
     limits: Limits,
 }
@@ -181,6 +183,7 @@ impl Args {
             .into());
         }
         descriptors::check_limit(config.http.connections);
+        let _metrics = self.metrics.open(Vec::new())?;
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());
         };

@@ -26,6 +26,7 @@ mod history;
 mod jobs;
 mod log;
 mod memory;
+mod metrics;
 mod rows;
 mod send;
 mod server;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, memory, services, signals, tls};
+use super::{Error, descriptors, duration, memory, metrics, services, signals, tls};
 use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
@@ -32,6 +32,8 @@ pub struct Args {
     grpc_threads: u16,
     #[command(flatten)]
     services: services::Args,
+    #[command(flatten)]
+    metrics: metrics::Args,
     #[command(flatten)]
     tls: tls::Listen,
     #[command(flatten)]
@@ -172,6 +174,7 @@ impl Args {
         let limits = self.limits(&memory);
         let transport = self.transport(memory)?;
         descriptors::check_limit(transport.streams);
+        let _metrics = self.metrics.open(Vec::new())?;
         let handle = self.services.host(&transport, limits)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);

@@ -3,7 +3,7 @@
 use super::client::HttpLimits;
 use std::sync::Arc;
 
-use super::{Error, descriptors, jobs, signals, target, tls};
+use super::{Error, descriptors, jobs, metrics, signals, target, tls};
 use crate::console;
 use crate::grpc::client::Settings;
 
@@ -38,6 +38,8 @@ pub struct Args {
     #[command(flatten)]
     places: jobs::Places,
     #[command(flatten)]
+    metrics: metrics::Args,
+    #[command(flatten)]
     limits: Limits,
 }
 
@@ -59,6 +61,7 @@ struct Limits {
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop_or_reload()?;
+        let _metrics = self.metrics.open(Vec::new())?;
         let places = self.jobs.then_some(&self.places);
         let desk = places.map(jobs::Places::desk);
         let desk = desk.transpose()?.map(Arc::new);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "budget", "error", "status", "reload", "retry", "json", "latency", "number", "sync",
+    "budget", "error", "status", "reload", "retry", "json", "latency", "metrics", "number", "sync",
     "throttle", "tls",
 ];
 
@@ -21,6 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("retry", &[]),
     ("tls", &["reload"]),
     ("latency", &[]),
+    ("metrics", &[]),
     ("number", &[]),
     ("throttle", &["sync"]),
     ("generated", &[]),
@@ -28,7 +29,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("status", &["error"]),
     ("sync", &[]),
     ("fanout", &["error", "sync"]),
-    ("http", &["budget", "reload", "retry", "sync", "tls"]),
+    (
+        "http",
+        &["budget", "metrics", "reload", "retry", "sync", "tls"],
+    ),
     ("db", &["LEAVES"]),
     ("grpc", &["fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::{Places, outcome, plain};
-use crate::cli::{Error, duration, signals, tls};
+use crate::cli::{Error, duration, metrics, signals, tls};
 use crate::grpc::client::Settings;
 use crate::jobs::job::Job;
 use crate::jobs::workers;
@@ -42,6 +42,8 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_JOBS_NAME", value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
+    metrics: metrics::Args,
+    #[command(flatten)]
     places: Places,
     #[command(flatten)]
     tls: tls::Connect,
@@ -57,6 +59,7 @@ Examples:
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop_or_reload()?;
+        let _metrics = self.metrics.open(Vec::new())?;
         let config = workers::Config {
             queue: self.places.queue()?,
             store: self.places.store()?,
