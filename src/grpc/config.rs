@@ -1,9 +1,12 @@
 //! What a gRPC server is set up with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::Admission;
 use crate::budget::Budget;
+use crate::reload::Live;
+use crate::tls;
 
 /// The port of the chat server, which the Python programs use too.
 pub const PORT: u16 = 51075;
@@ -32,6 +35,8 @@ pub struct Config {
     pub keepalive_timeout: Duration,
     /// Who may call, and how often.
     pub admission: Admission,
+    /// Plain text without it.
+    pub tls: Option<Arc<Live<tls::Server>>>,
 }
 
 impl Default for Config {
@@ -47,6 +52,7 @@ impl Default for Config {
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
             admission: Admission::default(),
+            tls: None,
         }
     }
 }
