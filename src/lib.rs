@@ -10,8 +10,8 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and every module may use `budget`, `error`, `json`, `latency`, `metrics`, `number`, `retry`, `status`,
-//! `sync` and `throttle`.
+//! and every module may use `budget`, `error`, `json`, `latency`, `metrics`, `number`,
+//! `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -60,6 +60,8 @@
 //! thread interleavings.
 
 #[cfg(not(feature = "shuttle"))]
+pub mod access;
+#[cfg(not(feature = "shuttle"))]
 pub mod budget;
 pub mod chat;
 pub mod error;
@@ -99,6 +101,8 @@ pub mod metrics;
 #[cfg(not(feature = "shuttle"))]
 pub mod number;
 #[cfg(not(feature = "shuttle"))]
+pub mod reload;
+#[cfg(not(feature = "shuttle"))]
 pub mod retry;
 #[cfg(not(feature = "shuttle"))]
 pub mod status;
@@ -106,5 +110,7 @@ pub mod status;
 pub mod throttle;
 #[cfg(not(feature = "shuttle"))]
 pub mod ticker;
+#[cfg(not(feature = "shuttle"))]
+pub mod tls;
 #[cfg(not(feature = "shuttle"))]
 pub mod todo;

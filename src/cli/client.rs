@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Error, affinity, descriptors, duration, memory, metrics, signals, target};
+use super::{
+    Error, access, affinity, descriptors, duration, memory, metrics, signals, target, tls,
+};
 use crate::chat::bridge;
 use crate::chat::bridge::postbox;
-use crate::grpc::client::Keepalive;
+use crate::grpc::client::{Keepalive, Settings};
 use crate::http;
 
 /// Run the bridge: an HTTP gateway to a chat server
@@ -13,7 +15,9 @@ use crate::http;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    target: target::Args,
+    target: target::Address,
+    #[command(flatten)]
+    server_tls: tls::ConnectToServer,
     /// Address to listen on
     #[arg(long, env = "MESSENGER_HTTP_HOST", default_value = bridge::Config::default().host)]
     host: String,
@@ -115,6 +119,8 @@ pub struct HttpLimits {
     http_connections: usize,
     #[command(flatten)]
     memory: memory::Args,
+    #[command(flatten)]
+    access: access::Args,
     /// Another name under which this machine itself may be asked, besides localhost and
     /// addresses, behind a proxy for instance; may be repeated
     #[arg(
@@ -128,7 +134,7 @@ pub struct HttpLimits {
 }
 
 impl HttpLimits {
-    /// To be asked for once: the budget in it counts by itself.
+    /// To be asked for once: the budget and the rates in it count by themselves.
     pub fn limits(&self) -> http::Limits {
         http::Limits {
             header_bytes: self.http_header_bytes,
@@ -139,36 +145,40 @@ impl HttpLimits {
             connections: self.http_connections,
             memory: self.memory.budget(),
             hosts: self.allow_host.clone(),
+            gate: self.access.gate(),
             ..http::Limits::default()
         }
     }
 }
 
 impl Args {
-    fn config(&self) -> bridge::Config {
-        bridge::Config {
+    fn config(&self) -> Result<bridge::Config, Error> {
+        Ok(bridge::Config {
             server: self.target.server.clone(),
             host: self.host.clone(),
             http_port: self.http_port,
             connect_wait: self.connect_wait,
             settle: self.settle,
             send_timeout: self.send_timeout,
-            keepalive: Keepalive {
-                interval: self.keepalive,
-                ..Keepalive::default()
+            connection: Settings {
+                keepalive: Keepalive {
+                    interval: self.keepalive,
+                    ..Keepalive::default()
+                },
+                tls: self.server_tls.read()?,
             },
             postbox: postbox::Capacity {
                 messages: self.limits.postbox_messages,
                 bytes: self.limits.postbox_bytes,
             },
             http: self.limits.http.limits(),
-        }
+        })
     }
 
     pub fn run(&self) -> Result<(), Error> {
         self.pin_cpu.map(affinity::pin).transpose()?;
-        let stop = signals::stop()?;
-        let config = self.config();
+        let stop = signals::stop_or_reload()?;
+        let config = self.config()?;
         let (limit, full) = (config.http.memory.limit(), config.postbox.memory());
         if limit < full {
             return Err(format!(

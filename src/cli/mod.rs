@@ -10,6 +10,7 @@ macro_rules! println {
     }};
 }
 
+mod access;
 mod affinity;
 #[cfg(feature = "compare")]
 mod bench;
@@ -36,6 +37,7 @@ mod tail;
 mod target;
 mod terminal;
 mod ticker;
+mod tls;
 mod todo;
 mod web;
 

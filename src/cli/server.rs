@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, memory, metrics, services, signals};
+use super::{Error, access, descriptors, duration, memory, metrics, services, signals, tls};
 use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
@@ -33,7 +33,11 @@ pub struct Args {
     #[command(flatten)]
     services: services::Args,
     #[command(flatten)]
+    access: access::Args,
+    #[command(flatten)]
     metrics: metrics::Args,
+    #[command(flatten)]
+    tls: tls::Listen,
     #[command(flatten)]
     limits: Limits,
 }
@@ -128,11 +132,11 @@ struct Limits {
 }
 
 impl Args {
-    fn transport(&self, memory: Budget) -> server::Config {
+    fn transport(&self, memory: Budget) -> Result<server::Config, Error> {
         let limits = &self.limits;
         let mut ports = vec![self.port];
         ports.extend(&self.also_port);
-        server::Config {
+        Ok(server::Config {
             host: self.host.clone(),
             ports,
             threads: self.grpc_threads,
@@ -143,7 +147,9 @@ impl Args {
             stream_age: None,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
-        }
+            admission: self.access.admission(),
+            tls: self.tls.read()?,
+        })
     }
 
     fn limits(&self, memory: &Budget) -> services::Limits {
@@ -167,10 +173,10 @@ impl Args {
     }
 
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
         let memory = self.limits.memory.budget();
         let limits = self.limits(&memory);
-        let transport = self.transport(memory);
+        let transport = self.transport(memory)?;
         descriptors::check_limit(transport.streams);
         let _metrics = self.metrics.open(Vec::new())?;
         let handle = self.services.host(&transport, limits)?;

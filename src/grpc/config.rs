@@ -1,8 +1,12 @@
 //! What a gRPC server is set up with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Admission;
 use crate::budget::Budget;
+use crate::reload::Live;
+use crate::tls;
 
 /// The port of the chat server, which the Python programs use too.
 pub const PORT: u16 = 51075;
@@ -31,6 +35,10 @@ pub struct Config {
     pub keepalive: Duration,
     /// Keepalive timeout: without an answer to the ping, the connection is closed.
     pub keepalive_timeout: Duration,
+    /// Who may call, and how often.
+    pub admission: Admission,
+    /// Plain text without it.
+    pub tls: Option<Arc<Live<tls::Server>>>,
 }
 
 impl Default for Config {
@@ -46,6 +54,8 @@ impl Default for Config {
             stream_age: None,
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
+            admission: Admission::default(),
+            tls: None,
         }
     }
 }

@@ -58,7 +58,9 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
     let health = Health::new(&names);
     let unfinished = Unfinished::start()?;
-    let mut methods = Methods::new(unfinished, config.memory.part(4), config.receive_bytes);
+    let (answers, receive_bytes) = (config.memory.part(4), config.receive_bytes);
+    let admission = config.admission.clone();
+    let mut methods = Methods::new(unfinished, answers, receive_bytes, admission);
     for service in &hosted {
         methods = service.register(methods, &streams);
     }

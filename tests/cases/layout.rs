@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "budget", "error", "status", "retry", "json", "latency", "metrics", "number", "sync",
-    "throttle",
+    "budget", "error", "status", "reload", "retry", "json", "latency", "metrics", "number", "sync",
+    "throttle", "tls",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
@@ -17,7 +17,9 @@ const LEAVES: &[&str] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("budget", &[]),
     ("error", &[]),
+    ("reload", &["retry", "sync"]),
     ("retry", &[]),
+    ("tls", &["reload"]),
     ("latency", &[]),
     ("metrics", &[]),
     ("number", &[]),
@@ -26,10 +28,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("json", &["error"]),
     ("status", &["error"]),
     ("sync", &[]),
+    ("access", &["LEAVES"]),
+    ("access::gate", &["OWN", "http", "LEAVES"]),
     ("fanout", &["error", "sync"]),
-    ("http", &["budget", "metrics", "retry", "sync"]),
+    (
+        "http",
+        &["budget", "metrics", "reload", "retry", "sync", "tls"],
+    ),
     ("db", &["LEAVES"]),
-    ("grpc", &["fanout", "LEAVES"]),
+    ("grpc", &["access", "fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
     ("grpc::reflection::wire", &["generated", "grpc", "LEAVES"]),
     ("grpc::subscription", &["generated", "grpc"]),
@@ -80,8 +87,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "console", "chat", "todo", "ticker", "jobs", "history", "grpc", "http", "db", "fanout",
-            "LEAVES",
+            "console", "chat", "todo", "ticker", "jobs", "history", "access", "grpc", "http", "db",
+            "fanout", "LEAVES",
         ],
     ),
     ("cli::bench", COMMANDS),

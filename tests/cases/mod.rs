@@ -1,5 +1,6 @@
 //! One file for each topic.
 
+mod access;
 mod bridge;
 mod bridge_faults;
 mod clock;
