@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
-use protobuf::reflect::FileDescriptor;
 use protobuf::well_known_types::empty::Empty;
 
 use super::handler::Methods;
-use super::health::{self, Health};
-use super::reflection::{self, Described};
+use super::health::Health;
+use super::reflection;
 use super::request::Unfinished;
 use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
@@ -19,9 +18,6 @@ use super::subscription;
 pub trait Hosted: Send {
     /// The name under which health checks know it.
     fn name(&self) -> &'static str;
-
-    /// Where it is declared, for reflection.
-    fn file(&self) -> &'static FileDescriptor;
 
     /// Registers its methods; server streams are served on `streams`.
     fn register(&self, methods: Methods, streams: &Streams) -> Methods;
@@ -68,7 +64,7 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let methods = methods.unary(&subscription::PROBE, |_, reply| {
         reply.send(Ok(Empty::new()));
     });
-    let methods = reflection::register(methods, &streams, described(&hosted));
+    let methods = reflection::register(methods, &streams, &names);
     let server = Server::start(config, environment, streams.clone(), methods.build())?;
     Ok(Handle {
         server,
@@ -76,25 +72,6 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
         hosted,
         streams,
     })
-}
-
-/// The services of this server, but for reflection.
-fn described(hosted: &[Box<dyn Hosted>]) -> impl Iterator<Item = Described> {
-    let own = [
-        Described {
-            name: health::wire::SERVICE,
-            file: health::wire::file_descriptor(),
-        },
-        Described {
-            name: subscription::SERVICE,
-            file: subscription::file_descriptor(),
-        },
-    ];
-    let hosted = hosted.iter().map(|service| Described {
-        name: service.name(),
-        file: service.file(),
-    });
-    hosted.chain(own)
 }
 
 impl Handle {

@@ -10,9 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
-use protobuf::reflect::FileDescriptor;
-
 use super::file::TodoStore;
 use super::list::{Change, Limits, Task, TaskList};
 use super::wire;
@@ -27,6 +24,7 @@ use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
 use crate::retry::supervised;
 use crate::sync::lock;
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 
 /// Requests that may wait for the owner; more are refused.
 const QUEUE: usize = 4096;
@@ -130,10 +128,6 @@ impl Todo {
 impl Hosted for Todo {
     fn name(&self) -> &'static str {
         wire::SERVICE
-    }
-
-    fn file(&self) -> &'static FileDescriptor {
-        wire::file_descriptor()
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {
