@@ -143,9 +143,10 @@ impl HttpLimits {
 }
 
 impl Args {
-    fn config(&self) -> bridge::Config {
-        bridge::Config {
+    fn config(&self) -> Result<bridge::Config, Error> {
+        Ok(bridge::Config {
             server: self.target.server.clone(),
+            bearer: self.target.token.bearer()?,
             host: self.host.clone(),
             http_port: self.http_port,
             connect_wait: self.connect_wait,
@@ -160,13 +161,13 @@ impl Args {
                 bytes: self.limits.postbox_bytes,
             },
             http: self.limits.http.limits(),
-        }
+        })
     }
 
     pub fn run(&self) -> Result<(), Error> {
         self.pin_cpu.map(affinity::pin).transpose()?;
         let stop = signals::stop()?;
-        let config = self.config();
+        let config = self.config()?;
         let (limit, full) = (config.http.memory.limit(), config.postbox.memory());
         if limit < full {
             return Err(format!(

@@ -122,6 +122,7 @@ impl Args {
             queue,
             store,
             target: format!("{}:{port}", self.host),
+            bearer: None,
             name: "demo".into(),
             workers: 1,
             prefetch: 1,

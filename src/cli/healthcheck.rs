@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, duration, target};
+use super::{Error, access, duration, target};
 use crate::chat::bridge;
 use crate::grpc::server;
 
@@ -80,7 +80,8 @@ impl Args {
             Some(server) => server.clone(),
             None => localhost(self.port, "--port")?,
         };
-        let server = target::Args { server }.connect();
+        let token = access::Client::default();
+        let server = target::Args { server, token }.connect()?;
         Ok(server.check_health(&self.service, self.timeout)?)
     }
 }

@@ -10,6 +10,7 @@ macro_rules! println {
     }};
 }
 
+mod access;
 mod affinity;
 #[cfg(feature = "compare")]
 mod bench;
@@ -36,6 +37,7 @@ mod target;
 mod terminal;
 mod ticker;
 mod todo;
+mod token;
 mod web;
 
 use clap::{Parser, Subcommand};
@@ -65,7 +67,8 @@ Examples:
   messenger todo                         the to-do list, with a menu
   messenger ticker AAPL GOOGL            stock quotes as they change
   messenger history serve                the message log over HTTP
-  messenger jobs send fact:1000 user42   send tasks to the queue";
+  messenger jobs send fact:1000 user42   send tasks to the queue
+  messenger token new anna --right '*'   a token for a server with --auth-tokens";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -81,6 +84,7 @@ enum Command {
     Jobs(jobs::Args),
     Healthcheck(healthcheck::Args),
     History(history::Args),
+    Token(token::Args),
     #[cfg(feature = "compare")]
     Bench(bench::Args),
     #[cfg(feature = "compare")]
@@ -112,6 +116,7 @@ impl Cli {
             Command::Jobs(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::History(args) => args.run(),
+            Command::Token(args) => args.run(),
             #[cfg(feature = "compare")]
             Command::Bench(args) => args.run(),
             #[cfg(feature = "compare")]

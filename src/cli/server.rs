@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, memory, services, signals};
+use super::{Error, access, descriptors, duration, memory, services, signals};
+use crate::access::Access;
 use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
@@ -33,6 +34,8 @@ pub struct Args {
     #[command(flatten)]
     services: services::Args,
     #[command(flatten)]
+    access: access::Args,
+    #[command(flatten)]
     limits: Limits,
 }
 
@@ -43,6 +46,7 @@ Examples:
   messenger server --also-port 50051           for clients that expect that one
   messenger server --services chat             only the chat
   messenger server --data-dir ~/messenger      tasks survive a restart
+  messenger server --auth-tokens tokens.jsonl  only for who has a token
   MESSENGER_SERVER_PORT=6000 messenger server";
 
 #[derive(clap::Args, Debug)]
@@ -126,7 +130,7 @@ struct Limits {
 }
 
 impl Args {
-    fn transport(&self, memory: Budget) -> server::Config {
+    fn transport(&self, memory: Budget, access: Option<Access>) -> server::Config {
         let limits = &self.limits;
         let mut ports = vec![self.port];
         ports.extend(&self.also_port);
@@ -140,6 +144,7 @@ impl Args {
             streams: limits.max_streams,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
+            access,
         }
     }
 
@@ -167,7 +172,13 @@ impl Args {
         let stop = signals::stop()?;
         let memory = self.limits.memory.budget();
         let limits = self.limits(&memory);
-        let transport = self.transport(memory);
+        let access = self.access.open()?;
+        let transport = self.transport(memory, access);
+        if transport.access.is_some() && !transport.is_local() {
+            tracing::warn!(
+                "tokens are sent in plain text: without TLS, whoever sees them may use them"
+            );
+        }
         descriptors::check_limit(transport.streams);
         let handle = self.services.host(&transport, limits)?;
         for port in handle.ports() {

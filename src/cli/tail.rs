@@ -37,7 +37,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let client = ChatClient::over(self.target.connect());
+        let client = ChatClient::over(self.target.connect()?);
         let (mut stream, proof) = client.subscribe(TIMEOUT, SETTLE)?;
         let abort = stream.abort_handle();
         signals::on_stop(stop, "tail-stop", move || abort.abort())?;

@@ -1,5 +1,6 @@
 //! The server that a client command connects to.
 
+use super::{Error, access};
 use crate::grpc::client::{Connection, Keepalive, environment};
 
 #[derive(clap::Args, Debug)]
@@ -13,11 +14,14 @@ pub struct Args {
         value_name = "HOST:PORT"
     )]
     pub server: String,
+    #[command(flatten)]
+    pub token: access::Client,
 }
 
 impl Args {
     /// A connection to it, which is made when it is first used.
-    pub fn connect(&self) -> Connection {
-        Connection::new(environment(), &self.server, Keepalive::default())
+    pub fn connect(&self) -> Result<Connection, Error> {
+        let connection = Connection::new(environment(), &self.server, Keepalive::default());
+        Ok(connection.with_bearer(self.token.bearer()?))
     }
 }

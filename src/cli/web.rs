@@ -62,6 +62,7 @@ impl Args {
         let config = console::Config {
             jobs: desk,
             server: self.target.server.clone(),
+            bearer: self.target.token.bearer()?,
             // Compose files set variables to nothing when they mean none.
             history: self.history.clone().filter(|address| !address.is_empty()),
             host: self.host.clone(),

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
+use crate::access::Bearer;
 use crate::chat::client::ChatClient;
 use crate::fanout::broadcast::Capacity;
 use crate::grpc::client::{Connection, Keepalive, named_environment};
@@ -53,6 +54,8 @@ const ASKS: usize = 256;
 pub struct Config {
     /// The server, host:port.
     pub server: String,
+    /// The token for it.
+    pub bearer: Option<Bearer>,
     /// A replica of the history service, host:port. Without one, pages have no tab
     /// for it.
     pub history: Option<String>,
@@ -79,6 +82,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server: "localhost:51075".into(),
+            bearer: None,
             history: None,
             jobs: None,
             host: "127.0.0.1".into(),
@@ -115,7 +119,8 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     // head-of-line blocking for calls.
     let connect = |name: &str| {
         let environment = named_environment(name);
-        Connection::new(environment, &config.server, config.keepalive)
+        let connection = Connection::new(environment, &config.server, config.keepalive);
+        connection.with_bearer(config.bearer.clone())
     };
     let (ask, asks) = bounded(ASKS);
     let hub = Arc::new(Hub::new(config.backlog, SYMBOLS, ask));

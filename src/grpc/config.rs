@@ -1,7 +1,9 @@
 //! What a gRPC server is set up with.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::access::Access;
 use crate::budget::Budget;
 
 /// The port of the chat server, which the Python programs use too.
@@ -29,6 +31,16 @@ pub struct Config {
     pub keepalive: Duration,
     /// Keepalive timeout: without an answer to the ping, the connection is closed.
     pub keepalive_timeout: Duration,
+    /// Who may call what; everybody everything without it.
+    pub access: Option<Access>,
+}
+
+impl Config {
+    /// Whether only this machine itself can connect.
+    pub fn is_local(&self) -> bool {
+        let address = self.host.trim_matches(['[', ']']).parse::<IpAddr>();
+        address.map_or(self.host == "localhost", |address| address.is_loopback())
+    }
 }
 
 impl Default for Config {
@@ -43,6 +55,7 @@ impl Default for Config {
             streams: 10_000,
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
+            access: None,
         }
     }
 }

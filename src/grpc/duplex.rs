@@ -9,7 +9,7 @@ use std::future::{Future as _, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::task::{Poll, Waker};
 use std::thread;
 
@@ -59,6 +59,8 @@ pub enum Turn {
 pub struct Bell {
     rung: AtomicBool,
     sleeper: Mutex<Option<Waker>>,
+    /// Why the stream ends early, if it does.
+    early: OnceLock<Error>,
 }
 
 impl Bell {
@@ -70,6 +72,11 @@ impl Bell {
                 waker.wake();
             }
         }
+    }
+
+    fn end_early(&self, error: Error) {
+        let _ = self.early.set(error);
+        self.ring();
     }
 
     fn sleeper(&self) -> MutexGuard<'_, Option<Waker>> {
@@ -108,6 +115,8 @@ impl Streams {
         if let Some(stream_log) = &stream_log {
             stream_log.opened();
         }
+        let leased = bell.clone();
+        let lease = requests.pass.lease(move |error| leased.end_early(error));
         let (no_more, registration) = AbortHandle::new_pair();
         // The sink has to come back if there is no thread for it.
         let kept = Arc::new(Mutex::new(Some(sink)));
@@ -128,7 +137,7 @@ impl Streams {
                 // The requests hold the call. This cancels it if its status was
                 // not taken, and only then is its place free.
                 no_more.abort();
-                drop(place);
+                drop((lease, place));
             });
         if let Err(error) = started {
             tracing::error!(%error, "cannot start a thread for a stream");
@@ -172,6 +181,9 @@ fn answer<Q>(
 ) -> (Result<(), Error>, u64) {
     let mut sent = 0;
     let result = loop {
+        if let Some(error) = bell.early.get() {
+            break Err(error.clone());
+        }
         match conversation.turn() {
             Turn::Send(messages) => {
                 let count = messages.len() as u64;
@@ -214,7 +226,7 @@ fn send<Q>(
     });
     let sent_or_failed = poll_fn(|cx| {
         if bell.take_or_wake(cx.waker())
-            && let Some(error) = conversation.failure()
+            && let Some(error) = bell.early.get().cloned().or_else(|| conversation.failure())
         {
             return Poll::Ready(Err(error));
         }

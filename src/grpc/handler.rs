@@ -15,10 +15,12 @@ use grpcio::{
     ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
 };
 
+use super::gate::{Gate, Pass};
 use super::journal;
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
 use super::subscription::ACK_HEADER;
+use crate::access::Need;
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
 use crate::status;
@@ -37,6 +39,7 @@ pub struct Methods {
     unfinished: Arc<Unfinished>,
     budget: Budget,
     receive_bytes: usize,
+    gate: Gate,
 }
 
 /// Who called which method.
@@ -44,6 +47,7 @@ pub struct Caller {
     pub(super) method: &'static str,
     /// As the C core writes it, a URI.
     pub(super) peer: String,
+    pub(super) pass: Pass,
     acknowledge: bool,
     rest: Cell<Option<BoxFuture<'static, ()>>>,
 }
@@ -53,6 +57,7 @@ impl Caller {
         Self {
             method,
             peer: ctx.peer(),
+            pass: Pass::default(),
             acknowledge: false,
             rest: Cell::default(),
         }
@@ -104,6 +109,7 @@ impl Answer for Shared {
 
 /// The requests of a stream in both directions.
 pub struct Asked<Q> {
+    pub(super) pass: Pass,
     requests: Requests,
     decoder: Decoder<Q>,
 }
@@ -139,12 +145,18 @@ impl<A> Reply<A> {
 }
 
 impl Methods {
-    pub(super) fn new(unfinished: Arc<Unfinished>, budget: Budget, receive_bytes: usize) -> Self {
+    pub(super) fn new(
+        unfinished: Arc<Unfinished>,
+        budget: Budget,
+        receive_bytes: usize,
+        gate: Gate,
+    ) -> Self {
         Self {
             builder: ServiceBuilder::new(),
             unfinished,
             budget,
             receive_bytes,
+            gate,
         }
     }
 
@@ -157,12 +169,13 @@ impl Methods {
         self.budget.clone()
     }
 
-    /// Registers a unary method. `handler` runs on a completion-queue thread and
+    /// Registers a unary method, for callers who have what it needs. `handler` runs on a completion-queue thread and
     /// must not block; what it returns is dropped once an answer that it gave at
     /// once is on its way. A panic becomes INTERNAL.
     pub fn unary<Q, R, A, T>(
         mut self,
         method: &Method<Q, R>,
+        need: impl Into<Need>,
         handler: impl Fn(Q, Reply<A>) -> T + Send + Sync + 'static,
     ) -> Self
     where
@@ -172,9 +185,19 @@ impl Methods {
     {
         let (name, handler, decoder) = self.parts(method, handler);
         let (unfinished, budget) = (self.unfinished.clone(), self.budget.clone());
+        let (gate, need) = (self.gate.clone(), need.into());
         let register = move |ctx: RpcContext<'_>,
                              mut requests: Requests,
                              sink: ClientStreamingSink<Encoded>| {
+            if let Err(error) = gate.admit(&ctx, need) {
+                return refuse(
+                    &ctx,
+                    name,
+                    requests,
+                    &error,
+                    sink.fail(status::to_grpc(&error)),
+                );
+            }
             let caller = Caller::new(&ctx, name);
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
             let handler = handler.clone();
@@ -227,17 +250,27 @@ impl Methods {
         self
     }
 
-    /// Registers a server stream. `handler` runs on a completion-queue thread and
+    /// Registers a server stream, for callers who have what it needs. `handler` runs on a completion-queue thread and
     /// must not block.
     pub fn stream<Q: Send + 'static>(
         mut self,
         method: &Method<Q, Encoded>,
+        need: impl Into<Need>,
         handler: impl Fn(&Caller, Q, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
         let unfinished = self.unfinished.clone();
+        let (gate, need) = (self.gate.clone(), need.into());
         let register = move |ctx: RpcContext<'_>, mut requests: Requests, sink: StreamSink| {
+            let pass = match gate.admit(&ctx, need) {
+                Ok(pass) => pass,
+                Err(error) => {
+                    let failed = sink.fail(status::to_grpc(&error));
+                    return refuse(&ctx, name, requests, &error, failed);
+                }
+            };
             let mut caller = Caller::new(&ctx, name);
+            caller.pass = pass;
             caller.acknowledge = ctx
                 .request_headers()
                 .iter()
@@ -264,16 +297,30 @@ impl Methods {
         self
     }
 
-    /// Registers a stream in both directions, whose requests `handler` reads. It
-    /// runs on a completion-queue thread and must not block.
+    /// Registers a stream in both directions, for callers who have what it needs, whose
+    /// requests `handler` reads. It runs on a completion-queue thread and must not block.
     pub fn duplex<Q: Send + 'static>(
         mut self,
         method: &Method<Q, Encoded>,
+        need: impl Into<Need>,
         handler: impl Fn(&RpcContext<'_>, Asked<Q>, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let register = move |ctx: RpcContext<'_>, requests, sink| {
-            guard(name, || handler(&ctx, Asked { requests, decoder }, sink));
+        let (gate, need) = (self.gate.clone(), need.into());
+        let register = move |ctx: RpcContext<'_>, requests, sink: StreamSink| {
+            let pass = match gate.admit(&ctx, need) {
+                Ok(pass) => pass,
+                Err(error) => {
+                    let failed = sink.fail(status::to_grpc(&error));
+                    return refuse(&ctx, name, requests, &error, failed);
+                }
+            };
+            let asked = Asked {
+                pass,
+                requests,
+                decoder,
+            };
+            guard(name, || handler(&ctx, asked, sink));
         };
         self.builder = self
             .builder
@@ -289,6 +336,20 @@ impl Methods {
         let decoder = Decoder::new(method, self.receive_bytes);
         (method.name, Arc::new(handler), decoder)
     }
+}
+
+/// Ends a call that is not let in, before its request is waited for.
+fn refuse<T: 'static>(
+    ctx: &RpcContext<'_>,
+    method: &'static str,
+    requests: Requests,
+    error: &Error,
+    failed: impl Future<Output = T> + Send + 'static,
+) {
+    if let Some(call) = journal::Call::begin(method, &ctx.peer()) {
+        call.answered(Some(error));
+    }
+    ctx.spawn(guarded(method, to_the_end(failed.map(drop), requests)));
 }
 
 /// Runs what is left of a call. Meanwhile it is read that there are no more

@@ -4,12 +4,14 @@
 
 use protobuf::well_known_types::empty::Empty;
 
+use super::gate::Gate;
 use super::handler::Methods;
 use super::health::Health;
 use super::request::Unfinished;
 use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
 use super::subscription;
+use crate::access::Need;
 
 /// A service that can be hosted.
 pub trait Hosted: Send {
@@ -50,12 +52,14 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
     let health = Health::new(&names);
     let unfinished = Unfinished::start()?;
-    let mut methods = Methods::new(unfinished, config.memory.part(4), config.receive_bytes);
+    let gate = Gate(config.access.clone());
+    let answers = config.memory.part(4);
+    let mut methods = Methods::new(unfinished, answers, config.receive_bytes, gate);
     for service in &hosted {
         methods = service.register(methods, &streams);
     }
     let methods = health.register(methods, &streams);
-    let methods = methods.unary(&subscription::PROBE, |_, reply| {
+    let methods = methods.unary(&subscription::PROBE, Need::Token, |_, reply| {
         reply.send(Ok(Empty::new()));
     });
     let server = Server::start(config, environment, streams, methods.build())?;

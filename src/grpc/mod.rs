@@ -10,6 +10,7 @@ pub mod blocking;
 pub mod client;
 mod config;
 pub mod duplex;
+mod gate;
 pub mod handler;
 pub mod health;
 pub mod host;

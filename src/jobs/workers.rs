@@ -11,6 +11,7 @@ use super::job::Job;
 use super::queue::{self, Queue};
 use super::results as store;
 use super::{ledger, worker};
+use crate::access::Bearer;
 use crate::grpc::client::{Connection, Keepalive, environment};
 
 pub use super::desk::Desk;
@@ -23,6 +24,8 @@ pub struct Config {
     pub store: store::Place,
     /// The message server.
     pub target: String,
+    /// The token for it.
+    pub bearer: Option<Bearer>,
     /// This process's name in the results.
     pub name: String,
     /// Threads that work on tasks.
@@ -61,6 +64,7 @@ pub fn start(
     let (end, ended) = bounded(0);
     let (reports, inbox) = bounded(ledger::QUEUE);
     let connection = Connection::new(environment(), &config.target, Keepalive::default());
+    let connection = connection.with_bearer(config.bearer.clone());
     let client = MessageClient::over(connection, config.call_timeout);
     let deliveries = queue.consume(config.workers.max(1).saturating_mul(config.prefetch.max(1)));
     let ledger = ledger::Ledger::new(store, queue.clone(), inbox, stopped.clone());

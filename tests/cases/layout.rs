@@ -24,10 +24,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("json", &["error"]),
     ("status", &["error"]),
     ("sync", &[]),
+    ("access", &["LEAVES"]),
     ("fanout", &["error", "sync"]),
     ("http", &["budget", "retry", "sync"]),
     ("db", &["LEAVES"]),
-    ("grpc", &["fanout", "LEAVES"]),
+    ("grpc", &["access", "fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
     ("grpc::subscription", &["generated", "grpc"]),
     // The services. None knows another one.
@@ -56,6 +57,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "console",
         &[
+            "access",
             "grpc",
             "http",
             "fanout",
@@ -77,8 +79,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "console", "chat", "todo", "ticker", "jobs", "history", "grpc", "http", "db", "fanout",
-            "LEAVES",
+            "console", "chat", "todo", "ticker", "jobs", "history", "access", "grpc", "http", "db",
+            "fanout", "LEAVES",
         ],
     ),
     ("cli::bench", COMMANDS),
@@ -108,7 +110,7 @@ const COMMANDS: &[&str] = &[
     "history::load",
 ];
 
-const SERVICE: &[&str] = &["grpc", "http", "db", "fanout", "LEAVES"];
+const SERVICE: &[&str] = &["access", "grpc", "http", "db", "fanout", "LEAVES"];
 const WIRE: &[&str] = &["generated", "OWN", "grpc", "fanout", "LEAVES"];
 const RULES: &[&str] = &["fanout", "error", "number"];
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::{Places, outcome, plain};
-use crate::cli::{Error, duration, signals};
+use crate::cli::{Error, access, duration, signals};
 use crate::jobs::job::Job;
 use crate::jobs::workers;
 
@@ -22,6 +22,8 @@ pub struct Args {
         value_name = "HOST:PORT"
     )]
     target: String,
+    #[command(flatten)]
+    token: access::Client,
     /// Worker threads
     #[arg(long, env = "MESSENGER_JOBS_WORKERS", default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -58,6 +60,7 @@ impl Args {
             queue: self.places.queue()?,
             store: self.places.store()?,
             target: self.target.clone(),
+            bearer: self.token.bearer()?,
             name: self.name.clone().unwrap_or_else(default_name),
             workers: self.workers,
             prefetch: self.prefetch,

@@ -79,7 +79,7 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let client = TodoClient::over(self.target.connect(), self.timeout);
+        let client = TodoClient::over(self.target.connect()?, self.timeout);
         match &self.command {
             None => return menu::run(&client, &self.target.server),
             Some(Command::Add { title, json }) => {

@@ -12,7 +12,9 @@ use protobuf::Message;
 use protobuf::well_known_types::empty::Empty;
 
 use super::stream::{Requests, Stream, from_grpcio};
+use crate::access::Bearer;
 use crate::error::{Code, Error};
+use crate::grpc::gate::AUTHORIZATION;
 use crate::grpc::health::wire;
 use crate::grpc::subscription;
 
@@ -46,6 +48,16 @@ pub fn environment() -> Arc<Environment> {
 /// A completion queue whose thread has this name and "-0".
 pub fn named_environment(name: &str) -> Arc<Environment> {
     Arc::new(EnvBuilder::new().cq_count(1).name_prefix(name).build())
+}
+
+/// The options of a call with this token and this metadata.
+fn options(token: Option<&str>, metadata: &[(&str, &str)]) -> Result<CallOption, Error> {
+    let mut all = MetadataBuilder::new();
+    let token = token.map(|token| (AUTHORIZATION, token));
+    for (key, value) in metadata.iter().copied().chain(token) {
+        all.add_str(key, value).map_err(|e| from_grpcio(&e))?;
+    }
+    Ok(CallOption::default().headers(all.build()))
 }
 
 /// Whether a subscription is known to be live.
@@ -85,6 +97,7 @@ fn quietly<R>(work: impl FnOnce() -> R) -> Option<R> {
 #[derive(Clone)]
 pub struct Connection {
     client: Client,
+    bearer: Option<Bearer>,
 }
 
 impl Connection {
@@ -104,7 +117,15 @@ impl Connection {
             .connect(server);
         Self {
             client: Client::new(channel),
+            bearer: None,
         }
+    }
+
+    /// The token that is sent with all that is asked over it. Each new stream reads it
+    /// again, and so does a call that is refused.
+    #[must_use]
+    pub fn with_bearer(self, bearer: Option<Bearer>) -> Self {
+        Self { bearer, ..self }
     }
 
     /// Makes a call and waits for its answer.
@@ -130,7 +151,28 @@ impl Connection {
         request: &Q,
         timeout: Duration,
     ) -> Result<Option<A>, Error> {
-        let options = CallOption::default().timeout(timeout);
+        let token = self.bearer.as_ref().map(Bearer::header);
+        let answer = self.one_answer(method, request, timeout, token.as_deref());
+        // It was refused before anybody saw the request.
+        if let (Some(bearer), Err(error)) = (&self.bearer, &answer)
+            && error.code == Code::Unauthenticated
+        {
+            let renewed = Some(bearer.renewed());
+            if renewed != token {
+                return self.one_answer(method, request, timeout, renewed.as_deref());
+            }
+        }
+        answer
+    }
+
+    fn one_answer<Q, A: Unpin>(
+        &self,
+        method: &Method<Q, A>,
+        request: &Q,
+        timeout: Duration,
+        token: Option<&str>,
+    ) -> Result<Option<A>, Error> {
+        let options = options(token, &[])?.timeout(timeout);
         // grpcio panics when the message is missing. Making the call as a stream of
         // answers avoids that, and costs a call a tenth more.
         let answer = quietly(|| self.client.unary_call(method, request, options));
@@ -163,11 +205,8 @@ impl Connection {
         settle: Duration,
     ) -> Result<(Stream<A>, Proof), Error> {
         let deadline = Instant::now() + timeout;
-        let mut metadata = MetadataBuilder::new();
-        metadata
-            .add_str(subscription::ACK_HEADER, "1")
-            .map_err(|e| from_grpcio(&e))?;
-        let options = CallOption::default().headers(metadata.build());
+        let token = self.bearer.as_ref().map(Bearer::renewed);
+        let options = options(token.as_deref(), &[(subscription::ACK_HEADER, "1")])?;
         let receiver = self.client.server_streaming(method, request, options);
         let receiver = receiver.map_err(|e| from_grpcio(&e))?;
         let mut stream = Stream::new(receiver, self.client.clone());
@@ -206,7 +245,9 @@ impl Connection {
         &self,
         method: &Method<Q, A>,
     ) -> Result<(Requests<Q>, Stream<A>), Error> {
-        let opened = self.client.duplex_streaming(method, CallOption::default());
+        let token = self.bearer.as_ref().map(Bearer::renewed);
+        let options = options(token.as_deref(), &[])?;
+        let opened = self.client.duplex_streaming(method, options);
         let (sender, receiver) = opened.map_err(|e| from_grpcio(&e))?;
         let requests = Requests::new(sender, self.client.clone());
         Ok((requests, Stream::new(receiver, self.client.clone())))

@@ -11,6 +11,7 @@ use grpcio::WriteFlags;
 
 use super::delivery::{Delivery, Gone, Peer};
 use super::places::Place;
+use crate::access::Lease;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::End;
 use crate::fanout::clock::Timestamp;
@@ -23,6 +24,8 @@ use crate::status;
 pub struct Call {
     sink: Sink,
     stream_log: Option<Arc<StreamLog>>,
+    /// Why it ends early, if it does.
+    pub early: Option<Error>,
     _place: Place,
 }
 
@@ -37,6 +40,7 @@ impl Call {
         Self {
             sink: Sink::Open(sink),
             stream_log,
+            early: None,
             _place: place,
         }
     }
@@ -72,7 +76,7 @@ impl Peer for Call {
 
     fn finish(&mut self, end: End, last: Option<Timestamp>) {
         if let Sink::Open(sink) = std::mem::replace(&mut self.sink, Sink::Gone) {
-            let status = status::to_grpc(&reason(end, last));
+            let status = status::to_grpc(&self.reason(end, last));
             self.sink = Sink::Finishing(sink.fail(status));
         }
     }
@@ -91,41 +95,58 @@ impl Peer for Call {
         };
         match end {
             Some(End::SlowConsumer) => stream_log.cut(messages),
-            Some(End::Closed) => stream_log.ended(&Err(Error::shutting_down()), messages),
+            Some(End::Closed) => stream_log.ended(&Err(self.closed()), messages),
             Some(End::Left) | None => stream_log.ended(&Err(Error::client_left()), messages),
         }
     }
 }
 
-/// What the peer is told.
-fn reason(end: End, last: Option<Timestamp>) -> Error {
-    match end {
-        End::SlowConsumer => {
-            let last = last.map_or_else(|| "none".into(), Timestamp::rfc3339);
-            Error::new(
-                Code::ResourceExhausted,
-                format!("slow consumer: the backlog is full; last sendTime sent: {last}"),
-            )
+impl Call {
+    /// What the peer is told.
+    fn reason(&self, end: End, last: Option<Timestamp>) -> Error {
+        match end {
+            End::SlowConsumer => {
+                let last = last.map_or_else(|| "none".into(), Timestamp::rfc3339);
+                Error::new(
+                    Code::ResourceExhausted,
+                    format!("slow consumer: the backlog is full; last sendTime sent: {last}"),
+                )
+            }
+            End::Closed | End::Left => self.closed(),
         }
-        End::Closed | End::Left => Error::shutting_down(),
+    }
+
+    fn closed(&self) -> Error {
+        self.early.clone().unwrap_or_else(Error::shutting_down)
     }
 }
 
 /// The future that the completion queue's thread polls. A panic in it ends the call,
-/// as in all that [`Caller::spawn`](crate::grpc::handler::Caller::spawn) is given.
-pub struct Task(pub Arc<Delivery<Call>>);
+/// as in all that [`Caller::spawn`](crate::grpc::handler::Caller::spawn) is given. With
+/// it goes what ends the call when its token does.
+pub struct Task {
+    delivery: Arc<Delivery<Call>>,
+    _lease: Option<Lease>,
+}
+
+impl Task {
+    pub fn new(delivery: Arc<Delivery<Call>>, lease: Option<Lease>) -> Self {
+        let _lease = lease;
+        Self { delivery, _lease }
+    }
+}
 
 impl Future for Task {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(cx)
+        self.delivery.poll(cx)
     }
 }
 
 impl Drop for Task {
     /// The call is over, by a panic too, or the server is going.
     fn drop(&mut self) {
-        self.0.abandon();
+        self.delivery.abandon();
     }
 }

@@ -73,6 +73,12 @@ impl Streams {
         let delivery = Arc::new(Delivery::new(pair, call, first, move |task| {
             queue.push(task);
         }));
+        let leased = Arc::downgrade(&delivery);
+        let lease = caller.pass.lease(move |error| {
+            if let Some(delivery) = leased.upgrade() {
+                delivery.cut(|call| call.early = Some(error));
+            }
+        });
         let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
         let running = delivery.clone();
         if let Err(error) = thread.spawn(move || running.run(STATUS_WAIT)) {
@@ -86,7 +92,7 @@ impl Streams {
         if let Some(stream_log) = stream_log {
             stream_log.opened();
         }
-        caller.spawn(Task(delivery));
+        caller.spawn(Task::new(delivery, lease));
     }
 
     /// Log entry for a stream; `None` if streams are not logged.
