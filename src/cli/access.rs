@@ -17,7 +17,7 @@ pub struct Args {
 /// For commands that ask a server.
 #[derive(clap::Args, Debug, Default)]
 pub struct Client {
-    /// File with the token for the server, if it asks for one; read again when connecting
+    /// File with the token for the server, if it asks for one; read again when it changes
     #[arg(long, global = true, env = "MESSENGER_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -25,14 +25,15 @@ pub struct Client {
 impl Args {
     /// The tokens, if calls need one.
     pub fn open(&self) -> Result<Option<Access>, Error> {
-        given(&self.auth_tokens).map(Access::open).transpose()
+        let access = given(&self.auth_tokens).map(Access::open).transpose();
+        access.map_err(|error| format!("--auth-tokens: {error}").into())
     }
 }
 
 impl Client {
-    pub fn bearer(&self) -> Result<Option<Bearer>, Error> {
-        let bearer = given(&self.token_file).map(Bearer::open).transpose();
-        bearer.map_err(|error| format!("--token-file: {error}").into())
+    pub fn read(&self) -> Result<Option<Bearer>, Error> {
+        let token = given(&self.token_file).map(Bearer::open).transpose();
+        token.map_err(|error| format!("--token-file: {error}").into())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, access, duration, target};
+use super::{Error, access, duration, target, tls};
 use crate::chat::bridge;
 use crate::grpc::server;
 
@@ -39,6 +39,8 @@ pub struct Args {
     /// Maximum wait for the answer
     #[arg(long, env = "MESSENGER_HEALTH_TIMEOUT", default_value = "3s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
+    #[command(flatten)]
+    tls: tls::Connect,
 }
 
 const EXAMPLES: &str = "\
@@ -80,9 +82,16 @@ impl Args {
             Some(server) => server.clone(),
             None => localhost(self.port, "--port")?,
         };
-        let token = access::Client::default();
-        let server = target::Args { server, token }.connect()?;
-        Ok(server.check_health(&self.service, self.timeout)?)
+        let target = target::Args {
+            address: target::Address {
+                server,
+                token: access::Client::default(),
+            },
+            tls: self.tls.clone(),
+        };
+        Ok(target
+            .connect()?
+            .check_health(&self.service, self.timeout)?)
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, access, descriptors, duration, memory, services, signals};
-use crate::access::Access;
+use super::{Error, access, descriptors, duration, memory, metrics, services, signals, tls};
 use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
@@ -34,7 +33,11 @@ pub struct Args {
     #[command(flatten)]
     services: services::Args,
     #[command(flatten)]
+    metrics: metrics::Args,
+    #[command(flatten)]
     access: access::Args,
+    #[command(flatten)]
+    tls: tls::Listen,
     #[command(flatten)]
     limits: Limits,
 }
@@ -130,11 +133,11 @@ struct Limits {
 }
 
 impl Args {
-    fn transport(&self, memory: Budget, access: Option<Access>) -> server::Config {
+    fn transport(&self, memory: Budget) -> Result<server::Config, Error> {
         let limits = &self.limits;
         let mut ports = vec![self.port];
         ports.extend(&self.also_port);
-        server::Config {
+        Ok(server::Config {
             host: self.host.clone(),
             ports,
             threads: self.grpc_threads,
@@ -144,8 +147,9 @@ impl Args {
             streams: limits.max_streams,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
-            access,
-        }
+            tls: self.tls.read()?,
+            access: self.access.open()?,
+        })
     }
 
     fn limits(&self, memory: &Budget) -> services::Limits {
@@ -169,17 +173,15 @@ impl Args {
     }
 
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
         let memory = self.limits.memory.budget();
         let limits = self.limits(&memory);
-        let access = self.access.open()?;
-        let transport = self.transport(memory, access);
-        if transport.access.is_some() && !transport.is_local() {
-            tracing::warn!(
-                "tokens are sent in plain text: without TLS, whoever sees them may use them"
-            );
+        let transport = self.transport(memory)?;
+        if transport.access.is_some() && transport.tls.is_none() && !transport.is_local() {
+            tracing::warn!("without TLS, tokens are plain text: whoever sees one may use it");
         }
         descriptors::check_limit(transport.streams);
+        let _metrics = self.metrics.open(Vec::new())?;
         let handle = self.services.host(&transport, limits)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);

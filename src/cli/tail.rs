@@ -42,8 +42,10 @@ impl Args {
         let abort = stream.abort_handle();
         signals::on_stop(stop, "tail-stop", move || abort.abort())?;
         match proof {
-            Proof::Acknowledged => eprintln!("subscribed to {}", self.target.server),
-            Proof::Settled => eprintln!("subscribed to {} (unconfirmed)", self.target.server),
+            Proof::Acknowledged => eprintln!("subscribed to {}", self.target.address.server),
+            Proof::Settled => {
+                eprintln!("subscribed to {} (unconfirmed)", self.target.address.server)
+            }
         }
         let mut out = io::stdout().lock();
         let mut left = self.count.unwrap_or(u64::MAX);

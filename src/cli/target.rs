@@ -1,10 +1,18 @@
 //! The server that a client command connects to.
 
-use super::{Error, access};
-use crate::grpc::client::{Connection, Keepalive, environment};
+use super::{Error, access, tls};
+use crate::grpc::client::{Connection, Settings, environment};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    #[command(flatten)]
+    pub address: Address,
+    #[command(flatten)]
+    pub tls: tls::Connect,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct Address {
     /// The gRPC server
     #[arg(
         long,
@@ -21,7 +29,15 @@ pub struct Args {
 impl Args {
     /// A connection to it, which is made when it is first used.
     pub fn connect(&self) -> Result<Connection, Error> {
-        let connection = Connection::new(environment(), &self.server, Keepalive::default());
-        Ok(connection.with_bearer(self.token.bearer()?))
+        let settings = Settings {
+            tls: self.tls.read()?,
+            token: self.address.token.read()?,
+            ..Settings::default()
+        };
+        Ok(Connection::new(
+            environment(),
+            &self.address.server,
+            &settings,
+        ))
     }
 }

@@ -26,10 +26,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
-use crate::access::Bearer;
 use crate::chat::client::ChatClient;
 use crate::fanout::broadcast::Capacity;
-use crate::grpc::client::{Connection, Keepalive, named_environment};
+use crate::grpc::client::{Connection, Settings, named_environment};
 use crate::http::{Front, Limits, Serving};
 use crate::jobs::client::Desk;
 use crate::todo::client::TodoClient;
@@ -54,8 +53,6 @@ const ASKS: usize = 256;
 pub struct Config {
     /// The server, host:port.
     pub server: String,
-    /// The token for it.
-    pub bearer: Option<Bearer>,
     /// A replica of the history service, host:port. Without one, pages have no tab
     /// for it.
     pub history: Option<String>,
@@ -72,7 +69,7 @@ pub struct Config {
     pub settle: Duration,
     /// The deadline of calls.
     pub call_timeout: Duration,
-    pub keepalive: Keepalive,
+    pub connection: Settings,
     pub http: Limits,
     /// Backlog of one page, over which it is cut as a slow consumer.
     pub backlog: Capacity,
@@ -82,7 +79,6 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server: "localhost:51075".into(),
-            bearer: None,
             history: None,
             jobs: None,
             host: "127.0.0.1".into(),
@@ -90,7 +86,7 @@ impl Default for Config {
             connect_wait: Duration::from_secs(1),
             settle: Duration::from_millis(200),
             call_timeout: Duration::from_secs(5),
-            keepalive: Keepalive::default(),
+            connection: Settings::default(),
             http: Limits::default(),
             backlog: Capacity {
                 messages: 1024,
@@ -119,8 +115,7 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     // head-of-line blocking for calls.
     let connect = |name: &str| {
         let environment = named_environment(name);
-        let connection = Connection::new(environment, &config.server, config.keepalive);
-        connection.with_bearer(config.bearer.clone())
+        Connection::new(environment, &config.server, &config.connection)
     };
     let (ask, asks) = bounded(ASKS);
     let hub = Arc::new(Hub::new(config.backlog, SYMBOLS, ask));

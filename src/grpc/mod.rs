@@ -9,6 +9,7 @@
 pub mod blocking;
 pub mod client;
 mod config;
+mod credentials;
 pub mod duplex;
 mod gate;
 pub mod handler;

@@ -13,9 +13,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, bounded, select};
 
 use super::client::ChatClient;
-use crate::access::Bearer;
 use crate::fanout::clock::Timestamp;
-use crate::grpc::client::{Connection, Keepalive, environment};
+use crate::grpc::client::{Settings, environment};
 use crate::http::{Front, Limits, Serving};
 use crate::throttle::Throttle;
 use postbox::{Capacity, Postbox};
@@ -27,8 +26,6 @@ use stream_reader::{Link, StreamReader};
 pub struct Config {
     /// The chat server, host:port.
     pub server: String,
-    /// The token for it.
-    pub bearer: Option<Bearer>,
     pub host: String,
     /// 0 is any free port.
     pub http_port: u16,
@@ -38,7 +35,7 @@ pub struct Config {
     pub settle: Duration,
     /// The deadline of SendMessage.
     pub send_timeout: Duration,
-    pub keepalive: Keepalive,
+    pub connection: Settings,
     pub postbox: Capacity,
     pub http: Limits,
 }
@@ -47,13 +44,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server: "localhost:51075".into(),
-            bearer: None,
             host: "0.0.0.0".into(),
             http_port: 8080,
             connect_wait: Duration::from_secs(5),
             settle: Duration::from_millis(200),
             send_timeout: Duration::from_secs(5),
-            keepalive: Keepalive::default(),
+            connection: Settings::default(),
             postbox: Capacity::default(),
             http: Limits::default(),
         }
@@ -78,10 +74,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     // for answers; one completion queue for both, since two that poll in one
     // process wake each other.
     let environment = environment();
-    let connect = || {
-        let connection = Connection::new(environment.clone(), &config.server, config.keepalive);
-        ChatClient::over(connection.with_bearer(config.bearer.clone()))
-    };
+    let connect = || ChatClient::new(environment.clone(), &config.server, &config.connection);
     let reading = Arc::new(connect());
     let postbox = Arc::new(Postbox::new(config.postbox));
     let link = Arc::new(Link::default());

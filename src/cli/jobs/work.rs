@@ -6,7 +6,8 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::{Places, outcome, plain};
-use crate::cli::{Error, access, duration, signals};
+use crate::cli::{Error, access, duration, metrics, signals, tls};
+use crate::grpc::client::Settings;
 use crate::jobs::job::Job;
 use crate::jobs::workers;
 
@@ -22,8 +23,6 @@ pub struct Args {
         value_name = "HOST:PORT"
     )]
     target: String,
-    #[command(flatten)]
-    token: access::Client,
     /// Worker threads
     #[arg(long, env = "MESSENGER_JOBS_WORKERS", default_value_t = 1, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -43,7 +42,13 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_JOBS_NAME", value_name = "NAME")]
     name: Option<String>,
     #[command(flatten)]
+    metrics: metrics::Args,
+    #[command(flatten)]
     places: Places,
+    #[command(flatten)]
+    tls: tls::Connect,
+    #[command(flatten)]
+    token: access::Client,
 }
 
 const EXAMPLES: &str = "\
@@ -55,12 +60,17 @@ Examples:
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
+        let _metrics = self.metrics.open(Vec::new())?;
         let config = workers::Config {
             queue: self.places.queue()?,
             store: self.places.store()?,
             target: self.target.clone(),
-            bearer: self.token.bearer()?,
+            connection: Settings {
+                tls: self.tls.read()?,
+                token: self.token.read()?,
+                ..Settings::default()
+            },
             name: self.name.clone().unwrap_or_else(default_name),
             workers: self.workers,
             prefetch: self.prefetch,
