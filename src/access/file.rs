@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use chrono::DateTime;
@@ -32,7 +33,7 @@ pub struct Entry {
 /// What an entry says.
 #[derive(Debug)]
 pub struct Token {
-    pub name: String,
+    pub name: Arc<str>,
     pub(super) digest: [u8; 32],
     pub(super) rights: Rights,
     pub(super) expires: Option<SystemTime>,
@@ -55,7 +56,7 @@ impl Entry {
             format!("expires: {error}; a time like 2030-12-31T23:59:59Z is needed")
         })?;
         Ok(Token {
-            name: self.name.clone(),
+            name: self.name.as_str().into(),
             digest,
             rights,
             expires: expires.map(SystemTime::from),

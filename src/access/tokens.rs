@@ -226,7 +226,7 @@ impl Shared {
 
 impl Grant {
     /// The token's name, which only one token has.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Arc<str> {
         &self.token.name
     }
 

@@ -40,7 +40,7 @@ fn a_token_may_do_what_it_has_the_right_for() {
     let check = |value: &str, need| {
         access
             .check(Some(value.as_bytes()), need)
-            .map(|it| it.name().to_owned())
+            .map(|it| it.name().to_string())
     };
     assert_eq!(check("Bearer abc", read), Ok("anna".into()));
     assert_eq!(check("bearer abc", Need::Token), Ok("anna".into()));

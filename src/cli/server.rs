@@ -33,9 +33,11 @@ pub struct Args {
     #[command(flatten)]
     services: services::Args,
     #[command(flatten)]
+    access: access::Args,
+    #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
-    access: access::Args,
+    tokens: access::Tokens,
     #[command(flatten)]
     tls: tls::Listen,
     #[command(flatten)]
@@ -145,10 +147,11 @@ impl Args {
             metadata_bytes: limits.max_metadata_bytes,
             memory,
             streams: limits.max_streams,
+            stream_age: None,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
+            admission: self.access.admission(self.tokens.open()?),
             tls: self.tls.read()?,
-            access: self.access.open()?,
         })
     }
 
@@ -177,7 +180,8 @@ impl Args {
         let memory = self.limits.memory.budget();
         let limits = self.limits(&memory);
         let transport = self.transport(memory)?;
-        if transport.access.is_some() && transport.tls.is_none() && !transport.is_local() {
+        if transport.admission.access.is_some() && transport.tls.is_none() && !transport.is_local()
+        {
             tracing::warn!("without TLS, tokens are plain text: whoever sees one may use it");
         }
         descriptors::check_limit(transport.streams);

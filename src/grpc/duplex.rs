@@ -9,7 +9,7 @@ use std::future::{Future as _, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::{Poll, Waker};
 use std::thread;
 
@@ -22,7 +22,7 @@ use super::blocking;
 use super::handler::Asked;
 use super::journal::StreamLog;
 use super::method::Encoded;
-use super::stream::{STATUS_WAIT, Streams};
+use super::stream::{Ending, STATUS_WAIT, Streams};
 use crate::error::{Code, Error};
 use crate::status;
 use crate::sync::lock;
@@ -63,6 +63,13 @@ pub struct Bell {
     early: OnceLock<Error>,
 }
 
+impl Ending for Bell {
+    fn end_early(&self, error: Error) {
+        let _ = self.early.set(error);
+        self.ring();
+    }
+}
+
 impl Bell {
     /// From any thread; never blocks.
     pub fn ring(&self) {
@@ -72,11 +79,6 @@ impl Bell {
                 waker.wake();
             }
         }
-    }
-
-    fn end_early(&self, error: Error) {
-        let _ = self.early.set(error);
-        self.ring();
     }
 
     fn sleeper(&self) -> MutexGuard<'_, Option<Waker>> {
@@ -104,10 +106,10 @@ impl Streams {
         begin: impl FnOnce(Arc<Bell>, Option<Arc<StreamLog>>) -> Result<Arc<C>, Error>,
     ) {
         let bell = Arc::new(Bell::default());
-        let name = self.thread_name(name);
+        let (number, name) = self.number_and_name(name);
         let stream_log = self.stream_log(ctx.method(), &ctx.peer(), &name);
         let begin = || begin(bell.clone(), stream_log.clone());
-        let begun = self.place().and_then(|place| Ok((place, begin()?)));
+        let begun = self.place(number).and_then(|place| Ok((place, begin()?)));
         let (place, conversation) = match begun {
             Ok(begun) => begun,
             Err(error) => return refuse(ctx, requests, sink, &error, stream_log.as_deref()),
@@ -115,6 +117,7 @@ impl Streams {
         if let Some(stream_log) = &stream_log {
             stream_log.opened();
         }
+        self.list(number, Arc::downgrade(&bell) as Weak<dyn Ending>);
         let leased = bell.clone();
         let lease = requests.pass.lease(move |error| leased.end_early(error));
         let (no_more, registration) = AbortHandle::new_pair();

@@ -1,16 +1,17 @@
-//! Who may call: the check of each call's token, before anything of ours sees the call.
+//! Who may call: each call passes here before anything of ours hears of it.
 
 use grpcio::RpcContext;
 
-use crate::access::{Access, Denied, Grant, Lease, Need};
+use super::journal;
+use crate::access::{Access, Admission, Denied, Grant, Lease, Need};
 use crate::error::Error;
 
 /// The key of the metadata with the token.
 pub(super) const AUTHORIZATION: &str = "authorization";
 
-/// Checks calls; without tokens it lets all in, and looks at nothing.
+/// Without tokens and rates it lets all in, and looks at nothing.
 #[derive(Clone)]
-pub(super) struct Gate(pub Option<Access>);
+pub(super) struct Gate(pub Admission);
 
 /// With what a call was let in; empty where nobody is asked for a token.
 #[derive(Clone, Default)]
@@ -18,22 +19,21 @@ pub(super) struct Pass(Option<(Access, Grant)>);
 
 impl Gate {
     /// # Errors
-    /// UNAUTHENTICATED without a token that is valid, PERMISSION_DENIED without the right.
+    /// As [`Admission::call`].
     pub(super) fn admit(&self, ctx: &RpcContext<'_>, need: Need) -> Result<Pass, Error> {
-        let access = match &self.0 {
-            Some(access) if need != Need::Nothing => access,
-            _ => return Ok(Pass::default()),
-        };
-        let mut values = ctx
-            .request_headers()
-            .iter()
-            .filter(|(key, _)| *key == AUTHORIZATION);
-        let value = values.next().map(|(_, value)| value);
-        if values.next().is_some() {
-            return Err(Denied::Malformed.into());
-        }
-        let grant = access.check(value, need)?;
-        Ok(Pass(Some((access.clone(), grant))))
+        let Self(admission) = self;
+        let peer = || journal::ip(&ctx.peer());
+        let grant = admission.call(need, || authorization(ctx), peer)?;
+        Ok(Pass(admission.access.clone().zip(grant)))
+    }
+}
+
+fn authorization<'a>(ctx: &'a RpcContext<'_>) -> Result<Option<&'a [u8]>, Denied> {
+    let all = ctx.request_headers().iter();
+    let mut values = all.filter(|(key, _)| *key == AUTHORIZATION);
+    match (values.next(), values.next()) {
+        (value, None) => Ok(value.map(|(_, value)| value)),
+        _ => Err(Denied::Malformed),
     }
 }
 

@@ -29,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("status", &["error"]),
     ("sync", &[]),
     ("access", &["LEAVES"]),
+    ("access::gate", &["OWN", "http", "LEAVES"]),
     ("fanout", &["error", "sync"]),
     (
         "http",
@@ -37,6 +38,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("db", &["LEAVES"]),
     ("grpc", &["access", "fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
+    ("grpc::reflection::wire", &["generated", "grpc", "LEAVES"]),
     ("grpc::subscription", &["generated", "grpc"]),
     // The services. None knows another one.
     ("chat", SERVICE),
@@ -64,7 +66,6 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "console",
         &[
-            "access",
             "grpc",
             "http",
             "fanout",

@@ -10,6 +10,7 @@ use futures_util::Sink as _;
 use grpcio::WriteFlags;
 
 use super::delivery::{Delivery, Gone, Peer};
+use super::ends::Ending;
 use super::places::Place;
 use crate::access::Lease;
 use crate::error::{Code, Error};
@@ -118,6 +119,12 @@ impl Call {
 
     fn closed(&self) -> Error {
         self.early.clone().unwrap_or_else(Error::shutting_down)
+    }
+}
+
+impl Ending for Delivery<Call> {
+    fn end_early(&self, error: Error) {
+        self.close(|call| call.early = Some(error));
     }
 }
 
