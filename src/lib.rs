@@ -105,4 +105,6 @@ pub mod throttle;
 #[cfg(not(feature = "shuttle"))]
 pub mod ticker;
 #[cfg(not(feature = "shuttle"))]
+pub mod tls;
+#[cfg(not(feature = "shuttle"))]
 pub mod todo;

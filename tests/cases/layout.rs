@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "budget", "error", "status", "retry", "json", "latency", "number", "sync", "throttle",
+    "budget", "error", "status", "retry", "json", "latency", "number", "sync", "throttle", "tls",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("json", &["error"]),
     ("status", &["error"]),
     ("sync", &[]),
+    ("tls", &[]),
     ("fanout", &["error", "sync"]),
     ("http", &["budget", "retry", "sync"]),
     ("db", &["LEAVES"]),

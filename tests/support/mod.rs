@@ -2,6 +2,7 @@
 //! events with a deadline.
 
 pub mod browser;
+pub mod certificates;
 pub mod clock;
 pub mod events;
 pub mod feed;

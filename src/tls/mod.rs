@@ -1,0 +1,3 @@
+//! TLS by OpenSSL.
+
+pub mod client;

@@ -1,0 +1,3 @@
+//! TLS, from outside.
+
+mod databases;
