@@ -10,8 +10,8 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and every module may use `budget`, `error`, `json`, `latency`, `number`, `retry`, `status`, `sync`
-//! and `throttle`.
+//! and every module may use `budget`, `error`, `json`, `latency`, `metrics`, `number`,
+//! `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -95,7 +95,11 @@ pub mod json;
 #[cfg(not(feature = "shuttle"))]
 pub mod latency;
 #[cfg(not(feature = "shuttle"))]
+pub mod metrics;
+#[cfg(not(feature = "shuttle"))]
 pub mod number;
+#[cfg(not(feature = "shuttle"))]
+pub mod reload;
 #[cfg(not(feature = "shuttle"))]
 pub mod retry;
 #[cfg(not(feature = "shuttle"))]

@@ -26,6 +26,7 @@ mod history;
 mod jobs;
 mod log;
 mod memory;
+mod metrics;
 mod rows;
 mod send;
 mod server;
@@ -35,6 +36,7 @@ mod tail;
 mod target;
 mod terminal;
 mod ticker;
+mod tls;
 mod todo;
 mod web;
 

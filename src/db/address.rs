@@ -1,6 +1,7 @@
 //! Connections to PostgreSQL: address, TLS, timeouts, session settings, migrations.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use openssl::ssl::SslVerifyMode;
@@ -10,7 +11,9 @@ use postgres_openssl::MakeTlsConnector;
 use refinery::Runner;
 
 use super::Error;
-use crate::tls::client::{Files, take_parameters};
+use crate::reload::Live;
+use crate::tls;
+use crate::tls::session::{named_in_url, take_parameters};
 
 /// How long a start waits for other processes that migrate the schema.
 const MIGRATION: Duration = Duration::from_secs(60);
@@ -28,7 +31,7 @@ pub struct Address {
     config: Config,
     timeout: Duration,
     check: Check,
-    files: Files,
+    files: Option<Arc<Live<tls::Client>>>,
 }
 
 /// What is checked of the server's certificate.
@@ -54,18 +57,20 @@ impl Address {
     pub fn parse(url: &str, application: &str, timeout: Duration) -> Result<Self, Error> {
         let (url, mut given) = take_parameters(url, &TLS_PARAMETERS);
         let mut config: Config = url.parse().map_err(|reason| Error::Url { reason })?;
-        let mode = given.remove("sslmode").filter(|mode| !mode.is_empty());
-        let names = ["sslrootcert", "sslcert", "sslkey"];
-        let mut files = Files::take(&mut given, names).map_err(Error::Tls)?;
-        let system = files.ca.take_if(|ca| ca.as_os_str() == "system").is_some();
+        let mode = given.remove("sslmode");
+        let system = given.get("sslrootcert").is_some_and(|ca| ca == "system");
+        if system {
+            given.remove("sslrootcert");
+        }
+        let has_ca = given.contains_key("sslrootcert");
         let refused = |reason: &str| Err(Error::Tls(reason.into()));
         let check = match mode.as_deref() {
             Some("verify-full") => Check::Name,
             _ if system => return refused("sslrootcert=system needs sslmode=verify-full"),
             Some("verify-ca") => Check::Chain,
             // As libpq: somebody who names an authority wants it to be asked.
-            Some("require") if files.ca.is_some() => Check::Chain,
-            _ if files.ca.is_some() => {
+            Some("require") if has_ca => Check::Chain,
+            _ if has_ca => {
                 return refused("sslrootcert needs sslmode=require, verify-ca or verify-full");
             }
             _ => Check::Nothing,
@@ -87,20 +92,21 @@ impl Address {
             .tcp_user_timeout(timeout)
             // In whole seconds, of which 0 is refused.
             .keepalives_idle(timeout.max(Duration::from_secs(1)));
-        let address = Self {
+        let files = named_in_url(&given, ["sslrootcert", "sslcert", "sslkey"]);
+        let files = files.map_err(|error| Error::Tls(error.to_string()))?;
+        Ok(Self {
             config,
             timeout,
             check,
             files,
-        };
-        // A file that is missing is known before anything starts.
-        address.tls()?;
-        Ok(address)
+        })
     }
 
-    /// Reads the files.
+    /// With the files as they are now.
     fn tls(&self) -> Result<MakeTlsConnector, Error> {
-        let mut builder = self.files.connector().map_err(Error::Tls)?;
+        let files = self.files.as_ref().map(|files| files.get());
+        let builder = files.unwrap_or_default().connector();
+        let mut builder = builder.map_err(|error| Error::Tls(error.to_string()))?;
         if self.check == Check::Nothing {
             builder.set_verify(SslVerifyMode::NONE);
         }

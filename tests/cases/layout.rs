@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "budget", "error", "status", "retry", "json", "latency", "number", "sync", "throttle", "tls",
+    "budget", "error", "status", "reload", "retry", "json", "latency", "metrics", "number", "sync",
+    "throttle", "tls",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
@@ -16,17 +17,22 @@ const LEAVES: &[&str] = &[
 const ARROWS: &[(&str, &[&str])] = &[
     ("budget", &[]),
     ("error", &[]),
+    ("reload", &["retry", "sync"]),
     ("retry", &[]),
+    ("tls", &["reload"]),
     ("latency", &[]),
+    ("metrics", &[]),
     ("number", &[]),
     ("throttle", &["sync"]),
     ("generated", &[]),
     ("json", &["error"]),
     ("status", &["error"]),
     ("sync", &[]),
-    ("tls", &[]),
     ("fanout", &["error", "sync"]),
-    ("http", &["budget", "retry", "sync"]),
+    (
+        "http",
+        &["budget", "metrics", "reload", "retry", "sync", "tls"],
+    ),
     ("db", &["LEAVES"]),
     ("grpc", &["fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),

@@ -17,6 +17,7 @@ mod limits;
 mod log;
 mod many;
 mod message;
+mod metrics;
 mod order;
 mod program;
 mod proxy;

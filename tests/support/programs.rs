@@ -19,6 +19,7 @@ const MESSENGER: &str = env!("CARGO_BIN_EXE_messenger");
 /// Something that listens on a port of the loopback interface.
 pub struct Program {
     process: Process,
+    metrics: Option<u16>,
     ports: Vec<u16>,
 }
 
@@ -31,9 +32,47 @@ impl Program {
         &self.ports
     }
 
+    /// The port for metrics, of one that was started with `--metrics-port 0`.
+    pub fn metrics_port(&self) -> u16 {
+        self.metrics.expect("a port for metrics")
+    }
+
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port())
     }
+
+    /// Waits for so many lines that start so and end with a port.
+    fn announced(process: Process, start: &str, lines: usize) -> Self {
+        let mut line = process.line(SOON).unwrap_or_default();
+        let metrics = port_in(&line, METRICS);
+        if metrics.is_some() {
+            line = process.line(SOON).unwrap_or_default();
+        }
+        let mut ports = Vec::new();
+        loop {
+            match port_in(&line, start) {
+                Some(0) | None => panic!("no port in {line:?}; log: {}", process.log()),
+                Some(port) => ports.push(port),
+            }
+            if ports.len() == lines {
+                break;
+            }
+            line = process.line(SOON).unwrap_or_default();
+        }
+        Self {
+            process,
+            metrics,
+            ports,
+        }
+    }
+}
+
+const METRICS: &str = "messenger metrics listening on http://";
+
+/// The port for metrics of a process that has no other port.
+pub fn metrics_port(process: &Process) -> u16 {
+    let line = process.line(SOON).unwrap_or_default();
+    port_in(&line, METRICS).unwrap_or_else(|| panic!("no port for metrics in {line:?}"))
 }
 
 impl Deref for Program {
@@ -79,9 +118,7 @@ impl Server {
 
     /// Waits for so many lines that each name a port.
     pub fn listening(process: Process, lines: usize) -> Program {
-        let ports = (0..lines).map(|_| announced(&process, "messenger server listening on "));
-        let ports = ports.collect();
-        Program { process, ports }
+        Program::announced(process, "messenger server listening on ", lines)
     }
 }
 
@@ -100,11 +137,7 @@ impl Log {
     }
 
     pub fn listening(process: Process) -> Program {
-        let ports = vec![announced(
-            &process,
-            "messenger history listening on http://",
-        )];
-        Program { process, ports }
+        Program::announced(process, "messenger history listening on http://", 1)
     }
 }
 
@@ -120,15 +153,13 @@ impl Bridge {
             .args(["-c", run, MESSENGER, "--server", server])
             .args(flags);
         let process = Process::spawn(shell);
-        let ports = vec![announced(&process, "messenger client listening on http://")];
-        Program { process, ports }
+        Program::announced(process, "messenger client listening on http://", 1)
     }
 
     /// `messenger client` on a free port.
     pub fn start(server: &str, flags: &[&str]) -> Program {
         let process = Self::spawn(server, 0, flags);
-        let ports = vec![announced(&process, "messenger client listening on http://")];
-        Program { process, ports }
+        Program::announced(process, "messenger client listening on http://", 1)
     }
 
     /// Does not wait until it listens.
@@ -154,8 +185,7 @@ impl Console {
         let mut arguments = vec!["web", "--server", server, "--http-port", &port];
         arguments.extend(flags);
         let process = messenger(&arguments);
-        let ports = vec![announced(&process, "messenger web listening on http://")];
-        Program { process, ports }
+        Program::announced(process, "messenger web listening on http://", 1)
     }
 }
 
@@ -246,8 +276,11 @@ impl Python {
             assert!(process.is_alive(), "{script} has ended");
             accepts(port)
         });
-        let ports = vec![port];
-        Program { process, ports }
+        Program {
+            process,
+            metrics: None,
+            ports: vec![port],
+        }
     }
 
     pub fn spawn(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Process {
@@ -281,12 +314,6 @@ pub fn accepts(port: u16) -> bool {
 }
 
 /// The port at the end of a line that starts so.
-fn announced(process: &Process, start: &str) -> u16 {
-    let line = process.line(SOON).unwrap_or_default();
-    let address = line.strip_prefix(start);
-    let port = address.and_then(|address| address.rsplit(':').next()?.parse().ok());
-    match port {
-        Some(0) | None => panic!("no port in {line:?}; log: {}", process.log()),
-        Some(port) => port,
-    }
+fn port_in(line: &str, start: &str) -> Option<u16> {
+    line.strip_prefix(start)?.rsplit(':').next()?.parse().ok()
 }

@@ -9,6 +9,7 @@ mod message;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -20,8 +21,10 @@ use openssl::ssl::SslConnector;
 use smol::Timer;
 
 use super::{Command, Delivery, Owned, Publication};
+use crate::reload::Live;
 use crate::retry::Retry;
-use crate::tls::client::{Files, take_parameters};
+use crate::tls::Client;
+use crate::tls::session::{named_in_url, take_parameters};
 use link::{Arrival, Link};
 
 /// Which broker, and which queue there.
@@ -29,14 +32,14 @@ use link::{Arrival, Link};
 pub struct Broker {
     /// That of plain AMQP: TLS is ours.
     uri: AMQPUri,
-    tls: Option<Box<Tls>>,
+    tls: Option<Tls>,
     queue: String,
 }
 
 /// For `amqps`.
 #[derive(Clone, Debug)]
 struct Tls {
-    files: Files,
+    files: Option<Arc<Live<Client>>>,
     /// The name that the broker's certificate has to be for.
     name: String,
 }
@@ -67,7 +70,8 @@ impl Broker {
         {
             return Err(format!("{parameter} needs amqps://"));
         }
-        let files = Files::take(&mut given, ["cacertfile", "certfile", "keyfile"])?;
+        let files = named_in_url(&given, ["cacertfile", "certfile", "keyfile"]);
+        let files = files.map_err(|error| error.to_string())?;
         if given
             .get("verify")
             .is_some_and(|verify| verify != "verify_peer")
@@ -75,13 +79,10 @@ impl Broker {
             return Err("verify: the broker's certificate is always checked".into());
         }
         let name = given.remove("server_name_indication");
-        let tls = (scheme == AMQPScheme::AMQPS).then(|| {
-            let name = name.unwrap_or_else(|| uri.authority.host.clone());
-            Box::new(Tls { files, name })
+        let tls = (scheme == AMQPScheme::AMQPS).then(|| Tls {
+            files,
+            name: name.unwrap_or_else(|| uri.authority.host.clone()),
         });
-        // A file that is missing is known before anything starts.
-        let read = tls.as_ref().map(|tls| tls.connector()).transpose();
-        read.map_err(|error| error.to_string())?;
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         // In milliseconds.
         uri.query
@@ -102,9 +103,10 @@ impl Broker {
 }
 
 impl Tls {
+    /// With the files as they are now.
     fn connector(&self) -> std::io::Result<SslConnector> {
-        let builder = self.files.connector().map_err(std::io::Error::other)?;
-        Ok(builder.build())
+        let files = self.files.as_ref().map(|files| files.get());
+        Ok(files.unwrap_or_default().connector()?.build())
     }
 }
 

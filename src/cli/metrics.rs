@@ -1,0 +1,90 @@
+//! `--metrics-port`: a port for those who watch a process, for every command that
+//! serves others.
+
+use std::time::Duration;
+
+use super::Error;
+use crate::budget::Budget;
+use crate::http::{Front, Limits, Request, Response, Serving};
+use crate::metrics;
+
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Observation")]
+pub struct Args {
+    /// Port for metrics, at /metrics, in Prometheus' text format; 0 takes any free one
+    /// and prints it; without it, nothing is counted
+    #[arg(long, env = "MESSENGER_METRICS_PORT", value_name = "PORT")]
+    metrics_port: Option<u16>,
+    /// Address for metrics to listen on
+    #[arg(
+        long,
+        env = "MESSENGER_METRICS_HOST",
+        default_value = "127.0.0.1",
+        value_name = "HOST"
+    )]
+    metrics_host: String,
+}
+
+/// A path of the metrics port, and what answers GET and HEAD there; it runs on the
+/// thread "metrics" and should not wait for anybody.
+pub type Page = (&'static str, Box<dyn Fn(&Request) -> Response + Send>);
+
+impl Args {
+    /// Opens the port, with these pages beside /metrics; `None` if it is not wanted.
+    /// To be called once, before the services start, which count only if it is open.
+    /// Dropping the result closes it.
+    pub fn open(&self, mut pages: Vec<Page>) -> Result<Option<Serving>, Error> {
+        let Some(port) = self.metrics_port else {
+            return Ok(None);
+        };
+        let front = Front::bind_named(&self.metrics_host, port)?;
+        metrics::turn_on();
+        pages.push(("/metrics", Box::new(|_| scrape())));
+        let serving = front.serve(
+            limits(),
+            vec![move |request| answer(&pages, &request)],
+            "metrics",
+        )?;
+        println!(
+            "messenger metrics listening on http://{}",
+            serving.local_addr()
+        );
+        Ok(Some(serving))
+    }
+}
+
+/// Small: who scrapes asks every few seconds, on one connection.
+fn limits() -> Limits {
+    Limits {
+        header_bytes: 8 * 1024,
+        body_bytes: 0,
+        connections: 32,
+        memory: Budget::new(16 << 20),
+        streams: 0,
+        lane_wait: Duration::from_secs(5),
+        answer_time: Duration::from_secs(10),
+        ..Limits::default()
+    }
+}
+
+fn answer(pages: &[Page], request: &Request) -> Response {
+    let page = pages.iter().find(|(path, _)| *path == request.path);
+    match (page, request.method.as_str()) {
+        (Some((_, answer)), "GET" | "HEAD") => answer(request),
+        (Some(_), _) => Response::wrong_method("GET, HEAD"),
+        (None, _) => {
+            let there: Vec<_> = pages.iter().map(|(path, _)| *path).collect();
+            let there = there.join(", ");
+            Response::error(404, "NOT_FOUND", format!("there is nothing but {there}"))
+        }
+    }
+}
+
+fn scrape() -> Response {
+    Response {
+        status: 200,
+        headers: vec![("Content-Type".into(), metrics::CONTENT_TYPE.into())],
+        body: metrics::text(),
+        ..Response::default()
+    }
+}
