@@ -1,0 +1,5 @@
+//! TLS, from outside.
+
+mod change;
+mod clients;
+mod grpc;
