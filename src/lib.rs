@@ -60,6 +60,8 @@
 //! thread interleavings.
 
 #[cfg(not(feature = "shuttle"))]
+pub mod access;
+#[cfg(not(feature = "shuttle"))]
 pub mod budget;
 pub mod chat;
 pub mod error;

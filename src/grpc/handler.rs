@@ -19,6 +19,7 @@ use super::journal;
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
 use super::subscription::ACK_HEADER;
+use crate::access::Admission;
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
 use crate::status;
@@ -37,6 +38,7 @@ pub struct Methods {
     unfinished: Arc<Unfinished>,
     budget: Budget,
     receive_bytes: usize,
+    admission: Admission,
 }
 
 /// Who called which method.
@@ -139,12 +141,18 @@ impl<A> Reply<A> {
 }
 
 impl Methods {
-    pub(super) fn new(unfinished: Arc<Unfinished>, budget: Budget, receive_bytes: usize) -> Self {
+    pub(super) fn new(
+        unfinished: Arc<Unfinished>,
+        budget: Budget,
+        receive_bytes: usize,
+        admission: Admission,
+    ) -> Self {
         Self {
             builder: ServiceBuilder::new(),
             unfinished,
             budget,
             receive_bytes,
+            admission,
         }
     }
 
@@ -172,16 +180,23 @@ impl Methods {
     {
         let (name, handler, decoder) = self.parts(method, handler);
         let (unfinished, budget) = (self.unfinished.clone(), self.budget.clone());
+        let admission = self.admission.clone();
         let register = move |ctx: RpcContext<'_>,
                              mut requests: Requests,
                              sink: ClientStreamingSink<Encoded>| {
             let caller = Caller::new(&ctx, name);
+            let admitted = admit(&admission, &caller);
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
             let handler = handler.clone();
             ctx.spawn(guarded(name, async move {
-                let (peer, request) = unfinished
-                    .request(caller.peer, &mut requests, decoder)
-                    .await;
+                let (peer, request) = match admitted {
+                    Ok(()) => {
+                        unfinished
+                            .request(caller.peer, &mut requests, decoder)
+                            .await
+                    }
+                    Err(error) => (caller.peer, Err(error)),
+                };
                 let call = journal::Call::begin(name, &peer);
                 let (reply, mut answer) = oneshot::channel();
                 let after = match request {
@@ -235,9 +250,10 @@ impl Methods {
         handler: impl Fn(&Caller, Q, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let unfinished = self.unfinished.clone();
+        let (unfinished, admission) = (self.unfinished.clone(), self.admission.clone());
         let register = move |ctx: RpcContext<'_>, mut requests: Requests, sink: StreamSink| {
             let mut caller = Caller::new(&ctx, name);
+            let admitted = admit(&admission, &caller);
             caller.acknowledge = ctx
                 .request_headers()
                 .iter()
@@ -245,7 +261,10 @@ impl Methods {
             let (unfinished, handler) = (unfinished.clone(), handler.clone());
             ctx.spawn(guarded(name, async move {
                 let peer = std::mem::take(&mut caller.peer);
-                let (peer, request) = unfinished.request(peer, &mut requests, decoder).await;
+                let (peer, request) = match admitted {
+                    Ok(()) => unfinished.request(peer, &mut requests, decoder).await,
+                    Err(error) => (peer, Err(error)),
+                };
                 caller.peer = peer;
                 match request {
                     Ok(request) => {
@@ -272,7 +291,12 @@ impl Methods {
         handler: impl Fn(&RpcContext<'_>, Asked<Q>, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let register = move |ctx: RpcContext<'_>, requests, sink| {
+        let admission = self.admission.clone();
+        let register = move |ctx: RpcContext<'_>, requests, sink: StreamSink| {
+            if let Err(error) = admit(&admission, &Caller::new(&ctx, name)) {
+                let failed = sink.fail(status::to_grpc(&error)).map(drop);
+                return ctx.spawn(guarded(name, to_the_end(failed, requests)));
+            }
             guard(name, || handler(&ctx, Asked { requests, decoder }, sink));
         };
         self.builder = self
@@ -289,6 +313,14 @@ impl Methods {
         let decoder = Decoder::new(method, self.receive_bytes);
         (method.name, Arc::new(handler), decoder)
     }
+}
+
+/// What each call passes before anything of it is read. Health is open to all.
+fn admit(admission: &Admission, caller: &Caller) -> Result<(), Error> {
+    if caller.method.starts_with("/grpc.health.v1.Health/") {
+        return Ok(());
+    }
+    admission.check(|| journal::ip(&caller.peer))
 }
 
 /// Runs what is left of a call. Meanwhile it is read that there are no more

@@ -28,14 +28,17 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("json", &["error"]),
     ("status", &["error"]),
     ("sync", &[]),
+    ("access", &["LEAVES"]),
+    ("access::gate", &["OWN", "http", "LEAVES"]),
     ("fanout", &["error", "sync"]),
     (
         "http",
         &["budget", "metrics", "reload", "retry", "sync", "tls"],
     ),
     ("db", &["LEAVES"]),
-    ("grpc", &["fanout", "LEAVES"]),
+    ("grpc", &["access", "fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
+    ("grpc::reflection::wire", &["generated", "grpc", "LEAVES"]),
     ("grpc::subscription", &["generated", "grpc"]),
     // The services. None knows another one.
     ("chat", SERVICE),
@@ -84,8 +87,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "console", "chat", "todo", "ticker", "jobs", "history", "grpc", "http", "db", "fanout",
-            "LEAVES",
+            "console", "chat", "todo", "ticker", "jobs", "history", "access", "grpc", "http", "db",
+            "fanout", "LEAVES",
         ],
     ),
     ("cli::bench", COMMANDS),
