@@ -17,6 +17,7 @@ pub mod rabbitmq;
 pub mod rpc;
 pub mod tab;
 pub mod terminal;
+pub mod tls;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
