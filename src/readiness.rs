@@ -22,7 +22,7 @@ struct Shared {
     /// Why the last write failed, if it did.
     failed: Mutex<Option<String>>,
     failing: AtomicBool,
-    trial: OnceLock<Check>,
+    trial: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
     draining: AtomicBool,
 }
 
@@ -51,8 +51,8 @@ impl Readiness {
 
     /// Nobody writes where it is not ready, so this tries to, after a write has failed.
     /// Only the first call has an effect.
-    pub fn tries(&self, trial: impl Fn() -> Checked + Send + Sync + 'static) {
-        let _ = self.0.trial.set(Arc::new(trial));
+    pub fn tries(&self, trial: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.0.trial.set(Box::new(trial));
     }
 
     /// Not ready from now on.
@@ -66,15 +66,60 @@ impl Readiness {
         let mut checks: Vec<_> = needs.iter().map(|(name, check)| (*name, check())).collect();
         if self.0.failing.load(Ordering::Relaxed)
             && let Some(trial) = self.0.trial.get()
-            && trial().is_ok()
+            && trial()
         {
             self.wrote(Ok(()));
         }
         let failed = lock(&self.0.failed).clone();
         checks.push(("write", failed.map_or(Ok(()), Err)));
         let draining = self.0.draining.load(Ordering::SeqCst);
-        let end = if draining { Err("about to shut down".into()) } else { Ok(()) };
+        let end = if draining {
+            Err("about to shut down".into())
+        } else {
+            Ok(())
+        };
         checks.push(("drain", end));
         checks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failing(readiness: &Readiness) -> Vec<&'static str> {
+        let checks = readiness.look().into_iter();
+        checks
+            .filter_map(|(name, checked)| checked.err().map(|_| name))
+            .collect()
+    }
+
+    #[test]
+    fn a_failed_write_counts_until_one_or_a_trial_goes_well() {
+        let readiness = Readiness::default();
+        assert!(failing(&readiness).is_empty());
+        readiness.wrote(Err("full".into()));
+        assert_eq!(failing(&readiness), ["write"]);
+        readiness.wrote(Ok(()));
+        assert!(failing(&readiness).is_empty());
+        let well = Arc::new(AtomicBool::new(false));
+        let trial = well.clone();
+        readiness.tries(move || trial.load(Ordering::SeqCst));
+        readiness.wrote(Err("full".into()));
+        assert_eq!(failing(&readiness), ["write"]);
+        well.store(true, Ordering::SeqCst);
+        assert!(failing(&readiness).is_empty());
+    }
+
+    #[test]
+    fn what_it_needs_and_the_drain_are_told_by_name() {
+        let readiness = Readiness::default();
+        readiness.needs("chat", || Ok(()));
+        readiness.needs("queue", || Err("not there".into()));
+        assert_eq!(failing(&readiness), ["queue"]);
+        readiness.drain();
+        let names: Vec<_> = readiness.look().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["chat", "queue", "write", "drain"]);
+        assert_eq!(failing(&readiness), ["queue", "drain"]);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Error, access, affinity, descriptors, duration, memory, metrics, signals, target, tls,
+    Error, access, affinity, descriptors, drain, duration, memory, metrics, signals, target, tls,
 };
 use crate::chat::bridge;
 use crate::chat::bridge::postbox;
@@ -45,6 +45,8 @@ pub struct Args {
     /// waking one on another CPU is most of its cost
     #[arg(long, env = "MESSENGER_PIN_CPU", value_name = "N")]
     pin_cpu: Option<u16>,
+    #[command(flatten)]
+    drain: drain::Args,
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
@@ -189,7 +191,8 @@ impl Args {
             .into());
         }
         descriptors::check_limit(config.http.connections);
-        let _metrics = self.metrics.open(Vec::new())?;
+        let ready = &config.http.ready;
+        let _metrics = self.metrics.open(ready)?;
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());
         };
@@ -197,8 +200,7 @@ impl Args {
             "messenger client listening on http://{}",
             handle.local_addr()
         );
-        stop.recv()?;
-        tracing::info!("shutting down");
+        self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())
     }

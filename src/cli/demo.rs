@@ -16,6 +16,7 @@ use crate::http::Limits;
 use crate::jobs::queue;
 use crate::jobs::results as store;
 use crate::jobs::workers;
+use crate::readiness::Readiness;
 
 /// Run server, bridge, message log, worker and web console in one process, to try things
 #[derive(clap::Args, Debug)]
@@ -129,6 +130,7 @@ impl Args {
             prefetch: 1,
             attempts: 5,
             call_timeout: Duration::from_secs(10),
+            ready: Readiness::default(),
         };
         Ok(Some(workers::start(&config, |_| {})?))
     }

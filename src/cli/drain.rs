@@ -6,8 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use sd_notify::NotifyState;
 
-use super::{Error, duration, metrics};
-use crate::http::ready;
+use super::{Error, duration};
 use crate::readiness::Readiness;
 
 #[derive(clap::Args, Debug)]
@@ -46,13 +45,4 @@ pub fn tell(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "cannot notify systemd");
     }
-}
-
-/// /livez and /readyz for the metrics port.
-pub fn pages(readiness: &Readiness) -> Vec<metrics::Page> {
-    let page = |path| -> metrics::Page {
-        let readiness = readiness.clone();
-        (path, Box::new(move |request| ready::answer(&readiness, request)))
-    };
-    ready::PATHS.map(page).into()
 }

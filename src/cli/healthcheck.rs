@@ -18,8 +18,9 @@ pub struct Args {
     /// The gRPC server to check; has no environment variable
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "http")]
     server: Option<String>,
-    /// Check a bridge, a console or a message log over HTTP instead; without a value
-    /// the one on localhost; has no environment variable
+    /// Check a bridge, a console or a message log over HTTP instead, or a metrics port,
+    /// at /readyz unless a path is given; without a value the one on localhost; has no
+    /// environment variable
     #[arg(long, value_name = "HOST:PORT[/PATH]")]
     http: Option<Option<String>>,
     /// Port of the server on localhost
@@ -49,7 +50,7 @@ Examples:
   messenger healthcheck --service mes_grpc.MessengerServer
   messenger healthcheck --server chat.example:51075
   messenger healthcheck --http                         the bridge on localhost
-  messenger healthcheck --http localhost:8070/healthz  a replica of the log
+  messenger healthcheck --http localhost:8070          a replica of the log
   MESSENGER_SERVER_PORT=6000 messenger healthcheck";
 
 impl Args {
@@ -67,13 +68,14 @@ impl Args {
             Some(address) => address.to_owned(),
             None => localhost(self.http_port, "--http-port")?,
         };
+        let path = if address.contains('/') { "" } else { "/readyz" };
         let agent = ureq::Agent::config_builder()
             .timeout_global(Some(self.timeout))
             // Check the program itself, not through a proxy.
             .proxy(None)
             .build()
             .new_agent();
-        agent.get(format!("http://{address}")).call()?;
+        agent.get(format!("http://{address}{path}")).call()?;
         Ok(())
     }
 

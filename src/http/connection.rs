@@ -170,7 +170,7 @@ fn answer(
             if let (Ok(()), Some(stream), true) = (&written, stream, head.method != "HEAD") {
                 let chunked = form == Body::Streamed && !head.http10;
                 let hold = (form == Body::Streamed).then_some(hold);
-                written = stream.send(client, chunked, hold, &shared.stopping);
+                written = stream.send(client, chunked, hold, place.as_ref(), &shared.stopping);
             }
             drop(place);
             let keep_alive = style.keep_alive;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::gate::Gate;
 use crate::budget::Budget;
+use crate::readiness::Readiness;
 
 /// Every bound of the [`Front`](super::Front). The defaults suit a service
 /// that takes small JSON bodies.
@@ -53,6 +54,8 @@ pub struct Limits {
     pub drain_time: Duration,
     /// Who may ask, and how often. Without one: all, as often as they like.
     pub gate: Option<Arc<dyn Gate>>,
+    /// What /readyz tells.
+    pub ready: Readiness,
 }
 
 impl Default for Limits {
@@ -73,6 +76,7 @@ impl Default for Limits {
             drain_bytes: 2 * 1024 * 1024,
             drain_time: Duration::from_secs(2),
             gate: None,
+            ready: Readiness::default(),
         }
     }
 }

@@ -7,10 +7,10 @@ use super::message::{Request, Response};
 use crate::readiness::{Checked, Readiness};
 
 /// The paths that [`answer`] answers.
-pub const PATHS: [&str; 2] = ["/livez", "/readyz"];
+const PATHS: [&str; 2] = ["/livez", "/readyz"];
 
 /// The answer to one of [`PATHS`].
-pub fn answer(readiness: &Readiness, request: &Request) -> Response {
+fn answer(readiness: &Readiness, request: &Request) -> Response {
     if !matches!(&*request.method, "GET" | "HEAD") {
         return Response::wrong_method("GET, HEAD");
     }
@@ -24,7 +24,11 @@ pub fn answer(readiness: &Readiness, request: &Request) -> Response {
         text = checks.iter().map(line).collect();
     }
     let name = request.path.trim_start_matches('/');
-    let (status, last) = if well { (200, "ok".into()) } else { (503, format!("{name} check failed")) };
+    let (status, last) = if well {
+        (200, "ok".into())
+    } else {
+        (503, format!("{name} check failed"))
+    };
     Response::text(status, format!("{text}{last}\n")).with_header("Cache-Control", "no-store")
 }
 
@@ -37,7 +41,10 @@ fn line((name, checked): &(&str, Checked)) -> String {
 
 /// A handler that also answers [`PATHS`], and notes how writes go: of a POST, 5xx is
 /// a failure, except that this server has no such method.
-pub(super) fn with<H>(readiness: Readiness, mut handler: H) -> impl FnMut(Request) -> Response + Send
+pub(super) fn with<H>(
+    readiness: Readiness,
+    mut handler: H,
+) -> impl FnMut(Request) -> Response + Send
 where
     H: FnMut(Request) -> Response + Send,
 {
@@ -45,13 +52,13 @@ where
         if PATHS.contains(&&*request.path) {
             return answer(&readiness, &request);
         }
-        let write = (request.method == "POST").then(|| request.path.clone());
+        let writes = request.method == "POST";
         let response = handler(request);
-        match (write, response.status) {
-            (Some(path), status @ (500 | 502..)) => {
-                readiness.wrote(Err(format!("POST {path} was answered with {status}")));
+        match response.status {
+            200..300 if writes => readiness.wrote(Ok(())),
+            status @ (500 | 502..) if writes => {
+                readiness.wrote(Err(format!("a POST was answered with {status}")));
             }
-            (Some(_), 200..300) => readiness.wrote(Ok(())),
             _ => {}
         }
         response

@@ -12,6 +12,7 @@ use super::queue::{self, Queue};
 use super::results as store;
 use super::{ledger, worker};
 use crate::grpc::client::{Connection, Settings, environment};
+use crate::readiness::Readiness;
 
 pub use super::desk::Desk;
 pub use super::queue::OpenError as StartError;
@@ -34,10 +35,15 @@ pub struct Config {
     pub attempts: u32,
     /// For one call of the message server.
     pub call_timeout: Duration,
+    /// What the metrics port's /readyz tells.
+    pub ready: Readiness,
 }
 
 /// How long a shutdown waits for calls that are under way.
 const END: Duration = Duration::from_secs(3);
+
+/// How long /readyz waits for the queue.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Running workers.
 pub struct Handle {
@@ -58,13 +64,24 @@ pub fn start(
 ) -> Result<Handle, StartError> {
     let store = store::open(&config.store)?;
     let queue = Arc::new(Queue::open(&config.queue)?);
+    let asked = queue.clone();
+    config.ready.needs("queue", move || {
+        let depth = asked.depth(LOOK);
+        depth.map(drop).map_err(|error| error.message)
+    });
     let (stop, stopped) = bounded(0);
     let (end, ended) = bounded(0);
     let (reports, inbox) = bounded(ledger::QUEUE);
     let connection = Connection::new(environment(), &config.target, &config.connection);
     let client = MessageClient::over(connection, config.call_timeout);
     let deliveries = queue.consume(config.workers.max(1).saturating_mul(config.prefetch.max(1)));
-    let ledger = ledger::Ledger::new(store, queue.clone(), inbox, stopped.clone());
+    let ledger = ledger::Ledger::new(
+        store,
+        queue.clone(),
+        inbox,
+        stopped.clone(),
+        config.ready.clone(),
+    );
     let running = end.clone();
     spawn("jobs-ledger", move || {
         ledger.run(finished);

@@ -8,8 +8,19 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "budget", "error", "status", "reload", "retry", "json", "latency", "metrics", "number", "sync",
-    "throttle", "tls",
+    "budget",
+    "error",
+    "readiness",
+    "status",
+    "reload",
+    "retry",
+    "json",
+    "latency",
+    "metrics",
+    "number",
+    "sync",
+    "throttle",
+    "tls",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
@@ -18,6 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("budget", &[]),
     ("error", &[]),
     ("reload", &["retry", "sync"]),
+    ("readiness", &["sync"]),
     ("retry", &[]),
     ("tls", &["reload"]),
     ("latency", &[]),
@@ -33,7 +45,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fanout", &["error", "sync"]),
     (
         "http",
-        &["budget", "metrics", "reload", "retry", "sync", "tls"],
+        &[
+            "budget",
+            "metrics",
+            "readiness",
+            "reload",
+            "retry",
+            "sync",
+            "tls",
+        ],
     ),
     ("db", &["LEAVES"]),
     ("grpc", &["access", "fanout", "LEAVES"]),
