@@ -10,7 +10,7 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and every module may use `budget`, `error`, `json`, `latency`, `metrics`, `number`, `retry`, `status`,
+//! and every module may use `access_log`, `budget`, `error`, `json`, `latency`, `metrics`, `number`, `retry`, `status`,
 //! `sync` and `throttle`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
@@ -59,6 +59,8 @@
 //! delivery of a stream and the bridge's postbox, on shuttle's primitives, to explore
 //! thread interleavings.
 
+#[cfg(not(feature = "shuttle"))]
+pub mod access_log;
 #[cfg(not(feature = "shuttle"))]
 pub mod budget;
 pub mod chat;

@@ -15,7 +15,7 @@ use grpcio::{
     ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
 };
 
-use super::journal;
+use super::journal::{Call, Meter};
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
 use super::subscription::ACK_HEADER;
@@ -44,15 +44,17 @@ pub struct Caller {
     pub(super) method: &'static str,
     /// As the C core writes it, a URI.
     pub(super) peer: String,
+    pub(super) call: Cell<Option<Call>>,
     acknowledge: bool,
     rest: Cell<Option<BoxFuture<'static, ()>>>,
 }
 
 impl Caller {
-    fn new(ctx: &RpcContext<'_>, method: &'static str) -> Self {
+    fn new(ctx: &RpcContext<'_>, method: &'static str, call: Option<Call>) -> Self {
         Self {
             method,
             peer: ctx.peer(),
+            call: Cell::new(call),
             acknowledge: false,
             rest: Cell::default(),
         }
@@ -104,6 +106,7 @@ impl Answer for Shared {
 
 /// The requests of a stream in both directions.
 pub struct Asked<Q> {
+    pub(super) call: Option<Call>,
     requests: Requests,
     decoder: Decoder<Q>,
 }
@@ -172,17 +175,15 @@ impl Methods {
     {
         let (name, handler, decoder) = self.parts(method, handler);
         let (unfinished, budget) = (self.unfinished.clone(), self.budget.clone());
+        let meter = Meter::of(name, "unary");
         let register = move |ctx: RpcContext<'_>,
                              mut requests: Requests,
                              sink: ClientStreamingSink<Encoded>| {
-            let caller = Caller::new(&ctx, name);
+            let (peer, call) = (ctx.peer(), Call::begin(&ctx, name, meter.as_ref()));
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
             let handler = handler.clone();
             ctx.spawn(guarded(name, async move {
-                let (peer, request) = unfinished
-                    .request(caller.peer, &mut requests, decoder)
-                    .await;
-                let call = journal::Call::begin(name, &peer);
+                let (peer, request) = unfinished.request(peer, &mut requests, decoder).await;
                 let (reply, mut answer) = oneshot::channel();
                 let after = match request {
                     Ok(request) => guard(name, || handler(request, Reply(reply))),
@@ -201,7 +202,7 @@ impl Methods {
                 };
                 let answer = answer.and_then(|answer| answer.encode(&budget));
                 if let Some(call) = call {
-                    call.answered(answer.as_ref().err());
+                    call.answered(answer.as_ref().err(), None);
                 }
                 let (sending, hold) = match answer {
                     Ok(Shared(encoded, hold)) => (sink.success(encoded), Some(hold)),
@@ -236,8 +237,10 @@ impl Methods {
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
         let unfinished = self.unfinished.clone();
+        let meter = Meter::of(name, "server_stream");
         let register = move |ctx: RpcContext<'_>, mut requests: Requests, sink: StreamSink| {
-            let mut caller = Caller::new(&ctx, name);
+            let call = Call::begin(&ctx, name, meter.as_ref());
+            let mut caller = Caller::new(&ctx, name, call);
             caller.acknowledge = ctx
                 .request_headers()
                 .iter()
@@ -251,7 +254,12 @@ impl Methods {
                     Ok(request) => {
                         guard(name, || handler(&caller, request, sink));
                     }
-                    Err(error) => caller.spawn(sink.fail(status::to_grpc(&error)).map(drop)),
+                    Err(error) => {
+                        if let Some(call) = caller.call.take() {
+                            call.answered(Some(&error), None);
+                        }
+                        caller.spawn(sink.fail(status::to_grpc(&error)).map(drop));
+                    }
                 }
                 if let Some(rest) = caller.rest.take() {
                     to_the_end(rest, requests).await;
@@ -272,8 +280,14 @@ impl Methods {
         handler: impl Fn(&RpcContext<'_>, Asked<Q>, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
+        let meter = Meter::of(name, "bidi_stream");
         let register = move |ctx: RpcContext<'_>, requests, sink| {
-            guard(name, || handler(&ctx, Asked { requests, decoder }, sink));
+            let asked = Asked {
+                call: Call::begin(&ctx, name, meter.as_ref()),
+                requests,
+                decoder,
+            };
+            guard(name, || handler(&ctx, asked, sink));
         };
         self.builder = self
             .builder

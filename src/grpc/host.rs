@@ -10,6 +10,7 @@ use super::request::Unfinished;
 use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
 use super::subscription;
+use crate::metrics;
 
 /// A service that can be hosted.
 pub trait Hosted: Send {
@@ -50,7 +51,11 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
     let health = Health::new(&names);
     let unfinished = Unfinished::start()?;
-    let mut methods = Methods::new(unfinished, config.memory.part(4), config.receive_bytes);
+    let (memory, open) = (config.memory.part(4), streams.clone());
+    metrics::memory("grpc", &memory);
+    let help = "Streams that are open, of all services.";
+    metrics::gauge("messenger_streams", help, &[], move || open.open());
+    let mut methods = Methods::new(unfinished, memory, config.receive_bytes);
     for service in &hosted {
         methods = service.register(methods, &streams);
     }

@@ -8,18 +8,28 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "budget", "error", "status", "retry", "json", "latency", "metrics", "number", "sync",
+    "access_log",
+    "budget",
+    "error",
+    "status",
+    "retry",
+    "json",
+    "latency",
+    "metrics",
+    "number",
+    "sync",
     "throttle",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
 /// the rules, besides its own room. The longest name that fits counts.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("access_log", &[]),
     ("budget", &[]),
     ("error", &[]),
     ("retry", &[]),
     ("latency", &[]),
-    ("metrics", &[]),
+    ("metrics", &["budget"]),
     ("number", &[]),
     ("throttle", &["sync"]),
     ("generated", &[]),
@@ -27,7 +37,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("status", &["error"]),
     ("sync", &[]),
     ("fanout", &["error", "sync"]),
-    ("http", &["budget", "metrics", "retry", "sync"]),
+    (
+        "http",
+        &["access_log", "budget", "metrics", "retry", "sync"],
+    ),
     ("db", &["LEAVES"]),
     ("grpc", &["fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),

@@ -12,6 +12,7 @@ use protobuf::Message;
 use protobuf::well_known_types::empty::Empty;
 
 use super::stream::{Requests, Stream, from_grpcio};
+use crate::access_log;
 use crate::error::{Code, Error};
 use crate::grpc::health::wire;
 use crate::grpc::subscription;
@@ -130,7 +131,13 @@ impl Connection {
         request: &Q,
         timeout: Duration,
     ) -> Result<Option<A>, Error> {
-        let options = CallOption::default().timeout(timeout);
+        let mut options = CallOption::default().timeout(timeout);
+        if let Some(id) = access_log::current() {
+            let mut metadata = MetadataBuilder::new();
+            let added = metadata.add_str(access_log::HEADER, &id);
+            added.map_err(|e| from_grpcio(&e))?;
+            options = options.headers(metadata.build());
+        }
         // grpcio panics when the message is missing. Making the call as a stream of
         // answers avoids that, and costs a call a tenth more.
         let answer = quietly(|| self.client.unary_call(method, request, options));

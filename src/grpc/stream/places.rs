@@ -47,6 +47,11 @@ impl Places {
         Ok(Place(self.0.clone()))
     }
 
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        *lock(&self.0.taken)
+    }
+
     /// "name-7": streams are numbered over all names.
     pub fn thread_name(&self, name: &str) -> String {
         let number = self.0.numbers.fetch_add(1, Ordering::Relaxed) + 1;
