@@ -10,8 +10,8 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
-//! and every module may use `access_log`, `budget`, `error`, `json`, `latency`, `metrics`, `number`, `retry`, `status`,
-//! `sync` and `throttle`.
+//! and every module may use `access_log`, `budget`, `error`, `json`, `latency`, `metrics`,
+//! `number`, `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -101,6 +101,8 @@ pub mod metrics;
 #[cfg(not(feature = "shuttle"))]
 pub mod number;
 #[cfg(not(feature = "shuttle"))]
+pub mod reload;
+#[cfg(not(feature = "shuttle"))]
 pub mod retry;
 #[cfg(not(feature = "shuttle"))]
 pub mod status;
@@ -108,5 +110,7 @@ pub mod status;
 pub mod throttle;
 #[cfg(not(feature = "shuttle"))]
 pub mod ticker;
+#[cfg(not(feature = "shuttle"))]
+pub mod tls;
 #[cfg(not(feature = "shuttle"))]
 pub mod todo;

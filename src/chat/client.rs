@@ -11,7 +11,7 @@ use super::wire;
 use crate::chat::wire::ChatMessage;
 use crate::error::Error;
 use crate::fanout::clock::Timestamp;
-use crate::grpc::client::{Connection, Keepalive, Proof, Stream};
+use crate::grpc::client::{Connection, Proof, Settings, Stream};
 
 pub use super::message::Message;
 
@@ -23,8 +23,8 @@ pub struct ChatClient {
 
 impl ChatClient {
     /// See [`Connection::new`].
-    pub fn new(environment: Arc<Environment>, server: &str, keepalive: Keepalive) -> Self {
-        Self::over(Connection::new(environment, server, keepalive))
+    pub fn new(environment: Arc<Environment>, server: &str, settings: &Settings) -> Self {
+        Self::over(Connection::new(environment, server, settings))
     }
 
     pub fn over(connection: Connection) -> Self {

@@ -69,13 +69,13 @@ impl Args {
             Method::Fact { n, server } => (Task::Factorial(*n), server),
             Method::Freq { text, server } => (Task::MostFrequentLetter(text.clone()), server),
         };
-        println!("{}", server.client().answer(&task)?);
+        println!("{}", server.client()?.answer(&task)?);
         Ok(())
     }
 }
 
 impl Server {
-    fn client(&self) -> MessageClient {
-        MessageClient::over(self.target.connect(), self.timeout)
+    fn client(&self) -> Result<MessageClient, Error> {
+        Ok(MessageClient::over(self.target.connect()?, self.timeout))
     }
 }

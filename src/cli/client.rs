@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Error, affinity, descriptors, duration, memory, metrics, signals, target};
+use super::{Error, affinity, descriptors, duration, memory, metrics, signals, target, tls};
 use crate::chat::bridge;
 use crate::chat::bridge::postbox;
-use crate::grpc::client::Keepalive;
+use crate::grpc::client::{Keepalive, Settings};
 use crate::http;
 
 /// Run the bridge: an HTTP gateway to a chat server
@@ -13,7 +13,9 @@ use crate::http;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    target: target::Args,
+    target: target::Address,
+    #[command(flatten)]
+    server_tls: tls::ConnectToServer,
     /// Address to listen on
     #[arg(long, env = "MESSENGER_HTTP_HOST", default_value = bridge::Config::default().host)]
     host: String,
@@ -145,30 +147,33 @@ impl HttpLimits {
 }
 
 impl Args {
-    fn config(&self) -> bridge::Config {
-        bridge::Config {
+    fn config(&self) -> Result<bridge::Config, Error> {
+        Ok(bridge::Config {
             server: self.target.server.clone(),
             host: self.host.clone(),
             http_port: self.http_port,
             connect_wait: self.connect_wait,
             settle: self.settle,
             send_timeout: self.send_timeout,
-            keepalive: Keepalive {
-                interval: self.keepalive,
-                ..Keepalive::default()
+            connection: Settings {
+                keepalive: Keepalive {
+                    interval: self.keepalive,
+                    ..Keepalive::default()
+                },
+                tls: self.server_tls.read()?,
             },
             postbox: postbox::Capacity {
                 messages: self.limits.postbox_messages,
                 bytes: self.limits.postbox_bytes,
             },
             http: self.limits.http.limits(),
-        }
+        })
     }
 
     pub fn run(&self) -> Result<(), Error> {
         self.pin_cpu.map(affinity::pin).transpose()?;
-        let stop = signals::stop()?;
-        let config = self.config();
+        let stop = signals::stop_or_reload()?;
+        let config = self.config()?;
         let (limit, full) = (config.http.memory.limit(), config.postbox.memory());
         if limit < full {
             return Err(format!(

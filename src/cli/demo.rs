@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use super::{Error, services, signals};
 use crate::chat::bridge;
 use crate::console;
+use crate::grpc::client::Settings;
 use crate::grpc::server;
 use crate::history;
 use crate::http::Limits;
@@ -73,7 +74,7 @@ const LOG_LANES: usize = 8;
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
         let mut config = server::Config {
             host: self.host.clone(),
             ports: vec![self.port],
@@ -122,6 +123,7 @@ impl Args {
             queue,
             store,
             target: format!("{}:{port}", self.host),
+            connection: Settings::default(),
             name: "demo".into(),
             workers: 1,
             prefetch: 1,

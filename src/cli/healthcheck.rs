@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, duration, target};
+use super::{Error, duration, target, tls};
 use crate::chat::bridge;
 use crate::grpc::server;
 
@@ -39,6 +39,8 @@ pub struct Args {
     /// Maximum wait for the answer
     #[arg(long, env = "MESSENGER_HEALTH_TIMEOUT", default_value = "3s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
+    #[command(flatten)]
+    tls: tls::Connect,
 }
 
 const EXAMPLES: &str = "\
@@ -80,8 +82,13 @@ impl Args {
             Some(server) => server.clone(),
             None => localhost(self.port, "--port")?,
         };
-        let server = target::Args { server }.connect();
-        Ok(server.check_health(&self.service, self.timeout)?)
+        let target = target::Args {
+            address: target::Address { server },
+            tls: self.tls.clone(),
+        };
+        Ok(target
+            .connect()?
+            .check_health(&self.service, self.timeout)?)
     }
 }
 

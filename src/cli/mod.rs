@@ -36,6 +36,7 @@ mod tail;
 mod target;
 mod terminal;
 mod ticker;
+mod tls;
 mod todo;
 mod web;
 

@@ -32,7 +32,7 @@ Examples:
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let client = ChatClient::over(self.target.connect());
+        let client = ChatClient::over(self.target.connect()?);
         let time = client.send(&self.author, &self.text, self.timeout)?;
         if self.json {
             println!("{}", json::send_response(time));

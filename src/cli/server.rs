@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, memory, metrics, services, signals};
+use super::{Error, descriptors, duration, memory, metrics, services, signals, tls};
 use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
@@ -34,6 +34,8 @@ pub struct Args {
     services: services::Args,
     #[command(flatten)]
     metrics: metrics::Args,
+    #[command(flatten)]
+    tls: tls::Listen,
     #[command(flatten)]
     limits: Limits,
 }
@@ -128,11 +130,11 @@ struct Limits {
 }
 
 impl Args {
-    fn transport(&self, memory: Budget) -> server::Config {
+    fn transport(&self, memory: Budget) -> Result<server::Config, Error> {
         let limits = &self.limits;
         let mut ports = vec![self.port];
         ports.extend(&self.also_port);
-        server::Config {
+        Ok(server::Config {
             host: self.host.clone(),
             ports,
             threads: self.grpc_threads,
@@ -142,7 +144,8 @@ impl Args {
             streams: limits.max_streams,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
-        }
+            tls: self.tls.read()?,
+        })
     }
 
     fn limits(&self, memory: &Budget) -> services::Limits {
@@ -166,10 +169,10 @@ impl Args {
     }
 
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
         let memory = self.limits.memory.budget();
         let limits = self.limits(&memory);
-        let transport = self.transport(memory);
+        let transport = self.transport(memory)?;
         descriptors::check_limit(transport.streams);
         let _metrics = self.metrics.open(Vec::new())?;
         let handle = self.services.host(&transport, limits)?;

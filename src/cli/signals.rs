@@ -8,14 +8,34 @@ use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::Error;
+use crate::reload;
 
 /// Receives once when the process is asked to end. A second signal ends it at
-/// once, with exit code 130. SIGHUP is left alone when it is ignored already, as
-/// `nohup` does it. Starts the thread "signals".
+/// once, with exit code 130. SIGHUP does nothing when it was ignored at the start, as
+/// `nohup` has it. Starts the thread "signals".
 ///
 /// # Errors
 /// When the signals or the thread cannot be had; to be called once a process.
 pub fn stop() -> Result<Receiver<()>, Error> {
+    receive(|| false)
+}
+
+/// As [`stop`], but while files are watched ([`reload`]), SIGHUP has them read again.
+///
+/// # Errors
+/// As [`stop`].
+pub fn stop_or_reload() -> Result<Receiver<()>, Error> {
+    receive(|| {
+        let watched = reload::read_again();
+        if watched {
+            tracing::info!("SIGHUP: files are read again");
+        }
+        watched
+    })
+}
+
+/// `reload` tells whether it has taken the SIGHUP.
+fn receive(reload: impl Fn() -> bool + Send + 'static) -> Result<Receiver<()>, Error> {
     let (sender, receiver) = bounded(1);
     let asked = Arc::new(AtomicBool::new(false));
     let ask = move || {
@@ -26,10 +46,16 @@ pub fn stop() -> Result<Receiver<()>, Error> {
         let _ = sender.try_send(());
     };
     ctrlc::set_handler(ask.clone()).map_err(std::io::Error::other)?;
-    let hangup = (!is_ignored(SIGHUP)).then_some(SIGHUP);
-    let mut others = Signals::new([SIGTERM].into_iter().chain(hangup))?;
+    let ignored = is_ignored(SIGHUP);
+    let mut others = Signals::new([SIGTERM, SIGHUP])?;
     let thread = std::thread::Builder::new().name("signals".into());
-    thread.spawn(move || others.forever().for_each(|_| ask()))?;
+    thread.spawn(move || {
+        for signal in others.forever() {
+            if signal != SIGHUP || (!reload() && !ignored) {
+                ask();
+            }
+        }
+    })?;
     Ok(receiver)
 }
 

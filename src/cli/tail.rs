@@ -37,13 +37,15 @@ const SETTLE: Duration = Duration::from_millis(200);
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop()?;
-        let client = ChatClient::over(self.target.connect());
+        let client = ChatClient::over(self.target.connect()?);
         let (mut stream, proof) = client.subscribe(TIMEOUT, SETTLE)?;
         let abort = stream.abort_handle();
         signals::on_stop(stop, "tail-stop", move || abort.abort())?;
         match proof {
-            Proof::Acknowledged => eprintln!("subscribed to {}", self.target.server),
-            Proof::Settled => eprintln!("subscribed to {} (unconfirmed)", self.target.server),
+            Proof::Acknowledged => eprintln!("subscribed to {}", self.target.address.server),
+            Proof::Settled => {
+                eprintln!("subscribed to {} (unconfirmed)", self.target.address.server)
+            }
         }
         let mut out = io::stdout().lock();
         let mut left = self.count.unwrap_or(u64::MAX);

@@ -1,9 +1,18 @@
 //! The server that a client command connects to.
 
-use crate::grpc::client::{Connection, Keepalive, environment};
+use super::{Error, tls};
+use crate::grpc::client::{Connection, Settings, environment};
 
 #[derive(clap::Args, Debug)]
 pub struct Args {
+    #[command(flatten)]
+    pub address: Address,
+    #[command(flatten)]
+    pub tls: tls::Connect,
+}
+
+#[derive(clap::Args, Debug)]
+pub struct Address {
     /// The gRPC server
     #[arg(
         long,
@@ -17,7 +26,15 @@ pub struct Args {
 
 impl Args {
     /// A connection to it, which is made when it is first used.
-    pub fn connect(&self) -> Connection {
-        Connection::new(environment(), &self.server, Keepalive::default())
+    pub fn connect(&self) -> Result<Connection, Error> {
+        let settings = Settings {
+            tls: self.tls.read()?,
+            ..Settings::default()
+        };
+        Ok(Connection::new(
+            environment(),
+            &self.address.server,
+            &settings,
+        ))
     }
 }

@@ -56,7 +56,7 @@ impl Args {
         let symbols = self.symbols.iter().map(|text| Symbol::parse(text));
         let symbols: Vec<_> = symbols.collect::<Result<_, _>>()?;
         let stop = signals::stop()?;
-        let client = TickerClient::over(self.target.connect(), TIMEOUT);
+        let client = TickerClient::over(self.target.connect()?, TIMEOUT);
         let (mut requests, stream) = client.open()?;
         let updates = read(stream)?;
         for symbol in &symbols {

@@ -3,8 +3,9 @@
 use super::client::HttpLimits;
 use std::sync::Arc;
 
-use super::{Error, descriptors, jobs, metrics, signals, target};
+use super::{Error, descriptors, jobs, metrics, signals, target, tls};
 use crate::console;
+use crate::grpc::client::Settings;
 
 /// Run the web console: all services in a browser
 ///
@@ -14,7 +15,9 @@ use crate::console;
 #[command(after_help = EXAMPLES)]
 pub struct Args {
     #[command(flatten)]
-    target: target::Args,
+    target: target::Address,
+    #[command(flatten)]
+    server_tls: tls::ConnectToServer,
     /// A replica of the message log; without it there is no tab History
     #[arg(long, env = "MESSENGER_HISTORY_ADDR", value_name = "HOST:PORT")]
     history: Option<String>,
@@ -57,7 +60,7 @@ struct Limits {
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
         let _metrics = self.metrics.open(Vec::new())?;
         let places = self.jobs.then_some(&self.places);
         let desk = places.map(jobs::Places::desk);
@@ -65,6 +68,10 @@ impl Args {
         let config = console::Config {
             jobs: desk,
             server: self.target.server.clone(),
+            connection: Settings {
+                tls: self.server_tls.read()?,
+                ..Settings::default()
+            },
             // Compose files set variables to nothing when they mean none.
             history: self.history.clone().filter(|address| !address.is_empty()),
             host: self.host.clone(),

@@ -28,7 +28,7 @@ use crossbeam_channel::bounded;
 
 use crate::chat::client::ChatClient;
 use crate::fanout::broadcast::Capacity;
-use crate::grpc::client::{Connection, Keepalive, named_environment};
+use crate::grpc::client::{Connection, Settings, named_environment};
 use crate::http::{Front, Limits, Serving};
 use crate::jobs::client::Desk;
 use crate::todo::client::TodoClient;
@@ -69,7 +69,7 @@ pub struct Config {
     pub settle: Duration,
     /// The deadline of calls.
     pub call_timeout: Duration,
-    pub keepalive: Keepalive,
+    pub connection: Settings,
     pub http: Limits,
     /// Backlog of one page, over which it is cut as a slow consumer.
     pub backlog: Capacity,
@@ -86,7 +86,7 @@ impl Default for Config {
             connect_wait: Duration::from_secs(1),
             settle: Duration::from_millis(200),
             call_timeout: Duration::from_secs(5),
-            keepalive: Keepalive::default(),
+            connection: Settings::default(),
             http: Limits::default(),
             backlog: Capacity {
                 messages: 1024,
@@ -115,7 +115,7 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     // head-of-line blocking for calls.
     let connect = |name: &str| {
         let environment = named_environment(name);
-        Connection::new(environment, &config.server, config.keepalive)
+        Connection::new(environment, &config.server, &config.connection)
     };
     let (ask, asks) = bounded(ASKS);
     let hub = Arc::new(Hub::new(config.backlog, SYMBOLS, ask));

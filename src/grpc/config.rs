@@ -1,8 +1,11 @@
 //! What a gRPC server is set up with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::budget::Budget;
+use crate::reload::Live;
+use crate::tls;
 
 /// The port of the chat server, which the Python programs use too.
 pub const PORT: u16 = 51075;
@@ -29,6 +32,8 @@ pub struct Config {
     pub keepalive: Duration,
     /// Keepalive timeout: without an answer to the ping, the connection is closed.
     pub keepalive_timeout: Duration,
+    /// Plain text without it.
+    pub tls: Option<Arc<Live<tls::Server>>>,
 }
 
 impl Default for Config {
@@ -43,6 +48,7 @@ impl Default for Config {
             streams: 10_000,
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
+            tls: None,
         }
     }
 }

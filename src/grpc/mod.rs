@@ -9,6 +9,7 @@
 pub mod blocking;
 pub mod client;
 mod config;
+mod credentials;
 pub mod duplex;
 pub mod handler;
 pub mod health;

@@ -6,13 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use grpcio::{
-    ChannelBuilder, EnvBuilder, Environment, ResourceQuota, ServerBuilder, ServerCredentials,
-    Service,
-};
+use grpcio::{ChannelBuilder, EnvBuilder, Environment, ResourceQuota, ServerBuilder, Service};
 
-use super::blocking;
 use super::stream::Streams;
+use super::{blocking, credentials};
 
 pub use super::config::{Config, PORT};
 
@@ -67,7 +64,8 @@ impl Server {
         let mut ports = Vec::new();
         for port in &config.ports {
             let address = address(&config.host, *port);
-            let bound = server.add_listening_port(address.clone(), ServerCredentials::insecure());
+            let credentials = credentials::server(config.tls.as_ref());
+            let bound = server.add_listening_port(address.clone(), credentials);
             ports.push(bound.map_err(|_| failed(address.clone(), &why_not(&address)))?);
         }
         server.start();

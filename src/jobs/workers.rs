@@ -11,7 +11,7 @@ use super::job::Job;
 use super::queue::{self, Queue};
 use super::results as store;
 use super::{ledger, worker};
-use crate::grpc::client::{Connection, Keepalive, environment};
+use crate::grpc::client::{Connection, Settings, environment};
 
 pub use super::desk::Desk;
 pub use super::queue::OpenError as StartError;
@@ -23,6 +23,7 @@ pub struct Config {
     pub store: store::Place,
     /// The message server.
     pub target: String,
+    pub connection: Settings,
     /// This process's name in the results.
     pub name: String,
     /// Threads that work on tasks.
@@ -60,7 +61,7 @@ pub fn start(
     let (stop, stopped) = bounded(0);
     let (end, ended) = bounded(0);
     let (reports, inbox) = bounded(ledger::QUEUE);
-    let connection = Connection::new(environment(), &config.target, Keepalive::default());
+    let connection = Connection::new(environment(), &config.target, &config.connection);
     let client = MessageClient::over(connection, config.call_timeout);
     let deliveries = queue.consume(config.workers.max(1).saturating_mul(config.prefetch.max(1)));
     let ledger = ledger::Ledger::new(store, queue.clone(), inbox, stopped.clone());

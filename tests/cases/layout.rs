@@ -12,6 +12,7 @@ const LEAVES: &[&str] = &[
     "budget",
     "error",
     "status",
+    "reload",
     "retry",
     "json",
     "latency",
@@ -19,6 +20,7 @@ const LEAVES: &[&str] = &[
     "number",
     "sync",
     "throttle",
+    "tls",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
@@ -27,7 +29,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("access_log", &[]),
     ("budget", &[]),
     ("error", &[]),
+    ("reload", &["retry", "sync"]),
     ("retry", &[]),
+    ("tls", &["reload"]),
     ("latency", &[]),
     ("metrics", &["budget"]),
     ("number", &[]),
@@ -39,7 +43,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fanout", &["error", "sync"]),
     (
         "http",
-        &["access_log", "budget", "metrics", "retry", "sync"],
+        &[
+            "access_log",
+            "budget",
+            "metrics",
+            "reload",
+            "retry",
+            "sync",
+            "tls",
+        ],
     ),
     ("db", &["LEAVES"]),
     ("grpc", &["fanout", "LEAVES"]),

@@ -1,7 +1,7 @@
 //! The jobs' synchronous half, called from a terminal and from a program.
 
 use messenger::error::Code;
-use messenger::grpc::client::{Connection, Keepalive};
+use messenger::grpc::client::{Connection, Settings};
 use messenger::jobs::client::MessageClient;
 use messenger::jobs::task::Task;
 
@@ -64,7 +64,7 @@ fn ten_thousand_factorial_is_exact() {
 #[test]
 fn large_factorials_hold_up_no_other_call() {
     let server = Server::start(&["--services", "message", "--grpc-threads", "1"]);
-    let connection = Connection::new(environment(), &server.address(), Keepalive::default());
+    let connection = Connection::new(environment(), &server.address(), &Settings::default());
     let client = MessageClient::over(connection, SOON);
     let (finished, order) = crossbeam_channel::unbounded();
     std::thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn large_factorials_hold_up_no_other_call() {
 #[test]
 fn every_number_is_answered_or_refused() {
     let server = Server::start(&["--services", "message"]);
-    let connection = Connection::new(environment(), &server.address(), Keepalive::default());
+    let connection = Connection::new(environment(), &server.address(), &Settings::default());
     let client = MessageClient::over(connection, SOON);
     for n in [i64::MIN, -1, 20_001, i64::MAX] {
         let error = client.answer(&Task::Factorial(n)).unwrap_err();

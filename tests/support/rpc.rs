@@ -16,7 +16,7 @@ use messenger::chat::wire;
 use messenger::error::Error;
 use messenger::generated::messenger::ChatMessage;
 use messenger::grpc::blocking;
-use messenger::grpc::client::{Connection, Keepalive, Proof};
+use messenger::grpc::client::{Connection, Proof, Settings};
 use messenger::grpc::subscription;
 use messenger::status;
 use protobuf::well_known_types::empty::Empty;
@@ -36,12 +36,12 @@ pub fn environment() -> Arc<Environment> {
 
 /// A client with a connection of its own.
 pub fn client(server: &str) -> ChatClient {
-    ChatClient::new(environment(), server, Keepalive::default())
+    ChatClient::new(environment(), server, &Settings::default())
 }
 
 /// A connection of its own, for a client of any service.
 pub fn connection(server: &str) -> Connection {
-    Connection::new(environment(), server, Keepalive::default())
+    Connection::new(environment(), server, &Settings::default())
 }
 
 /// The same without our code around it.

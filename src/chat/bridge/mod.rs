@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 
 use super::client::ChatClient;
 use crate::fanout::clock::Timestamp;
-use crate::grpc::client::{Keepalive, environment};
+use crate::grpc::client::{Settings, environment};
 use crate::http::{Front, Limits, Serving};
 use crate::throttle::Throttle;
 use postbox::{Capacity, Postbox};
@@ -35,7 +35,7 @@ pub struct Config {
     pub settle: Duration,
     /// The deadline of SendMessage.
     pub send_timeout: Duration,
-    pub keepalive: Keepalive,
+    pub connection: Settings,
     pub postbox: Capacity,
     pub http: Limits,
 }
@@ -49,7 +49,7 @@ impl Default for Config {
             connect_wait: Duration::from_secs(5),
             settle: Duration::from_millis(200),
             send_timeout: Duration::from_secs(5),
-            keepalive: Keepalive::default(),
+            connection: Settings::default(),
             postbox: Capacity::default(),
             http: Limits::default(),
         }
@@ -74,7 +74,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     // for answers; one completion queue for both, since two that poll in one
     // process wake each other.
     let environment = environment();
-    let connect = || ChatClient::new(environment.clone(), &config.server, config.keepalive);
+    let connect = || ChatClient::new(environment.clone(), &config.server, &config.connection);
     let reading = Arc::new(connect());
     let postbox = Arc::new(Postbox::new(config.postbox));
     let link = Arc::new(Link::default());

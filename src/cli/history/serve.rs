@@ -103,7 +103,7 @@ impl Args {
     }
 
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
         let config = self.config()?;
         descriptors::check_limit(config.http.connections);
         let _metrics = self.metrics.open(Vec::new())?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::{Places, outcome, plain};
-use crate::cli::{Error, duration, metrics, signals};
+use crate::cli::{Error, duration, metrics, signals, tls};
+use crate::grpc::client::Settings;
 use crate::jobs::job::Job;
 use crate::jobs::workers;
 
@@ -44,6 +45,8 @@ pub struct Args {
     metrics: metrics::Args,
     #[command(flatten)]
     places: Places,
+    #[command(flatten)]
+    tls: tls::Connect,
 }
 
 const EXAMPLES: &str = "\
@@ -55,12 +58,16 @@ Examples:
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let stop = signals::stop()?;
+        let stop = signals::stop_or_reload()?;
         let _metrics = self.metrics.open(Vec::new())?;
         let config = workers::Config {
             queue: self.places.queue()?,
             store: self.places.store()?,
             target: self.target.clone(),
+            connection: Settings {
+                tls: self.tls.read()?,
+                ..Settings::default()
+            },
             name: self.name.clone().unwrap_or_else(default_name),
             workers: self.workers,
             prefetch: self.prefetch,

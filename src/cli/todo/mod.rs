@@ -79,9 +79,9 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
-        let client = TodoClient::over(self.target.connect(), self.timeout);
+        let client = TodoClient::over(self.target.connect()?, self.timeout);
         match &self.command {
-            None => return menu::run(&client, &self.target.server),
+            None => return menu::run(&client, &self.target.address.server),
             Some(Command::Add { title, json }) => {
                 let task = client.add(title)?;
                 if *json {
@@ -118,7 +118,7 @@ impl Args {
         let (mut stream, _) = client.watch(SETTLE)?;
         let abort = stream.abort_handle();
         signals::on_stop(stop, "watch-stop", move || abort.abort())?;
-        eprintln!("watching {}", self.target.server);
+        eprintln!("watching {}", self.target.address.server);
         let mut out = io::stdout().lock();
         for _ in 0..count {
             let change = match stream.recv() {

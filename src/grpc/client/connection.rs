@@ -5,39 +5,16 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use grpcio::{
-    CallOption, ChannelBuilder, Client, EnvBuilder, Environment, MetadataBuilder, Method,
-};
+use grpcio::{CallOption, EnvBuilder, Environment, MetadataBuilder, Method};
 use protobuf::Message;
 use protobuf::well_known_types::empty::Empty;
 
+use super::link::{Link, Settings};
 use super::stream::{Requests, Stream, from_grpcio};
 use crate::access_log;
 use crate::error::{Code, Error};
 use crate::grpc::health::wire;
 use crate::grpc::subscription;
-
-/// Larger messages than any server of ours sends; a Python server has no limit
-/// of its own below gRPC's 4 MiB.
-const RECEIVE_BYTES: i32 = 16 * 1024 * 1024;
-
-/// Keepalive of a client's connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Keepalive {
-    /// Keepalive interval. grpcio servers close connections that ping more often
-    /// than every 5 minutes without data, so the default is above that.
-    pub interval: Duration,
-    pub timeout: Duration,
-}
-
-impl Default for Keepalive {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(310),
-            timeout: Duration::from_secs(10),
-        }
-    }
-}
 
 /// The completion queue of a process's clients, with its thread "grpc-client-0".
 pub fn environment() -> Arc<Environment> {
@@ -81,31 +58,18 @@ fn quietly<R>(work: impl FnOnce() -> R) -> Option<R> {
     result.ok()
 }
 
-/// A connection, made when it is first used and again when it was lost. Clones
-/// share it, between threads too.
+/// A connection, made when it is first used and again when it was lost, or when
+/// certificates have changed. Clones share it, between threads too.
 #[derive(Clone)]
 pub struct Connection {
-    client: Client,
+    link: Link,
 }
 
 impl Connection {
     /// `environment` is [`environment`]'s, one for all clients of a process.
-    pub fn new(environment: Arc<Environment>, server: &str, keepalive: Keepalive) -> Self {
-        let channel = ChannelBuilder::new(environment)
-            // A call that may have reached the server is never sent again.
-            .enable_retry(false)
-            // Each client has a connection of its own, as each process would.
-            .use_local_subchannel_pool(true)
-            .initial_reconnect_backoff(Duration::from_millis(100))
-            .max_reconnect_backoff(Duration::from_secs(1))
-            .max_receive_message_len(RECEIVE_BYTES)
-            .keepalive_time(keepalive.interval)
-            .keepalive_timeout(keepalive.timeout)
-            .http2_max_pings_without_data(0)
-            .connect(server);
-        Self {
-            client: Client::new(channel),
-        }
+    pub fn new(environment: Arc<Environment>, server: &str, settings: &Settings) -> Self {
+        let link = Link::new(environment, server, settings);
+        Self { link }
     }
 
     /// Makes a call and waits for its answer.
@@ -140,7 +104,8 @@ impl Connection {
         }
         // grpcio panics when the message is missing. Making the call as a stream of
         // answers avoids that, and costs a call a tenth more.
-        let answer = quietly(|| self.client.unary_call(method, request, options));
+        let client = self.link.client();
+        let answer = quietly(|| client.unary_call(method, request, options));
         answer
             .transpose()
             .map_err(|error| match from_grpcio(&error) {
@@ -175,9 +140,10 @@ impl Connection {
             .add_str(subscription::ACK_HEADER, "1")
             .map_err(|e| from_grpcio(&e))?;
         let options = CallOption::default().headers(metadata.build());
-        let receiver = self.client.server_streaming(method, request, options);
+        let client = self.link.client();
+        let receiver = client.server_streaming(method, request, options);
         let receiver = receiver.map_err(|e| from_grpcio(&e))?;
-        let mut stream = Stream::new(receiver, self.client.clone());
+        let mut stream = Stream::new(receiver, client);
         let acknowledges = match self.answer(&subscription::PROBE, &Empty::new(), timeout) {
             // Without a message it is from something that says OK to everything.
             Ok(answer) => answer.is_some(),
@@ -213,10 +179,11 @@ impl Connection {
         &self,
         method: &Method<Q, A>,
     ) -> Result<(Requests<Q>, Stream<A>), Error> {
-        let opened = self.client.duplex_streaming(method, CallOption::default());
+        let client = self.link.client();
+        let opened = client.duplex_streaming(method, CallOption::default());
         let (sender, receiver) = opened.map_err(|e| from_grpcio(&e))?;
-        let requests = Requests::new(sender, self.client.clone());
-        Ok((requests, Stream::new(receiver, self.client.clone())))
+        let requests = Requests::new(sender, client.clone());
+        Ok((requests, Stream::new(receiver, client)))
     }
 
     /// Asks the standard health service about `service` ("" is the whole server).

@@ -2,7 +2,9 @@
 //! streams. Works against any server of the same contract.
 
 mod connection;
+mod link;
 mod stream;
 
-pub use connection::{Connection, Keepalive, Proof, environment, named_environment};
+pub use connection::{Connection, Proof, environment, named_environment};
+pub use link::{Keepalive, Settings};
 pub use stream::{Requests, Stream, from_grpcio};

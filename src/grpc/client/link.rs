@@ -1,0 +1,122 @@
+//! The channel below a connection; with TLS another one whenever certificates change.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use grpcio::{ChannelBuilder, Client, Environment};
+
+use crate::grpc::credentials;
+use crate::reload::Live;
+use crate::sync::lock;
+use crate::tls;
+
+/// Larger messages than any server of ours sends; a Python server has no limit
+/// of its own below gRPC's 4 MiB.
+const RECEIVE_BYTES: i32 = 16 * 1024 * 1024;
+
+/// Keepalive of a client's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Keepalive {
+    /// Keepalive interval. grpcio servers close connections that ping more often
+    /// than every 5 minutes without data, so the default is above that.
+    pub interval: Duration,
+    pub timeout: Duration,
+}
+
+impl Default for Keepalive {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(310),
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// How a client connects.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub keepalive: Keepalive,
+    /// Plain text without it.
+    pub tls: Option<Arc<Live<tls::Client>>>,
+}
+
+/// Clones share the channel.
+#[derive(Clone)]
+pub(super) enum Link {
+    Plain(Client),
+    Tls(Arc<Secured>),
+}
+
+pub(super) struct Secured {
+    environment: Arc<Environment>,
+    server: String,
+    keepalive: Keepalive,
+    tls: Arc<Live<tls::Client>>,
+    /// With the version of the certificates that it was made with.
+    now: Mutex<(u64, Client)>,
+}
+
+impl Link {
+    pub fn new(environment: Arc<Environment>, server: &str, settings: &Settings) -> Self {
+        let keepalive = settings.keepalive;
+        let Some(tls) = settings.tls.clone() else {
+            return Self::Plain(connect(environment, server, keepalive, None));
+        };
+        let version = tls.version();
+        let client = connect(environment.clone(), server, keepalive, Some(&tls.get()));
+        Self::Tls(Arc::new(Secured {
+            environment,
+            server: server.into(),
+            keepalive,
+            tls,
+            now: Mutex::new((version, client)),
+        }))
+    }
+
+    /// For one call or stream, which keeps its channel when there is a new one.
+    pub fn client(&self) -> Client {
+        match self {
+            Self::Plain(client) => client.clone(),
+            Self::Tls(secured) => secured.client(),
+        }
+    }
+}
+
+impl Secured {
+    fn client(&self) -> Client {
+        let version = self.tls.version();
+        let mut now = lock(&self.now);
+        if now.0 != version {
+            let (environment, tls) = (self.environment.clone(), self.tls.get());
+            let client = connect(environment, &self.server, self.keepalive, Some(&tls));
+            *now = (version, client);
+        }
+        now.1.clone()
+    }
+}
+
+fn connect(
+    environment: Arc<Environment>,
+    server: &str,
+    keepalive: Keepalive,
+    tls: Option<&tls::Client>,
+) -> Client {
+    let mut channel = ChannelBuilder::new(environment)
+        // A call that may have reached the server is never sent again.
+        .enable_retry(false)
+        // Each client has a connection of its own, as each process would.
+        .use_local_subchannel_pool(true)
+        .initial_reconnect_backoff(Duration::from_millis(100))
+        .max_reconnect_backoff(Duration::from_secs(1))
+        .max_receive_message_len(RECEIVE_BYTES)
+        .keepalive_time(keepalive.interval)
+        .keepalive_timeout(keepalive.timeout)
+        .http2_max_pings_without_data(0);
+    if let Some(tls) = tls {
+        channel = channel.set_credentials(credentials::client(tls));
+        if let Some(name) = &tls.name {
+            channel = channel.override_ssl_target(name.clone());
+        }
+    }
+    Client::new(channel.connect(server))
+}
