@@ -8,6 +8,9 @@ fn main() {
         .inputs([
             "proto/messenger.proto",
             "proto/health.proto",
+            "proto/reflection.proto",
+            "proto/reflection_v1alpha.proto",
+            "proto/subscriptions.proto",
             "proto/todo.proto",
             "proto/fin.proto",
             "proto/message_service.proto",

@@ -2,6 +2,7 @@
 //! its own table from here to its codes ([`status`](crate::status)).
 
 use std::fmt;
+use std::time::Duration;
 
 /// The gRPC status codes that our services use or pass on.
 /// Source: <https://grpc.github.io/grpc/core/md_doc_statuscodes.html>
@@ -30,6 +31,8 @@ pub enum Code {
 pub struct Error {
     pub code: Code,
     pub message: String,
+    /// After which time it is worth trying again, if that is known.
+    pub retry_after: Option<Duration>,
 }
 
 impl Error {
@@ -37,7 +40,14 @@ impl Error {
         Self {
             code,
             message: message.into(),
+            retry_after: None,
         }
+    }
+
+    #[must_use]
+    pub fn retry_after(mut self, time: Duration) -> Self {
+        self.retry_after = Some(time);
+        self
     }
 
     pub fn invalid(message: impl Into<String>) -> Self {

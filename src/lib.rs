@@ -60,6 +60,8 @@
 //! thread interleavings.
 
 #[cfg(not(feature = "shuttle"))]
+pub mod access;
+#[cfg(not(feature = "shuttle"))]
 pub mod access_log;
 #[cfg(not(feature = "shuttle"))]
 pub mod budget;

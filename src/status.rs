@@ -1,7 +1,12 @@
 //! The two status tables: our error codes in gRPC and in HTTP.
 //! Source: <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>
 
+use std::time::Duration;
+
 use grpcio::{RpcStatus, RpcStatusCode};
+use protobuf::well_known_types::any::Any;
+use protobuf::well_known_types::duration::Duration as WellKnownDuration;
+use protobuf::{CodedOutputStream, Message as _};
 
 use crate::error::{Code, Error};
 
@@ -81,7 +86,43 @@ fn row(code: Code) -> (Code, RpcStatusCode, u16, &'static str) {
 }
 
 pub fn to_grpc(error: &Error) -> RpcStatus {
-    RpcStatus::with_message(row(error.code).1, error.message.clone())
+    let (code, message) = (row(error.code).1, error.message.clone());
+    let details = error.retry_after.and_then(|after| {
+        let bytes = details(code.into(), &message, after);
+        bytes.ok()
+    });
+    RpcStatus::with_details(code, message, details.unwrap_or_default())
+}
+
+/// A `google.rpc.Status` with a `google.rpc.RetryInfo`, as the metadata
+/// `grpc-status-details-bin` carries it.
+/// Source: <https://github.com/googleapis/googleapis/blob/master/google/rpc/status.proto>,
+/// error_details.proto beside it
+fn details(code: i32, message: &str, retry_after: Duration) -> protobuf::Result<Vec<u8>> {
+    let mut delay = WellKnownDuration::new();
+    delay.seconds = i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX);
+    delay.nanos = retry_after.subsec_nanos().cast_signed();
+    let mut detail = Any::new();
+    detail.type_url = "type.googleapis.com/google.rpc.RetryInfo".into();
+    // A message within one is written as bytes are.
+    detail.value = encode(|out| out.write_bytes(1, &delay.write_to_bytes()?))?;
+    let detail = detail.write_to_bytes()?;
+    encode(|out| {
+        out.write_int32(1, code)?;
+        out.write_string(2, message)?;
+        out.write_bytes(3, &detail)
+    })
+}
+
+fn encode(
+    fields: impl FnOnce(&mut CodedOutputStream<'_>) -> protobuf::Result<()>,
+) -> protobuf::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut out = CodedOutputStream::vec(&mut bytes);
+    fields(&mut out)?;
+    out.flush()?;
+    drop(out);
+    Ok(bytes)
 }
 
 /// Codes that we do not use become UNKNOWN.

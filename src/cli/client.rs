@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Error, affinity, descriptors, duration, memory, metrics, signals, target, tls};
+use super::{
+    Error, access, affinity, descriptors, duration, memory, metrics, signals, target, tls,
+};
 use crate::chat::bridge;
 use crate::chat::bridge::postbox;
 use crate::grpc::client::{Keepalive, Settings};
@@ -117,6 +119,8 @@ pub struct HttpLimits {
     http_connections: usize,
     #[command(flatten)]
     memory: memory::Args,
+    #[command(flatten)]
+    access: access::Args,
     /// Another name under which this machine itself may be asked, besides localhost and
     /// addresses, behind a proxy for instance; may be repeated
     #[arg(
@@ -130,7 +134,7 @@ pub struct HttpLimits {
 }
 
 impl HttpLimits {
-    /// To be asked for once: the budget in it counts by itself.
+    /// To be asked for once: the budget and the rates in it count by themselves.
     pub fn limits(&self) -> http::Limits {
         http::Limits {
             header_bytes: self.http_header_bytes,
@@ -141,6 +145,7 @@ impl HttpLimits {
             connections: self.http_connections,
             memory: self.memory.budget(),
             hosts: self.allow_host.clone(),
+            gate: self.access.gate(),
             ..http::Limits::default()
         }
     }

@@ -10,6 +10,7 @@ macro_rules! println {
     }};
 }
 
+mod access;
 mod affinity;
 #[cfg(feature = "compare")]
 mod bench;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, descriptors, duration, memory, metrics, services, signals, tls};
+use super::{Error, access, descriptors, duration, memory, metrics, services, signals, tls};
 use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
@@ -32,6 +32,8 @@ pub struct Args {
     grpc_threads: u16,
     #[command(flatten)]
     services: services::Args,
+    #[command(flatten)]
+    access: access::Args,
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
@@ -142,8 +144,10 @@ impl Args {
             metadata_bytes: limits.max_metadata_bytes,
             memory,
             streams: limits.max_streams,
+            stream_age: None,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
+            admission: self.access.admission(),
             tls: self.tls.read()?,
         })
     }

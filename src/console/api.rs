@@ -182,7 +182,7 @@ fn parameter<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
 fn answer(result: Result<(u16, String), Error>) -> Response {
     match result {
         Ok((status, body)) => Response::json(status, body).with_header("Cache-Control", "no-store"),
-        Err(Error { code, message }) => {
+        Err(Error { code, message, .. }) => {
             Response::error(status::http(code), status::name(code), message)
         }
     }

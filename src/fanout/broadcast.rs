@@ -386,16 +386,26 @@ impl<T> Membership<T> {
         self.backlog.messages.fetch_sub(messages, Ordering::AcqRel);
         self.backlog.bytes.fetch_sub(bytes, Ordering::AcqRel);
     }
-}
 
-impl<T> Drop for Membership<T> {
-    fn drop(&mut self) {
+    /// Ends this one subscription as [`Broadcast::close`] ends all: its reader gets its
+    /// backlog, and then [`End::Closed`]. May be called again.
+    pub fn close(&self) {
+        self.leave(End::Closed);
+    }
+
+    fn leave(&self, end: End) {
         let mut state = lock(&self.broadcast.state);
         if let Ok(at) = state.subscribers.binary_search_by_key(&self.id, |s| s.id) {
             let subscriber = state.subscribers.remove(at);
             drop(state);
-            subscriber.end(End::Left);
+            subscriber.end(end);
         }
+    }
+}
+
+impl<T> Drop for Membership<T> {
+    fn drop(&mut self) {
+        self.leave(End::Left);
     }
 }
 

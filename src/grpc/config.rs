@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::access::Admission;
 use crate::budget::Budget;
 use crate::reload::Live;
 use crate::tls;
@@ -28,10 +29,14 @@ pub struct Config {
     pub memory: Budget,
     /// Server streams in the whole process.
     pub streams: usize,
+    /// A stream that is older ends with UNAVAILABLE; a tenth more or less for each.
+    pub stream_age: Option<Duration>,
     /// Keepalive interval: a peer that is silent for so long is pinged.
     pub keepalive: Duration,
     /// Keepalive timeout: without an answer to the ping, the connection is closed.
     pub keepalive_timeout: Duration,
+    /// Who may call, and how often.
+    pub admission: Admission,
     /// Plain text without it.
     pub tls: Option<Arc<Live<tls::Server>>>,
 }
@@ -46,8 +51,10 @@ impl Default for Config {
             metadata_bytes: 16 * 1024,
             memory: Budget::default(),
             streams: 10_000,
+            stream_age: None,
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
+            admission: Admission::default(),
             tls: None,
         }
     }

@@ -9,7 +9,7 @@ use std::future::{Future as _, pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::task::{Poll, Waker};
 use std::thread;
 
@@ -22,7 +22,7 @@ use super::blocking;
 use super::handler::Asked;
 use super::journal::StreamLog;
 use super::method::Encoded;
-use super::stream::{STATUS_WAIT, Streams};
+use super::stream::{Ending, STATUS_WAIT, Streams};
 use crate::error::{Code, Error};
 use crate::status;
 use crate::sync::lock;
@@ -59,6 +59,15 @@ pub enum Turn {
 pub struct Bell {
     rung: AtomicBool,
     sleeper: Mutex<Option<Waker>>,
+    /// Why the stream ends early, if it does.
+    early: OnceLock<Error>,
+}
+
+impl Ending for Bell {
+    fn end_early(&self, error: Error) {
+        let _ = self.early.set(error);
+        self.ring();
+    }
 }
 
 impl Bell {
@@ -97,10 +106,10 @@ impl Streams {
         begin: impl FnOnce(Arc<Bell>, Option<Arc<StreamLog>>) -> Result<Arc<C>, Error>,
     ) {
         let bell = Arc::new(Bell::default());
-        let name = self.thread_name(name);
+        let (number, name) = self.number_and_name(name);
         let stream_log = self.stream_log(ctx.method(), &ctx.peer(), &name, requests.call.take());
         let begin = || begin(bell.clone(), stream_log.clone());
-        let begun = self.place().and_then(|place| Ok((place, begin()?)));
+        let begun = self.place(number).and_then(|place| Ok((place, begin()?)));
         let (place, conversation) = match begun {
             Ok(begun) => begun,
             Err(error) => return refuse(ctx, requests, sink, &error, stream_log.as_deref()),
@@ -108,6 +117,7 @@ impl Streams {
         if let Some(stream_log) = &stream_log {
             stream_log.opened();
         }
+        self.list(number, Arc::downgrade(&bell) as Weak<dyn Ending>);
         let (no_more, registration) = AbortHandle::new_pair();
         // The sink has to come back if there is no thread for it.
         let kept = Arc::new(Mutex::new(Some(sink)));
@@ -174,6 +184,9 @@ fn answer<Q>(
 ) -> (Result<(), Error>, u64) {
     let mut sent = 0;
     let result = loop {
+        if let Some(error) = bell.early.get() {
+            break Err(error.clone());
+        }
         match conversation.turn() {
             Turn::Send(messages) => {
                 let count = messages.len() as u64;
@@ -219,7 +232,7 @@ fn send<Q>(
     });
     let sent_or_failed = poll_fn(|cx| {
         if bell.take_or_wake(cx.waker())
-            && let Some(error) = conversation.failure()
+            && let Some(error) = bell.early.get().cloned().or_else(|| conversation.failure())
         {
             return Poll::Ready(Err(error));
         }

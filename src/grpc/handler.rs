@@ -15,10 +15,11 @@ use grpcio::{
     ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
 };
 
-use super::journal::{Call, Meter};
+use super::journal::{self, Call, Meter};
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
 use super::subscription::ACK_HEADER;
+use crate::access::Admission;
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
 use crate::status;
@@ -37,6 +38,7 @@ pub struct Methods {
     unfinished: Arc<Unfinished>,
     budget: Budget,
     receive_bytes: usize,
+    admission: Admission,
 }
 
 /// Who called which method.
@@ -50,13 +52,20 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn new(ctx: &RpcContext<'_>, method: &'static str, call: Option<Call>) -> Self {
+    fn new(ctx: &RpcContext<'_>, method: &'static str, meter: Option<&Arc<Meter>>) -> Self {
         Self {
             method,
             peer: ctx.peer(),
-            call: Cell::new(call),
+            call: Cell::new(Call::begin(ctx, method, meter)),
             acknowledge: false,
             rest: Cell::default(),
+        }
+    }
+
+    /// It ends here, before any handler.
+    fn refused(&self, error: &Error) {
+        if let Some(call) = self.call.take() {
+            call.answered(Some(error), None);
         }
     }
 
@@ -142,12 +151,18 @@ impl<A> Reply<A> {
 }
 
 impl Methods {
-    pub(super) fn new(unfinished: Arc<Unfinished>, budget: Budget, receive_bytes: usize) -> Self {
+    pub(super) fn new(
+        unfinished: Arc<Unfinished>,
+        budget: Budget,
+        receive_bytes: usize,
+        admission: Admission,
+    ) -> Self {
         Self {
             builder: ServiceBuilder::new(),
             unfinished,
             budget,
             receive_bytes,
+            admission,
         }
     }
 
@@ -175,15 +190,25 @@ impl Methods {
     {
         let (name, handler, decoder) = self.parts(method, handler);
         let (unfinished, budget) = (self.unfinished.clone(), self.budget.clone());
+        let admission = self.admission.clone();
         let meter = Meter::of(name, "unary");
         let register = move |ctx: RpcContext<'_>,
                              mut requests: Requests,
                              sink: ClientStreamingSink<Encoded>| {
-            let (peer, call) = (ctx.peer(), Call::begin(&ctx, name, meter.as_ref()));
+            let caller = Caller::new(&ctx, name, meter.as_ref());
+            let admitted = admit(&admission, &caller);
+            let call = caller.call.take();
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
             let handler = handler.clone();
             ctx.spawn(guarded(name, async move {
-                let (peer, request) = unfinished.request(peer, &mut requests, decoder).await;
+                let (peer, request) = match admitted {
+                    Ok(()) => {
+                        unfinished
+                            .request(caller.peer, &mut requests, decoder)
+                            .await
+                    }
+                    Err(error) => (caller.peer, Err(error)),
+                };
                 let (reply, mut answer) = oneshot::channel();
                 let after = match request {
                     Ok(request) => guard(name, || handler(request, Reply(reply))),
@@ -236,11 +261,11 @@ impl Methods {
         handler: impl Fn(&Caller, Q, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let unfinished = self.unfinished.clone();
+        let (unfinished, admission) = (self.unfinished.clone(), self.admission.clone());
         let meter = Meter::of(name, "server_stream");
         let register = move |ctx: RpcContext<'_>, mut requests: Requests, sink: StreamSink| {
-            let call = Call::begin(&ctx, name, meter.as_ref());
-            let mut caller = Caller::new(&ctx, name, call);
+            let mut caller = Caller::new(&ctx, name, meter.as_ref());
+            let admitted = admit(&admission, &caller);
             caller.acknowledge = ctx
                 .request_headers()
                 .iter()
@@ -248,16 +273,17 @@ impl Methods {
             let (unfinished, handler) = (unfinished.clone(), handler.clone());
             ctx.spawn(guarded(name, async move {
                 let peer = std::mem::take(&mut caller.peer);
-                let (peer, request) = unfinished.request(peer, &mut requests, decoder).await;
+                let (peer, request) = match admitted {
+                    Ok(()) => unfinished.request(peer, &mut requests, decoder).await,
+                    Err(error) => (peer, Err(error)),
+                };
                 caller.peer = peer;
                 match request {
                     Ok(request) => {
                         guard(name, || handler(&caller, request, sink));
                     }
                     Err(error) => {
-                        if let Some(call) = caller.call.take() {
-                            call.answered(Some(&error), None);
-                        }
+                        caller.refused(&error);
                         caller.spawn(sink.fail(status::to_grpc(&error)).map(drop));
                     }
                 }
@@ -280,10 +306,17 @@ impl Methods {
         handler: impl Fn(&RpcContext<'_>, Asked<Q>, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
+        let admission = self.admission.clone();
         let meter = Meter::of(name, "bidi_stream");
-        let register = move |ctx: RpcContext<'_>, requests, sink| {
+        let register = move |ctx: RpcContext<'_>, requests, sink: StreamSink| {
+            let caller = Caller::new(&ctx, name, meter.as_ref());
+            if let Err(error) = admit(&admission, &caller) {
+                caller.refused(&error);
+                let failed = sink.fail(status::to_grpc(&error)).map(drop);
+                return ctx.spawn(guarded(name, to_the_end(failed, requests)));
+            }
             let asked = Asked {
-                call: Call::begin(&ctx, name, meter.as_ref()),
+                call: caller.call.take(),
                 requests,
                 decoder,
             };
@@ -303,6 +336,14 @@ impl Methods {
         let decoder = Decoder::new(method, self.receive_bytes);
         (method.name, Arc::new(handler), decoder)
     }
+}
+
+/// What each call passes before anything of it is read. Health is open to all.
+fn admit(admission: &Admission, caller: &Caller) -> Result<(), Error> {
+    if caller.method.starts_with("/grpc.health.v1.Health/") {
+        return Ok(());
+    }
+    admission.check(|| journal::ip(&caller.peer))
 }
 
 /// Runs what is left of a call. Meanwhile it is read that there are no more

@@ -2,10 +2,14 @@
 //!
 //! It must not know any service: its caller passes those to host.
 
+use std::time::Duration;
+
+use protobuf::reflect::FileDescriptor;
 use protobuf::well_known_types::empty::Empty;
 
 use super::handler::Methods;
-use super::health::Health;
+use super::health::{self, Health};
+use super::reflection::{self, Described};
 use super::request::Unfinished;
 use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
@@ -16,6 +20,9 @@ use crate::metrics;
 pub trait Hosted: Send {
     /// The name under which health checks know it.
     fn name(&self) -> &'static str;
+
+    /// Where it is declared, for reflection.
+    fn file(&self) -> &'static FileDescriptor;
 
     /// Registers its methods; server streams are served on `streams`.
     fn register(&self, methods: Methods, streams: &Streams) -> Methods;
@@ -39,6 +46,7 @@ pub struct Handle {
     server: Server,
     health: Health,
     hosted: Vec<Box<dyn Hosted>>,
+    streams: Streams,
 }
 
 /// Listens and serves; returns at once.
@@ -47,7 +55,7 @@ pub struct Handle {
 /// [`StartError`] for a port that is taken, or no thread to be had.
 pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, StartError> {
     let environment = server::environment(config);
-    let streams = Streams::new(config.streams, &environment)?;
+    let streams = Streams::new(config.streams, config.stream_age, &environment)?;
     let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
     let health = Health::new(&names);
     let unfinished = Unfinished::start()?;
@@ -55,25 +63,55 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     metrics::memory("grpc", &memory);
     let help = "Streams that are open, of all services.";
     metrics::gauge("messenger_streams", help, &[], move || open.open());
-    let mut methods = Methods::new(unfinished, memory, config.receive_bytes);
+    let (receive_bytes, admission) = (config.receive_bytes, config.admission.clone());
+    let mut methods = Methods::new(unfinished, memory, receive_bytes, admission);
     for service in &hosted {
         methods = service.register(methods, &streams);
     }
-    let methods = health.register(methods, &streams);
+    let methods = health.register(methods, &streams.to_the_end());
     let methods = methods.unary(&subscription::PROBE, |_, reply| {
         reply.send(Ok(Empty::new()));
     });
-    let server = Server::start(config, environment, streams, methods.build())?;
+    let methods = reflection::register(methods, &streams, described(&hosted));
+    let server = Server::start(config, environment, streams.clone(), methods.build())?;
     Ok(Handle {
         server,
         health,
         hosted,
+        streams,
     })
+}
+
+/// The services of this server, but for reflection.
+fn described(hosted: &[Box<dyn Hosted>]) -> impl Iterator<Item = Described> {
+    let own = [
+        Described {
+            name: health::wire::SERVICE,
+            file: health::wire::file_descriptor(),
+        },
+        Described {
+            name: subscription::SERVICE,
+            file: subscription::file_descriptor(),
+        },
+    ];
+    let hosted = hosted.iter().map(|service| Described {
+        name: service.name(),
+        file: service.file(),
+    });
+    hosted.chain(own)
 }
 
 impl Handle {
     pub fn ports(&self) -> &[u16] {
         self.server.ports()
+    }
+
+    /// The time before a shutdown: health reports NOT_SERVING, new streams are refused,
+    /// and open ones end in random order, evenly over this time; calls are answered.
+    /// Blocks for all of it.
+    pub fn drain(&self, over: Duration) {
+        self.health.not_serving();
+        self.streams.drain(over);
     }
 
     /// Graceful shutdown: health reports NOT_SERVING, every stream ends with
@@ -84,6 +122,7 @@ impl Handle {
         for service in &self.hosted {
             service.close();
         }
+        self.streams.drain(Duration::ZERO);
         self.server.shut_down();
     }
 }

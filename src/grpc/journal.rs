@@ -8,6 +8,7 @@
 //! debug, one by one. When a level is off, nothing is looked up or formatted.
 
 use std::io;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -394,9 +395,18 @@ fn address(uri: &str) -> String {
     plain.replace("%25", "%")
 }
 
+/// The IP address of the C core's URI; 0.0.0.0 stands for peers without one.
+pub(super) fn ip(uri: &str) -> IpAddr {
+    let address = address(uri);
+    let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+    let ip = host.trim_matches(['[', ']']).split('%').next();
+    ip.and_then(|ip| ip.parse().ok())
+        .unwrap_or(Ipv4Addr::UNSPECIFIED.into())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::address;
+    use super::{address, ip};
 
     #[test]
     fn a_peer_is_written_as_everybody_writes_addresses() {
@@ -404,5 +414,8 @@ mod tests {
         assert_eq!(address("ipv6:%5B::1%5D:4711"), "[::1]:4711");
         assert_eq!(address("ipv6:%5Bfe80::1%25eth0%5D:1"), "[fe80::1%eth0]:1");
         assert_eq!(address("unix:/run/s"), "unix:/run/s");
+        assert_eq!(ip("ipv4:127.0.0.1:4711").to_string(), "127.0.0.1");
+        assert_eq!(ip("ipv6:%5Bfe80::1%25eth0%5D:1").to_string(), "fe80::1");
+        assert_eq!(ip("unix:/run/s").to_string(), "0.0.0.0");
     }
 }

@@ -1,5 +1,5 @@
 //! gRPC on the C core: server, server streams (`stream`), bidirectional streams
-//! (`duplex`), health, and what the services' clients share (`client`).
+//! (`duplex`), health, reflection, and what the services' clients share (`client`).
 //!
 //! The C core calls handlers on its completion-queue threads ("grpc-N"), and a
 //! handler never blocks there. Each stream has a thread of its own that blocks
@@ -16,6 +16,7 @@ pub mod health;
 pub mod host;
 pub mod journal;
 pub mod method;
+pub mod reflection;
 mod request;
 pub mod server;
 pub mod stream;

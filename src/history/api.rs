@@ -51,7 +51,7 @@ impl Api {
             ("/senders" | "/healthz", _) => return Response::wrong_method("GET, HEAD"),
             (path, _) => return Response::error(404, "NOT_FOUND", format!("there is no {path}")),
         };
-        answer.unwrap_or_else(|Error { code, message }| {
+        answer.unwrap_or_else(|Error { code, message, .. }| {
             Response::error(status::http(code), status::name(code), message)
         })
     }

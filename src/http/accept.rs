@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -40,22 +40,28 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
             return;
         }
         match listener.accept() {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 failing = false;
+                let peer = peer.ip();
                 let connections = &shared.connections;
+                let gate = shared.limits.gate.as_ref();
                 let full = connections.len() >= shared.limits.connections;
-                if full && !connections.make_room() {
+                if let Some(Err(refusal)) = gate.map(|gate| gate.connection(peer)) {
+                    refused.add(stream, &refusal);
+                } else if full && !connections.make_room() {
                     let limit = shared.limits.connections;
-                    refused.add(stream, &format!("over the limit of {limit} connections"));
+                    let message = format!("over the limit of {limit} connections");
+                    refused.add(stream, &Refusal::new(503, message));
                 } else {
                     number += 1;
-                    let started = start(number, stream, shared);
+                    let started = start(number, stream, peer, shared);
                     if let Err((error, stream)) = started {
                         if !std::mem::replace(&mut threadless, true) {
                             tracing::warn!(%error, "no threads for more connections");
                         }
                         if let Some(stream) = stream {
-                            refused.add(stream, "no thread for this connection");
+                            refused
+                                .add(stream, &Refusal::new(503, "no thread for this connection"));
                         }
                     } else {
                         threadless = false;
@@ -82,9 +88,10 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
 fn start(
     number: u64,
     stream: TcpStream,
+    peer: IpAddr,
     shared: &Arc<Shared>,
 ) -> Result<(), (io::Error, Option<TcpStream>)> {
-    let connection = shared.connections.add(number, stream);
+    let connection = shared.connections.add(number, stream, peer);
     let (theirs, with) = (Arc::clone(&connection), Arc::clone(shared));
     // A thread's name has at most 15 bytes.
     let spawned = thread::Builder::new()
@@ -101,7 +108,7 @@ fn start(
     })
 }
 
-/// Clients that were sent a 503 and now get some time to read it, without a
+/// Clients that were sent a 503 or 429 and now get some time to read it, without a
 /// thread: a close while their request is unread would take it away from them.
 #[derive(Default)]
 struct Refused {
@@ -109,8 +116,8 @@ struct Refused {
 }
 
 impl Refused {
-    fn add(&mut self, mut stream: TcpStream, why: &str) {
-        let bytes = Refusal::new(503, why.to_owned()).encode(true, true);
+    fn add(&mut self, mut stream: TcpStream, refusal: &Refusal) {
+        let bytes = refusal.encode(true, true);
         // A fresh socket has room for this. If not, the client gets a close.
         if stream.set_nonblocking(true).is_ok() && stream.write_all(&bytes).is_ok() {
             let _ = stream.shutdown(Shutdown::Write);

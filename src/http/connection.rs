@@ -3,6 +3,7 @@
 //! Owns the order of those steps. It must not know how any step is done. Each connection has a thread `http-conn-N`, which
 //! runs [`serve`] and nothing else.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -60,8 +61,9 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 return;
             }
         };
-        let body = &intake.body;
-        let fate = answer(&mut client, shared, &head, body, &mut buffers, &mut hold);
+        let (body, peer) = (&intake.body, connection.peer());
+        let buffers = &mut buffers;
+        let fate = answer(&mut client, peer, shared, &head, body, buffers, &mut hold);
         hold.force(0);
         match fate {
             Fate::Delivered { keep_alive: true } => {}
@@ -103,6 +105,7 @@ enum Fate {
 
 fn answer(
     client: &mut Socket<'_>,
+    peer: IpAddr,
     shared: &Shared,
     head: &Head,
     body: &[u8],
@@ -116,6 +119,9 @@ fn answer(
     // Anything else may change something, and then its answer cannot be refused.
     let only_reads = matches!(&*head.method, "GET" | "HEAD");
     let answered = allowed.and_then(|()| {
+        if let Some(gate) = &limits.gate {
+            gate.request(peer, &head.asked())?;
+        }
         if !only_reads {
             limits.memory.take(0)?;
         }

@@ -7,6 +7,7 @@
 
 use std::net::Ipv6Addr;
 
+use super::gate::Asked;
 use super::limits::Limits;
 use super::refusal::Refusal;
 
@@ -35,6 +36,16 @@ pub(super) struct Head {
     pub(super) expects_continue: bool,
     /// Bytes of the head in the input, its empty line included.
     pub(super) bytes: usize,
+}
+
+impl Head {
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: &self.method,
+            path: self.target.split('?').next().unwrap_or_default(),
+            headers: &self.headers,
+        }
+    }
 }
 
 /// Fields that belong to one connection or to framing. The lane gets its own.

@@ -2,8 +2,10 @@
 //!
 //! Owns numbers only. It must not know how a bound is enforced. No thread runs it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::gate::Gate;
 use crate::budget::Budget;
 
 /// Every bound of the [`Front`](super::Front). The defaults suit a service
@@ -49,6 +51,8 @@ pub struct Limits {
     pub drain_bytes: usize,
     /// Longest time of that draining.
     pub drain_time: Duration,
+    /// Who may ask, and how often. Without one: all, as often as they like.
+    pub gate: Option<Arc<dyn Gate>>,
 }
 
 impl Default for Limits {
@@ -68,6 +72,7 @@ impl Default for Limits {
             write_time: Duration::from_secs(10),
             drain_bytes: 2 * 1024 * 1024,
             drain_time: Duration::from_secs(2),
+            gate: None,
         }
     }
 }

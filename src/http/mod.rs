@@ -16,7 +16,7 @@
 //!
 //! Read in this order: `front` starts and stops everything; `accept` gives
 //! each client a thread and lists it (`open`); `connection` is that thread's
-//! loop, which takes in a request (`intake`, `head`, `chunked`, `origin`), passes it
+//! loop, which takes in a request (`intake`, `head`, `chunked`, `origin`, `gate`), passes it
 //! through a private connection (`exchange`, `answer`) to the loop that calls the handler
 //! (`lane`), and writes the answer (`socket`). `receipt` tells a handler
 //! when that last step failed.
@@ -40,6 +40,7 @@ pub mod client;
 mod connection;
 mod exchange;
 mod front;
+mod gate;
 mod head;
 mod intake;
 mod lane;
@@ -53,6 +54,7 @@ mod socket;
 mod stream;
 
 pub use front::{Front, Serving};
+pub use gate::{Asked, Gate, Refusal};
 pub use limits::Limits;
 pub use message::{Request, Response, Undelivered};
 pub use stream::{Next, Source};

@@ -4,7 +4,7 @@
 //! connections, the accepting thread and a shutdown use it.
 
 use std::collections::HashMap;
-use std::net::{Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ const SLOW: Duration = Duration::from_secs(1);
 /// An open connection, as its thread and a shutdown see it.
 pub(super) struct Connection {
     stream: TcpStream,
+    peer: IpAddr,
     turn: Mutex<Turn>,
 }
 
@@ -36,6 +37,10 @@ pub(super) enum Turn {
 impl Connection {
     pub(super) fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    pub(super) fn peer(&self) -> IpAddr {
+        self.peer
     }
 
     pub(super) fn into_stream(self) -> TcpStream {
@@ -69,9 +74,10 @@ impl Connections {
         self.lock().len()
     }
 
-    pub(super) fn add(&self, number: u64, stream: TcpStream) -> Arc<Connection> {
+    pub(super) fn add(&self, number: u64, stream: TcpStream, peer: IpAddr) -> Arc<Connection> {
         let connection = Arc::new(Connection {
             stream,
+            peer,
             turn: Mutex::new(Turn::Idle(Instant::now())),
         });
         self.lock().insert(number, Arc::clone(&connection));

@@ -3,8 +3,11 @@
 //! It must not know sockets. No thread of its own runs it.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use crate::budget::Full;
+
+pub(super) const RETRY_AFTER: &str = "Retry-After";
 
 /// The content type of every JSON answer.
 pub(super) const JSON: &str = "application/json; charset=utf-8";
@@ -14,19 +17,30 @@ pub(super) fn error_body(code: &str, message: &str) -> String {
     serde_json::json!({"error": {"code": code, "message": message}}).to_string()
 }
 
-/// Why the front itself refuses a request: a status and a sentence for people.
+/// Why a request is refused before any handler: a status and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
+pub struct Refusal {
     pub(super) status: u16,
     pub(super) message: Cow<'static, str>,
+    header: Option<(&'static str, String)>,
 }
 
 impl Refusal {
-    pub(super) fn new(status: u16, message: impl Into<Cow<'static, str>>) -> Refusal {
+    /// One of the statuses below.
+    pub fn new(status: u16, message: impl Into<Cow<'static, str>>) -> Refusal {
         Refusal {
             status,
             message: message.into(),
+            header: (status == 503).then(|| (RETRY_AFTER, "1".into())),
         }
+    }
+
+    /// 429, with the whole seconds until it is worth asking again.
+    pub fn too_many(message: String, wait: Duration) -> Refusal {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let header = Some((RETRY_AFTER, seconds.max(1).to_string()));
+        let refusal = Refusal::new(429, message);
+        Refusal { header, ..refusal }
     }
 
     /// Malformed in a way that leaves the rest of the connection meaningless.
@@ -42,10 +56,9 @@ impl Refusal {
             "HTTP/1.1 {} {reason}\r\nContent-Type: {JSON}\r\nContent-Length: {}\r\n{}{}\r\n",
             self.status,
             body.len(),
-            if self.status == 503 {
-                "Retry-After: 1\r\n"
-            } else {
-                ""
+            match &self.header {
+                Some((name, value)) => format!("{name}: {value}\r\n"),
+                None => String::new(),
             },
             if close { "Connection: close\r\n" } else { "" },
         )
@@ -73,6 +86,7 @@ fn describe(status: u16) -> (&'static str, &'static str) {
         414 => ("URI Too Long", "RESOURCE_EXHAUSTED"),
         417 => ("Expectation Failed", "FAILED_PRECONDITION"),
         421 => ("Misdirected Request", "PERMISSION_DENIED"),
+        429 => ("Too Many Requests", "RESOURCE_EXHAUSTED"),
         431 => ("Request Header Fields Too Large", "RESOURCE_EXHAUSTED"),
         501 => ("Not Implemented", "UNIMPLEMENTED"),
         502 => ("Bad Gateway", "INTERNAL"),

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
+use protobuf::reflect::FileDescriptor;
+
 use super::task;
 use super::wire;
 use crate::error::{Code, Error};
@@ -91,6 +93,10 @@ impl Messages {
 impl Hosted for Messages {
     fn name(&self) -> &'static str {
         wire::SERVICE
+    }
+
+    fn file(&self) -> &'static FileDescriptor {
+        wire::file_descriptor()
     }
 
     fn register(&self, methods: Methods, _: &Streams) -> Methods {

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
+use protobuf::reflect::FileDescriptor;
 
 use super::file::TodoStore;
 use super::list::{Change, Limits, Task, TaskList};
@@ -133,6 +134,10 @@ impl Todo {
 impl Hosted for Todo {
     fn name(&self) -> &'static str {
         wire::SERVICE
+    }
+
+    fn file(&self) -> &'static FileDescriptor {
+        wire::file_descriptor()
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {

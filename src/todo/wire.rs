@@ -15,6 +15,8 @@ pub use proto::{
     GetTasksResponse, TaskUpdate, WatchTasksRequest,
 };
 
+pub use crate::generated::todo::file_descriptor;
+
 /// The name under which the service is known to health checks.
 pub const SERVICE: &str = "todo.TodoService";
 

@@ -40,6 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("json", &["error"]),
     ("status", &["error"]),
     ("sync", &[]),
+    ("access", &["LEAVES"]),
+    ("access::gate", &["OWN", "http", "LEAVES"]),
     ("fanout", &["error", "sync"]),
     (
         "http",
@@ -54,8 +56,9 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("db", &["LEAVES"]),
-    ("grpc", &["fanout", "LEAVES"]),
+    ("grpc", &["access", "fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
+    ("grpc::reflection::wire", &["generated", "grpc", "LEAVES"]),
     ("grpc::subscription", &["generated", "grpc"]),
     // The services. None knows another one.
     ("chat", SERVICE),
@@ -104,8 +107,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "console", "chat", "todo", "ticker", "jobs", "history", "grpc", "http", "db", "fanout",
-            "LEAVES",
+            "console", "chat", "todo", "ticker", "jobs", "history", "access", "grpc", "http", "db",
+            "fanout", "LEAVES",
         ],
     ),
     ("cli::bench", COMMANDS),

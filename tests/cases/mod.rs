@@ -1,5 +1,6 @@
 //! One file for each topic.
 
+mod access;
 mod bridge;
 mod bridge_faults;
 mod clock;
@@ -7,6 +8,7 @@ mod compare;
 mod compare_behaviour;
 mod docker;
 mod docs;
+mod ends;
 mod front;
 mod guard;
 mod health;

@@ -287,6 +287,11 @@ impl Python {
         Process::spawn(Self::command(script, arguments, variables))
     }
 
+    /// With a pipe for [`Process::type_line`].
+    pub fn typed(script: &str, arguments: &[&str]) -> Process {
+        Process::spawn_typed(Self::command(script, arguments, &[]))
+    }
+
     fn command(script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
         let python = python();
         let mut command = command(&python.to_string_lossy());

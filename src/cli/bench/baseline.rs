@@ -48,7 +48,7 @@ impl Args {
         };
         let environment = server::environment(&config);
         // Its streams are not used, but a server wants to wait for some at its end.
-        let streams = Streams::new(0, &environment)?;
+        let streams = Streams::new(0, None, &environment)?;
         let server = Server::start(&config, environment, streams, service())?;
         for port in server.ports() {
             println!("baseline server listening on 127.0.0.1:{port}");

@@ -35,17 +35,24 @@ impl Health {
         }
     }
 
-    /// Reports NOT_SERVING and ends the Watch streams.
-    pub fn shut_down(&self) {
+    /// Reports NOT_SERVING from now on.
+    pub fn not_serving(&self) {
         let mut status = lock(&self.status);
-        *status = Status::NOT_SERVING;
+        if std::mem::replace(&mut *status, Status::NOT_SERVING) == Status::NOT_SERVING {
+            return;
+        }
         let publish = |_| {
             let encoded = wire::encode(Status::NOT_SERVING);
             let bytes = encoded.len();
             (encoded, bytes)
         };
-        // Closed already: NOT_SERVING was reported.
+        // Closed already: nobody watches.
         let _ = self.changes.publish(Timestamp::now(), publish);
+    }
+
+    /// Reports NOT_SERVING and ends the Watch streams.
+    pub fn shut_down(&self) {
+        self.not_serving();
         self.changes.close();
         self.ends.close();
     }

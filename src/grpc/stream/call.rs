@@ -10,6 +10,7 @@ use futures_util::Sink as _;
 use grpcio::WriteFlags;
 
 use super::delivery::{Delivery, Gone, Peer};
+use super::ends::Ending;
 use super::places::Place;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::End;
@@ -25,6 +26,8 @@ pub struct Call {
     stream_log: Option<Arc<StreamLog>>,
     /// Sent since they were counted.
     uncounted: u64,
+    /// Why it ends early, if it does.
+    early: Option<Error>,
     _place: Place,
 }
 
@@ -40,6 +43,7 @@ impl Call {
             sink: Sink::Open(sink),
             stream_log,
             uncounted: 0,
+            early: None,
             _place: place,
         }
     }
@@ -91,7 +95,7 @@ impl Peer for Call {
 
     fn finish(&mut self, end: End, last: Option<Timestamp>) {
         if let Sink::Open(sink) = std::mem::replace(&mut self.sink, Sink::Gone) {
-            let status = status::to_grpc(&reason(end, last));
+            let status = status::to_grpc(&self.reason(end, last));
             self.sink = Sink::Finishing(sink.fail(status));
         }
     }
@@ -111,23 +115,35 @@ impl Peer for Call {
         };
         match end {
             Some(End::SlowConsumer) => stream_log.cut(messages),
-            Some(End::Closed) => stream_log.ended(&Err(Error::shutting_down()), messages),
+            Some(End::Closed) => stream_log.ended(&Err(self.closed()), messages),
             Some(End::Left) | None => stream_log.ended(&Err(Error::client_left()), messages),
         }
     }
 }
 
-/// What the peer is told.
-fn reason(end: End, last: Option<Timestamp>) -> Error {
-    match end {
-        End::SlowConsumer => {
-            let last = last.map_or_else(|| "none".into(), Timestamp::rfc3339);
-            Error::new(
-                Code::ResourceExhausted,
-                format!("slow consumer: the backlog is full; last sendTime sent: {last}"),
-            )
+impl Call {
+    /// What the peer is told.
+    fn reason(&self, end: End, last: Option<Timestamp>) -> Error {
+        match end {
+            End::SlowConsumer => {
+                let last = last.map_or_else(|| "none".into(), Timestamp::rfc3339);
+                Error::new(
+                    Code::ResourceExhausted,
+                    format!("slow consumer: the backlog is full; last sendTime sent: {last}"),
+                )
+            }
+            End::Closed | End::Left => self.closed(),
         }
-        End::Closed | End::Left => Error::shutting_down(),
+    }
+
+    fn closed(&self) -> Error {
+        self.early.clone().unwrap_or_else(Error::shutting_down)
+    }
+}
+
+impl Ending for Delivery<Call> {
+    fn end_early(&self, error: Error) {
+        self.close(|call| call.early = Some(error));
     }
 }
 

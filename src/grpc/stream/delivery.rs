@@ -75,6 +75,8 @@ struct State<P: Peer> {
     lagging: bool,
     /// Why no more messages come.
     end: Option<End>,
+    /// [`Delivery::close`] was called.
+    closed: bool,
     /// The final status is handed over.
     finishing: bool,
     /// Time of the last message that was sent, and how many they were.
@@ -103,6 +105,7 @@ impl<P: Peer> Delivery<P> {
             next: 0,
             lagging: false,
             end: None,
+            closed: false,
             finishing: false,
             last: None,
             sent: 0,
@@ -160,6 +163,26 @@ impl<P: Peer> Delivery<P> {
     pub fn abandon(&self) {
         lock(&self.state).let_go();
         self.called.notify_one();
+    }
+
+    /// Ends this one stream as if its broadcast were closed, behind the messages that it
+    /// has; `note` tells the peer why. When that was done before, drops the call.
+    pub fn close(&self, note: impl FnOnce(&mut P)) {
+        let mut state = lock(&self.state);
+        if std::mem::replace(&mut state.closed, true) {
+            state.let_go();
+        } else if state.end.is_none()
+            && let Some(peer) = &mut state.peer
+        {
+            note(peer);
+            if let Some(membership) = &state.membership {
+                membership.close();
+            }
+            return;
+        }
+        drop(state);
+        self.called.notify_one();
+        self.task.wake();
     }
 
     /// Gives the call back instead of serving it; only before thread and task run.

@@ -29,6 +29,9 @@
 //!                 10 s without the peer taking that: cancelled ──> over
 //! ```
 //!
+//! A stream that ends early (`ends`: the server drains, or its age) leaves the
+//! broadcast, and then goes the same way as when that is closed.
+//!
 //! From any state, a peer that leaves is over at once. A batch for the peer is sent
 //! message by message; whoever wants to put several into one has them all there, in
 //! `State::send`.
@@ -38,7 +41,7 @@
 //! | what happens | on which thread | wakes |
 //! |---|---|---|
 //! | a message is published, and the subscription was found empty before | publisher's | its bell, the task |
-//! | closed, or cut as a slow consumer | closer's, publisher's | its bell, the task |
+//! | closed, ended early, or cut as a slow consumer | closer's, stream-age, publisher's | its bell, the task |
 //! | the C core has taken a message, and more are to be sent | grpc-N | the task |
 //! | the peer has left | grpc-N | the task |
 //! | the batch of a peer that lags was sent; the stream ends | grpc-N | the thread |
@@ -62,9 +65,11 @@
 pub mod delivery;
 
 mod call;
+mod ends;
 mod places;
 mod streams;
 mod wake_queue;
 
+pub(super) use ends::Ending;
 pub use places::Place;
 pub use streams::{Pair, STATUS_WAIT, Streams, acknowledgement};

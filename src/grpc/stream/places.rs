@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
+use super::ends::Ends;
 use crate::error::{Code, Error};
 use crate::sync::{lock, unpoisoned};
 
@@ -17,24 +18,31 @@ struct Shared {
     taken: Mutex<usize>,
     changed: Condvar,
     numbers: AtomicU64,
+    ends: Ends,
 }
 
 /// A place among the live streams, held until the call is over.
-pub struct Place(Arc<Shared>);
+pub struct Place {
+    shared: Arc<Shared>,
+    number: u64,
+}
 
 impl Places {
-    pub fn new(limit: usize) -> Self {
+    pub fn new(limit: usize, ends: Ends) -> Self {
         Self(Arc::new(Shared {
             limit,
             taken: Mutex::default(),
             changed: Condvar::new(),
             numbers: AtomicU64::new(0),
+            ends,
         }))
     }
 
+    /// For the stream that [`Places::next_number`] gave this number.
+    ///
     /// # Errors
     /// RESOURCE_EXHAUSTED when all are taken.
-    pub fn take(&self) -> Result<Place, Error> {
+    pub fn take(&self, number: u64) -> Result<Place, Error> {
         let Shared { limit, taken, .. } = &*self.0;
         let mut taken = lock(taken);
         if *taken >= *limit {
@@ -44,7 +52,8 @@ impl Places {
             ));
         }
         *taken += 1;
-        Ok(Place(self.0.clone()))
+        let shared = self.0.clone();
+        Ok(Place { shared, number })
     }
 
     /// How many are taken.
@@ -52,10 +61,9 @@ impl Places {
         *lock(&self.0.taken)
     }
 
-    /// "name-7": streams are numbered over all names.
-    pub fn thread_name(&self, name: &str) -> String {
-        let number = self.0.numbers.fetch_add(1, Ordering::Relaxed) + 1;
-        format!("{name}-{number}")
+    /// Streams are numbered over all names.
+    pub fn next_number(&self) -> u64 {
+        self.0.numbers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Waits until all places are free, at most so long. Returns how many are not.
@@ -68,7 +76,8 @@ impl Places {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        *lock(&self.0.taken) -= 1;
-        self.0.changed.notify_all();
+        self.shared.ends.remove(self.number);
+        *lock(&self.shared.taken) -= 1;
+        self.shared.changed.notify_all();
     }
 }

@@ -1,6 +1,6 @@
 //! Starts streams: registers the subscription, starts the thread and the task.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -8,6 +8,7 @@ use grpcio::Environment;
 
 use super::call::{Call, Task};
 use super::delivery::Delivery;
+use super::ends::{Ending, Ends};
 use super::places::{Place, Places};
 use super::wake_queue::WakeQueues;
 use crate::error::{Code, Error};
@@ -32,19 +33,45 @@ pub struct Streams {
     places: Places,
     queues: WakeQueues,
     journal: Arc<Journal>,
+    ends: Ends,
+    /// Those that are begun here are ended early, too.
+    listed: bool,
 }
 
 impl Streams {
-    /// Starts the thread "stream-log", which ends with the last clone.
+    /// Starts the thread "stream-log", and with a greatest `age` of a stream
+    /// "stream-age"; they end with the last clone.
     ///
     /// # Errors
-    /// When it cannot be started.
-    pub fn new(limit: usize, environment: &Arc<Environment>) -> std::io::Result<Self> {
+    /// When one cannot be started.
+    pub fn new(
+        limit: usize,
+        age: Option<Duration>,
+        environment: &Arc<Environment>,
+    ) -> std::io::Result<Self> {
+        let ends = Ends::start(age)?;
         Ok(Self {
-            places: Places::new(limit),
+            places: Places::new(limit, ends.clone()),
             queues: WakeQueues::start(environment)?,
             journal: Journal::start()?,
+            ends,
+            listed: true,
         })
+    }
+
+    /// For streams that go on while the server drains, at any age: they tell of it.
+    #[must_use]
+    pub fn to_the_end(&self) -> Self {
+        Self {
+            listed: false,
+            ..self.clone()
+        }
+    }
+
+    /// Refuses new streams with UNAVAILABLE, and ends those that are open likewise:
+    /// in random order, evenly over this time. Blocks for all of it.
+    pub fn drain(&self, over: Duration) {
+        self.ends.drain(over);
     }
 
     /// Serves one server stream: registers the subscription before it returns,
@@ -58,12 +85,11 @@ impl Streams {
         first: Option<Encoded>,
         subscribe: impl FnOnce() -> Result<Pair, Error>,
     ) {
-        let name = self.places.thread_name(name);
+        let (number, name) = self.number_and_name(name);
         let (method, call) = (caller.method.as_bytes(), caller.call.take());
         let stream_log = self.stream_log(method, &caller.peer, &name, call);
         let begun = self
-            .places
-            .take()
+            .place(number)
             .and_then(|place| Ok((place, subscribe()?)));
         let (place, pair) = match begun {
             Ok(begun) => begun,
@@ -74,6 +100,7 @@ impl Streams {
         let delivery = Arc::new(Delivery::new(pair, call, first, move |task| {
             queue.push(task);
         }));
+        self.list(number, Arc::downgrade(&delivery) as Weak<dyn Ending>);
         let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
         let running = delivery.clone();
         if let Err(error) = thread.spawn(move || running.run(STATUS_WAIT)) {
@@ -106,12 +133,24 @@ impl Streams {
         self.places.taken()
     }
 
-    pub(in crate::grpc) fn thread_name(&self, name: &str) -> String {
-        self.places.thread_name(name)
+    /// A stream's number and its thread's name, "name-7".
+    pub(in crate::grpc) fn number_and_name(&self, name: &str) -> (u64, String) {
+        let number = self.places.next_number();
+        (number, format!("{name}-{number}"))
     }
 
-    pub(in crate::grpc) fn place(&self) -> Result<Place, Error> {
-        self.places.take()
+    pub(in crate::grpc) fn place(&self, number: u64) -> Result<Place, Error> {
+        if self.listed && self.ends.is_closing() {
+            return Err(Error::shutting_down());
+        }
+        self.places.take(number)
+    }
+
+    /// To be called once the stream has its place, before it can be over.
+    pub(in crate::grpc) fn list(&self, number: u64, stream: Weak<dyn Ending>) {
+        if self.listed {
+            self.ends.add(number, stream);
+        }
     }
 
     /// Waits until all streams are over, at most so long. Returns how many are

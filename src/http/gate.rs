@@ -1,0 +1,33 @@
+//! Who may ask, and how often: a question that the front puts to its owner.
+//!
+//! It must not know the answer. The accepting thread asks before a connection gets a
+//! thread, a connection's thread before a request gets to a lane.
+
+use std::fmt::Debug;
+use std::net::IpAddr;
+
+pub use super::refusal::Refusal;
+
+/// Who decides. Never waits: all other clients would.
+pub trait Gate: Debug + Send + Sync {
+    /// Whether a new connection from this address gets a thread.
+    ///
+    /// # Errors
+    /// What it gets instead, before it is closed.
+    fn connection(&self, peer: IpAddr) -> Result<(), Refusal>;
+
+    /// Whether a handler hears of a request from this address.
+    ///
+    /// # Errors
+    /// What it gets as its answer.
+    fn request(&self, peer: IpAddr, asked: &Asked<'_>) -> Result<(), Refusal>;
+}
+
+/// What is known of a request when the gate is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    pub method: &'a str,
+    /// The target without its query, not percent-decoded.
+    pub path: &'a str,
+    pub headers: &'a [(String, String)],
+}

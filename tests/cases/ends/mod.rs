@@ -1,0 +1,3 @@
+//! What one sees of a server from outside, and how it ends.
+
+mod reflection;
