@@ -258,7 +258,10 @@ impl Call {
         Some(Self {
             method,
             meter: meter.cloned(),
-            peer: logged.then(|| address(&ctx.peer())).unwrap_or_default(),
+            peer: match logged {
+                true => address(&ctx.peer()),
+                false => String::new(),
+            },
             request_id,
             since: Instant::now(),
             over: AtomicBool::new(false),
