@@ -15,11 +15,12 @@ use grpcio::{
     ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
 };
 
-use super::journal::{self, Call, Meter};
+use super::gate::{Gate, Pass};
+use super::journal::{Call, Meter};
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
 use super::subscription::ACK_HEADER;
-use crate::access::Admission;
+use crate::access::Need;
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
 use crate::status;
@@ -38,7 +39,7 @@ pub struct Methods {
     unfinished: Arc<Unfinished>,
     budget: Budget,
     receive_bytes: usize,
-    admission: Admission,
+    gate: Gate,
 }
 
 /// Who called which method.
@@ -47,6 +48,7 @@ pub struct Caller {
     /// As the C core writes it, a URI.
     pub(super) peer: String,
     pub(super) call: Cell<Option<Call>>,
+    pub(super) pass: Pass,
     acknowledge: bool,
     rest: Cell<Option<BoxFuture<'static, ()>>>,
 }
@@ -57,6 +59,7 @@ impl Caller {
             method,
             peer: ctx.peer(),
             call: Cell::new(Call::begin(ctx, method, meter)),
+            pass: Pass::default(),
             acknowledge: false,
             rest: Cell::default(),
         }
@@ -116,6 +119,7 @@ impl Answer for Shared {
 /// The requests of a stream in both directions.
 pub struct Asked<Q> {
     pub(super) call: Option<Call>,
+    pub(super) pass: Pass,
     requests: Requests,
     decoder: Decoder<Q>,
 }
@@ -155,14 +159,14 @@ impl Methods {
         unfinished: Arc<Unfinished>,
         budget: Budget,
         receive_bytes: usize,
-        admission: Admission,
+        gate: Gate,
     ) -> Self {
         Self {
             builder: ServiceBuilder::new(),
             unfinished,
             budget,
             receive_bytes,
-            admission,
+            gate,
         }
     }
 
@@ -175,12 +179,13 @@ impl Methods {
         self.budget.clone()
     }
 
-    /// Registers a unary method. `handler` runs on a completion-queue thread and
+    /// Registers a unary method, for callers who have what it needs. `handler` runs on a completion-queue thread and
     /// must not block; what it returns is dropped once an answer that it gave at
     /// once is on its way. A panic becomes INTERNAL.
     pub fn unary<Q, R, A, T>(
         mut self,
         method: &Method<Q, R>,
+        need: impl Into<Need>,
         handler: impl Fn(Q, Reply<A>) -> T + Send + Sync + 'static,
     ) -> Self
     where
@@ -190,25 +195,22 @@ impl Methods {
     {
         let (name, handler, decoder) = self.parts(method, handler);
         let (unfinished, budget) = (self.unfinished.clone(), self.budget.clone());
-        let admission = self.admission.clone();
-        let meter = Meter::of(name, "unary");
+        let (gate, need, meter) = (self.gate.clone(), need.into(), Meter::of(name, "unary"));
         let register = move |ctx: RpcContext<'_>,
                              mut requests: Requests,
                              sink: ClientStreamingSink<Encoded>| {
             let caller = Caller::new(&ctx, name, meter.as_ref());
-            let admitted = admit(&admission, &caller);
+            if let Err(error) = gate.admit(&ctx, need) {
+                let failed = sink.fail(status::to_grpc(&error));
+                return refuse(&ctx, &caller, requests, &error, failed);
+            }
             let call = caller.call.take();
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
             let handler = handler.clone();
             ctx.spawn(guarded(name, async move {
-                let (peer, request) = match admitted {
-                    Ok(()) => {
-                        unfinished
-                            .request(caller.peer, &mut requests, decoder)
-                            .await
-                    }
-                    Err(error) => (caller.peer, Err(error)),
-                };
+                let (peer, request) = unfinished
+                    .request(caller.peer, &mut requests, decoder)
+                    .await;
                 let (reply, mut answer) = oneshot::channel();
                 let after = match request {
                     Ok(request) => guard(name, || handler(request, Reply(reply))),
@@ -253,19 +255,26 @@ impl Methods {
         self
     }
 
-    /// Registers a server stream. `handler` runs on a completion-queue thread and
+    /// Registers a server stream, for callers who have what it needs. `handler` runs on a completion-queue thread and
     /// must not block.
     pub fn stream<Q: Send + 'static>(
         mut self,
         method: &Method<Q, Encoded>,
+        need: impl Into<Need>,
         handler: impl Fn(&Caller, Q, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let (unfinished, admission) = (self.unfinished.clone(), self.admission.clone());
-        let meter = Meter::of(name, "server_stream");
+        let (unfinished, meter) = (self.unfinished.clone(), Meter::of(name, "server_stream"));
+        let (gate, need) = (self.gate.clone(), need.into());
         let register = move |ctx: RpcContext<'_>, mut requests: Requests, sink: StreamSink| {
             let mut caller = Caller::new(&ctx, name, meter.as_ref());
-            let admitted = admit(&admission, &caller);
+            caller.pass = match gate.admit(&ctx, need) {
+                Ok(pass) => pass,
+                Err(error) => {
+                    let failed = sink.fail(status::to_grpc(&error));
+                    return refuse(&ctx, &caller, requests, &error, failed);
+                }
+            };
             caller.acknowledge = ctx
                 .request_headers()
                 .iter()
@@ -273,10 +282,7 @@ impl Methods {
             let (unfinished, handler) = (unfinished.clone(), handler.clone());
             ctx.spawn(guarded(name, async move {
                 let peer = std::mem::take(&mut caller.peer);
-                let (peer, request) = match admitted {
-                    Ok(()) => unfinished.request(peer, &mut requests, decoder).await,
-                    Err(error) => (peer, Err(error)),
-                };
+                let (peer, request) = unfinished.request(peer, &mut requests, decoder).await;
                 caller.peer = peer;
                 match request {
                     Ok(request) => {
@@ -298,25 +304,32 @@ impl Methods {
         self
     }
 
-    /// Registers a stream in both directions, whose requests `handler` reads. It
-    /// runs on a completion-queue thread and must not block.
+    /// Registers a stream in both directions, for callers who have what it needs, whose
+    /// requests `handler` reads. It runs on a completion-queue thread and must not block.
     pub fn duplex<Q: Send + 'static>(
         mut self,
         method: &Method<Q, Encoded>,
+        need: impl Into<Need>,
         handler: impl Fn(&RpcContext<'_>, Asked<Q>, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let admission = self.admission.clone();
-        let meter = Meter::of(name, "bidi_stream");
+        let (gate, need, meter) = (
+            self.gate.clone(),
+            need.into(),
+            Meter::of(name, "bidi_stream"),
+        );
         let register = move |ctx: RpcContext<'_>, requests, sink: StreamSink| {
             let caller = Caller::new(&ctx, name, meter.as_ref());
-            if let Err(error) = admit(&admission, &caller) {
-                caller.refused(&error);
-                let failed = sink.fail(status::to_grpc(&error)).map(drop);
-                return ctx.spawn(guarded(name, to_the_end(failed, requests)));
-            }
+            let pass = match gate.admit(&ctx, need) {
+                Ok(pass) => pass,
+                Err(error) => {
+                    let failed = sink.fail(status::to_grpc(&error));
+                    return refuse(&ctx, &caller, requests, &error, failed);
+                }
+            };
             let asked = Asked {
                 call: caller.call.take(),
+                pass,
                 requests,
                 decoder,
             };
@@ -338,12 +351,19 @@ impl Methods {
     }
 }
 
-/// What each call passes before anything of it is read. Health is open to all.
-fn admit(admission: &Admission, caller: &Caller) -> Result<(), Error> {
-    if caller.method.starts_with("/grpc.health.v1.Health/") {
-        return Ok(());
-    }
-    admission.check(|| journal::ip(&caller.peer))
+/// Ends a call that is not let in, before its request is waited for.
+fn refuse<T: 'static>(
+    ctx: &RpcContext<'_>,
+    caller: &Caller,
+    requests: Requests,
+    error: &Error,
+    failed: impl Future<Output = T> + Send + 'static,
+) {
+    caller.refused(error);
+    ctx.spawn(guarded(
+        caller.method,
+        to_the_end(failed.map(drop), requests),
+    ));
 }
 
 /// Runs what is left of a call. Meanwhile it is read that there are no more

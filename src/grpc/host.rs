@@ -7,6 +7,7 @@ use std::time::Duration;
 use protobuf::reflect::FileDescriptor;
 use protobuf::well_known_types::empty::Empty;
 
+use super::gate::Gate;
 use super::handler::Methods;
 use super::health::{self, Health};
 use super::reflection::{self, Described};
@@ -14,6 +15,7 @@ use super::request::Unfinished;
 use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
 use super::subscription;
+use crate::access::Need;
 use crate::metrics;
 
 /// A service that can be hosted.
@@ -63,13 +65,13 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     metrics::memory("grpc", &memory);
     let help = "Streams that are open, of all services.";
     metrics::gauge("messenger_streams", help, &[], move || open.open());
-    let (receive_bytes, admission) = (config.receive_bytes, config.admission.clone());
-    let mut methods = Methods::new(unfinished, memory, receive_bytes, admission);
+    let (receive_bytes, gate) = (config.receive_bytes, Gate(config.admission.clone()));
+    let mut methods = Methods::new(unfinished, memory, receive_bytes, gate);
     for service in &hosted {
         methods = service.register(methods, &streams);
     }
     let methods = health.register(methods, &streams.to_the_end());
-    let methods = methods.unary(&subscription::PROBE, |_, reply| {
+    let methods = methods.unary(&subscription::PROBE, Need::Token, |_, reply| {
         reply.send(Ok(Empty::new()));
     });
     let methods = reflection::register(methods, &streams, described(&hosted));
