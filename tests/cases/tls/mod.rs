@@ -2,4 +2,5 @@
 
 mod change;
 mod clients;
+mod databases;
 mod grpc;
