@@ -59,6 +59,13 @@ pub struct Limits {
     pub tls: Option<Arc<Live<tls::Server>>>,
 }
 
+impl Limits {
+    /// How the URLs of such a front begin.
+    pub fn scheme(&self) -> &'static str {
+        self.tls.as_ref().map_or("http", |_| "https")
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
