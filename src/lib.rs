@@ -10,8 +10,8 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> access | fanout`,
-//! and every module may use `budget`, `error`, `json`, `latency`, `metrics`, `number`,
-//! `readiness`, `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
+//! and every module may use `access_log`, `budget`, `error`, `json`, `latency`, `metrics`,
+//! `number`, `readiness`, `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -27,6 +27,7 @@
 //! | [`access`] | who may do what: tokens and their rights | `right` |
 //! | [`grpc`] | the C core: server, streams, health, and what clients share | `stream` |
 //! | [`http`] | the front, and the tiny_http lanes behind it | `front` |
+//! | [`tls`] | certificates and keys from files | |
 //! | [`db`] | opening, migrating and locking SQLite and PostgreSQL | `sqlite` |
 //! | [`compare`] | the laboratory: behaviour and speed beside other programs | `behaviour`, `speed` |
 //! | [`cli`] | text to typed configuration, a file for each command | |
@@ -62,6 +63,8 @@
 
 #[cfg(not(feature = "shuttle"))]
 pub mod access;
+#[cfg(not(feature = "shuttle"))]
+pub mod access_log;
 #[cfg(not(feature = "shuttle"))]
 pub mod budget;
 pub mod chat;

@@ -78,14 +78,18 @@ impl Args {
             history: self.history.clone().filter(|address| !address.is_empty()),
             host: self.host.clone(),
             http_port: self.http_port,
-            http: self.limits.http.limits(),
+            http: self.limits.http.limits()?,
             ..console::Config::default()
         };
         descriptors::check_limit(config.http.connections);
         let ready = &config.http.ready;
         let _metrics = self.metrics.open(ready)?;
         let handle = console::start(&config)?;
-        println!("messenger web listening on http://{}", handle.local_addr());
+        println!(
+            "messenger web listening on {}://{}",
+            config.http.scheme(),
+            handle.local_addr()
+        );
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())

@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::gate::Gate;
 use crate::budget::Budget;
 use crate::readiness::Readiness;
+use crate::reload::Live;
+use crate::tls;
 
 /// Every bound of the [`Front`](super::Front). The defaults suit a service
 /// that takes small JSON bodies.
@@ -56,6 +58,15 @@ pub struct Limits {
     pub gate: Option<Arc<dyn Gate>>,
     /// What /readyz tells.
     pub ready: Readiness,
+    /// With it, all clients have to speak TLS; each handshake takes what is there then.
+    pub tls: Option<Arc<Live<tls::Server>>>,
+}
+
+impl Limits {
+    /// How the URLs of such a front begin.
+    pub fn scheme(&self) -> &'static str {
+        self.tls.as_ref().map_or("http", |_| "https")
+    }
 }
 
 impl Default for Limits {
@@ -77,6 +88,7 @@ impl Default for Limits {
             drain_time: Duration::from_secs(2),
             gate: None,
             ready: Readiness::default(),
+            tls: None,
         }
     }
 }

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
+
 use super::file::TodoStore;
 use super::list::{Change, Limits, Task, TaskList};
 use super::wire;
@@ -22,12 +24,13 @@ use crate::fanout::broadcast::{Broadcast, Capacity};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::handler::{self, Answer as _, Methods, Reply};
 use crate::grpc::host::Hosted;
+use crate::grpc::journal::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
+use crate::metrics::{self, Histogram};
 use crate::readiness::Readiness;
 use crate::retry::supervised;
 use crate::sync::lock;
-use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 
 /// How long a trial may wait for the owner.
 const TRIAL: Duration = Duration::from_secs(1);
@@ -113,6 +116,7 @@ impl Todo {
             changes: Broadcast::new(config.backlog),
             closed: AtomicBool::new(false),
         });
+        count_fanout(wire::SERVICE, &shared.changes);
         let (requests, queue) = bounded(QUEUE);
         let (stop, stopped) = bounded(0);
         let mut owner = Owner {
@@ -121,6 +125,7 @@ impl Todo {
             store,
             shared: shared.clone(),
             ready: config.ready.clone(),
+            commits: metrics::commits("todo"),
         };
         let asked = requests.clone();
         config.ready.tries(move || {
@@ -282,6 +287,7 @@ struct Owner {
     store: Option<TodoStore>,
     shared: Arc<Shared>,
     ready: Readiness,
+    commits: Option<Histogram>,
 }
 
 /// Who waits for the transaction.
@@ -351,7 +357,7 @@ impl Owner {
             return Ok(());
         }
         if let Some(store) = &mut self.store
-            && let Err(error) = store.commit(changes)
+            && let Err(error) = metrics::timed(self.commits.as_ref(), || store.commit(changes))
         {
             self.ready.wrote(Err("tasks cannot be stored".into()));
             tracing::error!(%error, "changes to the to-do list are refused");

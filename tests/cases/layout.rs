@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
+    "access_log",
     "budget",
     "error",
     "readiness",
@@ -26,6 +27,7 @@ const LEAVES: &[&str] = &[
 /// What a module may name, besides what is below itself and, unless it is one of
 /// the rules, besides its own room. The longest name that fits counts.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("access_log", &[]),
     ("budget", &[]),
     ("error", &[]),
     ("reload", &["retry", "sync"]),
@@ -33,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("retry", &[]),
     ("tls", &["reload"]),
     ("latency", &[]),
-    ("metrics", &[]),
+    ("metrics", &["budget"]),
     ("number", &[]),
     ("throttle", &["sync"]),
     ("generated", &[]),
@@ -46,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "access_log",
             "budget",
             "metrics",
             "readiness",

@@ -10,6 +10,7 @@ pub mod h2;
 pub mod history;
 pub mod http;
 pub mod jobs;
+pub mod metrics;
 pub mod postgres;
 pub mod process;
 pub mod programs;
@@ -18,6 +19,7 @@ pub mod rpc;
 pub mod tab;
 pub mod terminal;
 pub mod tls;
+pub mod tokens;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;

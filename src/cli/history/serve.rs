@@ -100,7 +100,7 @@ impl Args {
                 sender_bytes: self.limits.max_sender_bytes,
                 text_bytes: self.limits.max_text_bytes,
             },
-            http: self.limits.http.limits(),
+            http: self.limits.http.limits()?,
         })
     }
 
@@ -115,7 +115,8 @@ impl Args {
         };
         tracing::info!(database = %config.database, "the log is open");
         println!(
-            "messenger history listening on http://{}",
+            "messenger history listening on {}://{}",
+            config.http.scheme(),
             handle.local_addr()
         );
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;

@@ -12,6 +12,7 @@ use protobuf::well_known_types::empty::Empty;
 use super::link::{Link, Settings};
 use super::stream::{Requests, Stream, from_grpcio};
 use crate::access::Bearer;
+use crate::access_log;
 use crate::error::{Code, Error};
 use crate::grpc::gate::AUTHORIZATION;
 use crate::grpc::health::wire;
@@ -63,24 +64,24 @@ fn quietly<R>(work: impl FnOnce() -> R) -> Option<R> {
 /// certificates have changed. Clones share it, between threads too.
 #[derive(Clone)]
 pub struct Connection {
-    link: Link,
-    token: Option<Bearer>,
+    link: Arc<Link>,
 }
 
 impl Connection {
     /// `environment` is [`environment`]'s, one for all clients of a process.
     pub fn new(environment: Arc<Environment>, server: &str, settings: &Settings) -> Self {
-        let link = Link::new(environment, server, settings);
-        let token = settings.token.clone();
-        Self { link, token }
+        let link = Arc::new(Link::new(environment, server, settings));
+        Self { link }
     }
 
     /// The options of a call with this metadata, and the token.
     fn options(&self, metadata: &[(&str, &str)]) -> Result<CallOption, Error> {
-        let token = self.token.as_ref().map(Bearer::header);
+        let token = self.link.settings.token.as_ref().map(Bearer::header);
         let token = token.as_ref().map(|token| (AUTHORIZATION, token.as_str()));
         let mut all = MetadataBuilder::new();
-        for (key, value) in metadata.iter().copied().chain(token) {
+        let id = access_log::current();
+        let id = id.as_ref().map(|id| (access_log::HEADER, id.as_str()));
+        for (key, value) in metadata.iter().copied().chain(token).chain(id) {
             all.add_str(key, value).map_err(|e| from_grpcio(&e))?;
         }
         Ok(CallOption::default().headers(all.build()))
