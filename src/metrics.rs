@@ -72,6 +72,12 @@ pub fn memory(service: &str, budget: &Budget) {
     gauge("messenger_memory_limit_bytes", help, labels, move || limit);
 }
 
+/// How many of something were thrown away because a bound was reached.
+pub fn dropped(what: &str, ask: impl Fn() -> u64 + Send + Sync + 'static) {
+    let help = "What was thrown away because its place was full.";
+    counter("messenger_dropped_total", help, &[("what", what)], ask);
+}
+
 /// How long commits to this store take.
 pub fn commits(store: &str) -> Option<Histogram> {
     let help = "Time to commit a transaction, failed ones too.";

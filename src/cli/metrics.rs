@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Error;
+use super::{Error, log};
 use crate::access_log;
 use crate::budget::Budget;
 use crate::http::{Front, Limits, Request, Response, Serving};
@@ -44,8 +44,9 @@ impl Args {
         let Some(port) = self.metrics_port else {
             return Ok(None);
         };
-        let front = Front::bind_named(&self.metrics_host, port)?;
+        let front = Front::bind_named(&self.metrics_host, port)?.named("metrics");
         metrics::turn_on();
+        metrics::dropped("log_lines", log::dropped);
         pages.push(("/metrics", Box::new(|_| scrape())));
         let serving = front.serve(
             limits(),

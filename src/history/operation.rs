@@ -33,6 +33,7 @@ impl AppendReply {
 impl Operation for Append {
     type Answer = AppendReply;
     const TOGETHER: usize = usize::MAX;
+    const COMMITS: bool = true;
 
     fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<AppendReply>, Failure> {
         let drafts: Vec<_> = batch.into_iter().map(|Append(draft)| draft).collect();
@@ -75,6 +76,7 @@ pub struct Found {
 impl Operation for Read {
     type Answer = Found;
     const TOGETHER: usize = 1;
+    const COMMITS: bool = false;
 
     fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<Found>, Failure> {
         let mut found = |read| {

@@ -47,11 +47,11 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
                 let gate = shared.limits.gate.as_ref();
                 let full = connections.len() >= shared.limits.connections;
                 if let Some(Err(refusal)) = gate.map(|gate| gate.connection(peer)) {
-                    refused.add(stream, &refusal);
+                    refused.add(stream, &refusal, shared);
                 } else if full && !connections.make_room() {
                     let limit = shared.limits.connections;
                     let message = format!("over the limit of {limit} connections");
-                    refused.add(stream, &Refusal::new(503, message));
+                    refused.add(stream, &Refusal::new(503, message), shared);
                 } else {
                     number += 1;
                     let started = start(number, stream, peer, shared);
@@ -60,8 +60,8 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
                             tracing::warn!(%error, "no threads for more connections");
                         }
                         if let Some(stream) = stream {
-                            refused
-                                .add(stream, &Refusal::new(503, "no thread for this connection"));
+                            let refusal = Refusal::new(503, "no thread for this connection");
+                            refused.add(stream, &refusal, shared);
                         }
                     } else {
                         threadless = false;
@@ -116,7 +116,8 @@ struct Refused {
 }
 
 impl Refused {
-    fn add(&mut self, mut stream: TcpStream, refusal: &Refusal) {
+    fn add(&mut self, mut stream: TcpStream, refusal: &Refusal, shared: &Shared) {
+        shared.journal.count(refusal.status);
         let bytes = refusal.encode(true, true);
         // A fresh socket has room for this. If not, the client gets a close.
         if stream.set_nonblocking(true).is_ok() && stream.write_all(&bytes).is_ok() {

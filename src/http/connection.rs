@@ -11,6 +11,7 @@ use super::answer::{Body, Extent, Style, encode_head};
 use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
+use super::journal::{Entry, Journal};
 use super::limits::Limits;
 use super::open::{Connection, Connections, Turn};
 use super::origin;
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) streams: Streams,
     pub(super) stopping: AtomicBool,
     pub(super) connections: Connections,
+    pub(super) journal: Journal,
 }
 
 /// Serves `connection` until it ends.
@@ -46,7 +48,8 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 return;
             }
         }
-        let head = match intake.next(&mut client, limits, connection, &mut hold) {
+        let peer = connection.peer();
+        let mut head = match intake.next(&mut client, limits, connection, &mut hold) {
             Ok(Some(head)) => head,
             Ok(None) | Err(Failure::Gone) => return,
             Err(Failure::Refused(mut refusal)) => {
@@ -55,14 +58,23 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 }
                 connection.set(Turn::Ours);
                 intake.free(&mut hold);
-                if client.write(&refusal.encode(true, true), b"").is_ok() {
+                let entry = shared.journal.begin(peer, None);
+                let mut bytes = refusal.encode(true, true);
+                if let Some(entry) = &entry {
+                    entry.mark(&mut bytes);
+                }
+                let written = client.write(&bytes, b"");
+                if let Some(entry) = entry {
+                    entry.over(refusal.status);
+                }
+                if written.is_ok() {
                     client.close_softly(limits);
                 }
                 return;
             }
         };
-        let (body, peer) = (&intake.body, connection.peer());
-        let buffers = &mut buffers;
+        buffers.entry = shared.journal.begin(peer, Some(&mut head));
+        let (body, buffers) = (&intake.body, &mut buffers);
         let fate = answer(&mut client, peer, shared, &head, body, buffers, &mut hold);
         hold.force(0);
         match fate {
@@ -90,9 +102,11 @@ fn over(limits: &Limits) -> Refusal {
 
 /// Reused for every request of a connection.
 #[derive(Default)]
-struct Buffers {
+struct Buffers<'a> {
     out: Vec<u8>,
     answer: Vec<u8>,
+    /// Of the request that is answered now.
+    entry: Option<Entry<'a>>,
 }
 
 enum Fate {
@@ -109,10 +123,11 @@ fn answer(
     shared: &Shared,
     head: &Head,
     body: &[u8],
-    buffers: &mut Buffers,
+    buffers: &mut Buffers<'_>,
     hold: &mut Hold,
 ) -> Fate {
-    let Buffers { out, answer } = buffers;
+    let Buffers { out, answer, entry } = buffers;
+    let mut status = 500;
     let limits = &shared.limits;
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     let allowed = origin::check(head, client.local(), &shared.limits.hosts);
@@ -166,7 +181,13 @@ fn answer(
             };
             let whole = if streamed { extent.head } else { answer.len() };
             let encoded = encode_head(answer, style, out);
-            let mut written = encoded.and_then(|()| client.write(out, &answer[extent.head..whole]));
+            let mut written = encoded.and_then(|code| {
+                status = code;
+                if let Some(entry) = entry {
+                    entry.mark(out);
+                }
+                client.write(out, &answer[extent.head..whole])
+            });
             if let (Ok(()), Some(stream), true) = (&written, stream, head.method != "HEAD") {
                 let chunked = form == Body::Streamed && !head.http10;
                 let hold = (form == Body::Streamed).then_some(hold);
@@ -186,13 +207,20 @@ fn answer(
         }
         Err(refusal) => {
             // The request was read whole, so the connection is still in step.
-            let bytes = refusal.encode(!keep_alive, head.method != "HEAD");
+            let mut bytes = refusal.encode(!keep_alive, head.method != "HEAD");
+            status = refusal.status;
+            if let Some(entry) = entry {
+                entry.mark(&mut bytes);
+            }
             match client.write(&bytes, b"") {
                 Ok(()) => Fate::Delivered { keep_alive },
                 Err(_) => Fate::Lost,
             }
         }
     };
+    if let Some(entry) = entry.take() {
+        entry.over(status);
+    }
     for buffer in [out, answer] {
         buffer.clear();
         buffer.shrink_to(KEPT_BYTES);

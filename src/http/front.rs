@@ -17,6 +17,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::accept;
 use super::connection::Shared;
 use super::exchange::{Exchange, Kept};
+use super::journal::Journal;
 use super::lane::Lanes;
 use super::limits::Limits;
 use super::message::{Request, Response};
@@ -37,6 +38,7 @@ pub struct Front {
     socket: OwnedFd,
     local_addr: SocketAddr,
     kept: Kept,
+    service: &'static str,
 }
 
 impl Front {
@@ -78,6 +80,12 @@ impl Front {
         Front { kept, ..self }
     }
 
+    /// The name under which requests are counted and logged.
+    #[must_use]
+    pub fn named(self, service: &'static str) -> Front {
+        Front { service, ..self }
+    }
+
     /// The address, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -107,6 +115,7 @@ impl Front {
         let lanes = Lanes::start(lanes, name, &receipts)?;
         let exchange = Exchange::open(lanes.socket(), count, self.kept, &limits, receipts)?;
         let shared = Arc::new(Shared {
+            journal: Journal::new(self.service, &limits.memory),
             limits,
             exchange,
             streams: Streams::default(),
@@ -145,6 +154,7 @@ impl Front {
             socket,
             local_addr,
             kept,
+            service: "http",
         })
     }
 }

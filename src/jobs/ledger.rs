@@ -11,6 +11,7 @@ use super::queue::failpoint::{self, Point};
 use super::queue::{DeadLetter, Queue, Token};
 use super::results::{JobStore, Known};
 use crate::db::Error;
+use crate::metrics::{self, Histogram};
 use crate::retry::Retry;
 
 /// Reports that may wait; over it workers block (backpressure).
@@ -42,6 +43,7 @@ pub struct Ledger {
     reports: Receiver<Report>,
     /// Disconnected when it is time to end.
     stopped: Receiver<()>,
+    commits: Option<Histogram>,
 }
 
 /// Nothing can be stored any more.
@@ -59,6 +61,7 @@ impl Ledger {
             queue,
             reports,
             stopped,
+            commits: metrics::commits("jobs"),
         }
     }
 
@@ -99,7 +102,8 @@ impl Ledger {
             }
         }
         if !jobs.is_empty() {
-            self.persist(|store| store.commit(&jobs))?;
+            let commits = self.commits.clone();
+            self.persist(|store| metrics::timed(commits.as_ref(), || store.commit(&jobs)))?;
             failpoint::reach(Point::AfterStore);
         }
         for (id, reply) in questions {

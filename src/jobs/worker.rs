@@ -15,6 +15,7 @@ use super::results::Known;
 use super::task::{self, Part};
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
+use crate::metrics::IntCounterVec;
 use crate::retry::Retry;
 use crate::status;
 
@@ -31,6 +32,8 @@ pub struct Worker {
     /// Disconnected when it is time to end.
     pub stopped: Receiver<()>,
     pub attempts: u32,
+    /// Counts answers.
+    pub answers: Option<IntCounterVec>,
 }
 
 /// Why to stop: with this task, or altogether.
@@ -113,7 +116,14 @@ impl Worker {
         let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let asked = part.task.clone();
-            match asked.and_then(|task| self.client.answer(&task)) {
+            let answer = asked.and_then(|task| self.client.answer(&task));
+            if let Some(answers) = &self.answers {
+                let status = answer
+                    .as_ref()
+                    .map_or_else(|e| status::name(e.code), |_| "OK");
+                answers.with_label_values(&[status]).inc();
+            }
+            match answer {
                 Ok(result) => {
                     job.attempts += 1;
                     job.state = State::Done;

@@ -12,6 +12,7 @@ use super::queue::{self, Queue};
 use super::results as store;
 use super::{ledger, worker};
 use crate::grpc::client::{Connection, Settings, environment};
+use crate::metrics;
 
 pub use super::desk::Desk;
 pub use super::queue::OpenError as StartError;
@@ -39,6 +40,9 @@ pub struct Config {
 /// How long a shutdown waits for calls that are under way.
 const END: Duration = Duration::from_secs(3);
 
+/// How long a scrape waits for the depth of the queue; without it the scrape has none.
+const DEPTH: Duration = Duration::from_secs(1);
+
 /// Running workers.
 pub struct Handle {
     stop: Sender<()>,
@@ -54,10 +58,23 @@ pub struct Handle {
 /// message server that cannot be reached is waited for.
 pub fn start(
     config: &Config,
-    finished: impl FnMut(&[&Job]) + Send + 'static,
+    mut finished: impl FnMut(&[&Job]) + Send + 'static,
 ) -> Result<Handle, StartError> {
     let store = store::open(&config.store)?;
     let queue = Arc::new(Queue::open(&config.queue)?);
+    count_queue(&queue);
+    let help = "Jobs that are settled and stored, by state.";
+    let settled = metrics::counters("messenger_jobs_total", help, &[], &["state"]);
+    let finished = move |jobs: &[&Job]| {
+        if let Some(settled) = &settled {
+            for job in jobs {
+                settled.with_label_values(&[job.state.name()]).inc();
+            }
+        }
+        finished(jobs);
+    };
+    let help = "Times that the message server was asked about a task, by status.";
+    let answers = metrics::counters("messenger_jobs_attempts_total", help, &[], &["status"]);
     let (stop, stopped) = bounded(0);
     let (end, ended) = bounded(0);
     let (reports, inbox) = bounded(ledger::QUEUE);
@@ -79,6 +96,7 @@ pub fn start(
             reports: reports.clone(),
             stopped: stopped.clone(),
             attempts: config.attempts.max(1),
+            answers: answers.clone(),
         };
         let running = end.clone();
         spawn(&format!("jobs-worker-{number}"), move || {
@@ -106,6 +124,17 @@ impl Handle {
             tracing::warn!("a call did not end in time; its task will be redelivered");
         }
     }
+}
+
+/// The depth of the queue, asked for at each scrape.
+fn count_queue(queue: &Arc<Queue>) {
+    // Not kept alive: it ends when it is dropped.
+    let queue = Arc::downgrade(queue);
+    let help = "Tasks in the queue that no worker has, and in the dead-letter queue.";
+    metrics::gauges("messenger_jobs_queue_depth", help, "queue", move || {
+        let depth = queue.upgrade()?.depth_soon(DEPTH)?;
+        Some([("waiting", depth.waiting), ("dead", depth.dead)])
+    });
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

@@ -52,6 +52,8 @@ struct Contents {
     next: u64,
     bytes: usize,
     dropped: u64,
+    /// The same, over all flushes.
+    ever_dropped: u64,
 }
 
 impl Capacity {
@@ -92,6 +94,20 @@ impl Postbox {
         contents.make_room(&self.capacity)
     }
 
+    /// How many messages it has.
+    pub fn len(&self) -> usize {
+        lock(&self.contents).messages.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many messages were dropped since the start.
+    pub fn dropped(&self) -> u64 {
+        lock(&self.contents).ever_dropped
+    }
+
     /// Takes everything out; each message is in exactly one flush.
     pub fn flush(&self) -> Flushed {
         let mut contents = lock(&self.contents);
@@ -129,6 +145,7 @@ impl Contents {
             dropped += 1;
         }
         self.dropped += dropped;
+        self.ever_dropped += dropped;
         dropped
     }
 }
