@@ -2,8 +2,8 @@
 
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::metrics;
 use crate::sync::lock;
 
 use clap::ValueEnum;
@@ -85,14 +85,6 @@ const LINE_BYTES: usize = 4096;
 /// Lines that were dropped since the last one was written.
 static DROPPED: Mutex<u64> = Mutex::new(0);
 
-/// Since the start.
-static EVER_DROPPED: AtomicU64 = AtomicU64::new(0);
-
-/// How many lines were dropped.
-pub fn dropped() -> u64 {
-    EVER_DROPPED.load(Ordering::Relaxed)
-}
-
 /// A writer to standard error that never blocks: while it is a pipe that is full,
 /// lines are dropped and counted.
 struct Line;
@@ -104,7 +96,7 @@ impl Write for Line {
         let mut stderr = io::stderr().lock();
         if !takes_a_line(&stderr) {
             *dropped += 1;
-            EVER_DROPPED.fetch_add(1, Ordering::Relaxed);
+            metrics::add(&metrics::DROPPED, &["log_lines"], 1);
             return Ok(line.len());
         }
         stderr.write_all(&cut(line))?;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Error, log};
+use super::Error;
 use crate::access_log;
 use crate::budget::Budget;
 use crate::http::{Front, Limits, Request, Response, Serving};
@@ -46,7 +46,6 @@ impl Args {
         };
         let front = Front::bind_named(&self.metrics_host, port)?.named("metrics");
         metrics::turn_on();
-        metrics::dropped("log_lines", log::dropped);
         pages.push(("/metrics", Box::new(|_| scrape())));
         let serving = front.serve(
             limits(),
@@ -91,7 +90,7 @@ fn answer(pages: &[Page], request: &Request) -> Response {
 fn scrape() -> Response {
     Response {
         status: 200,
-        headers: vec![("Content-Type".into(), metrics::CONTENT_TYPE.into())],
+        headers: vec![("Content-Type".into(), metrics::TEXT_FORMAT.into())],
         body: metrics::text(),
         ..Response::default()
     }

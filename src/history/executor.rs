@@ -13,7 +13,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::database::{Database, Failure, HistoryStore, Stored};
 use super::oneshot::Oneshot;
 use crate::error::{Code, Error};
-use crate::metrics::{self, Histogram};
 use crate::retry::{Retry, supervised};
 use crate::sync::lock;
 
@@ -30,8 +29,6 @@ pub trait Operation: Sized + Send + 'static {
     type Answer: Send + 'static;
     /// Most operations in one batch.
     const TOGETHER: usize;
-    /// Whether its batches are transactions that count.
-    const COMMITS: bool;
 
     /// One answer for each of the batch, in its order.
     ///
@@ -79,7 +76,6 @@ impl<T: Operation> Executor<T> {
             queued,
             store: None,
             retry: Retry::new(BACKOFF.0, BACKOFF.1),
-            commits: T::COMMITS.then(Commits::count).flatten(),
             _over: over_sender,
         };
         thread::Builder::new()
@@ -134,23 +130,6 @@ fn unavailable<T: Operation>(reason: &str, stored: Stored) -> Error {
     Error::new(Code::Unavailable, format!("{reason}{consequence}"))
 }
 
-/// What is counted of transactions.
-struct Commits {
-    seconds: Histogram,
-    messages: Histogram,
-}
-
-impl Commits {
-    fn count() -> Option<Self> {
-        let help = "Messages in one transaction of the log; the sum is all that were stored.";
-        let sizes = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
-        Some(Self {
-            seconds: metrics::commits("history")?,
-            messages: metrics::histogram("messenger_log_batch_messages", help, &[], sizes)?,
-        })
-    }
-}
-
 /// The thread's side.
 struct Worker<T: Operation> {
     database: Database,
@@ -158,7 +137,6 @@ struct Worker<T: Operation> {
     queued: Receiver<Queued<T>>,
     store: Option<Box<dyn HistoryStore>>,
     retry: Retry,
-    commits: Option<Commits>,
     _over: Sender<()>,
 }
 
@@ -182,13 +160,8 @@ impl<T: Operation> Worker<T> {
             if batch.is_empty() {
                 continue;
             }
-            let seconds = self.commits.as_ref().map(|commits| &commits.seconds);
-            let run = || metrics::timed(seconds, || T::run(store.as_mut(), batch));
-            match catch_unwind(AssertUnwindSafe(run)) {
+            match catch_unwind(AssertUnwindSafe(|| T::run(store.as_mut(), batch))) {
                 Ok(Ok(done)) => {
-                    if let Some(commits) = &self.commits {
-                        commits.messages.observe(done.len() as f64);
-                    }
                     for (answer, done) in answers.iter().zip(done) {
                         answer.answer(Ok(done));
                     }

@@ -52,9 +52,8 @@ pub(super) fn measure(bytes: &[u8], to_head: bool) -> io::Result<Option<Extent>>
 }
 
 /// Appends the head for the client: the status, the handler's fields, and the
-/// framing of this connection. tiny_http's name is dropped, its Date is kept. Returns
-/// the status.
-pub(super) fn encode_head(bytes: &[u8], style: Style, out: &mut Vec<u8>) -> io::Result<u16> {
+/// framing of this connection. tiny_http's name is dropped, its Date is kept.
+pub(super) fn encode_head(bytes: &[u8], style: Style, out: &mut Vec<u8>) -> io::Result<()> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut answer = httparse::Response::new(&mut fields);
     answer.parse(bytes).map_err(io::Error::other)?;
@@ -87,7 +86,7 @@ pub(super) fn encode_head(bytes: &[u8], style: Style, out: &mut Vec<u8>) -> io::
         (true, true) => out.extend_from_slice(b"Connection: keep-alive\r\n\r\n"),
         (true, false) => out.extend_from_slice(b"\r\n"),
     }
-    Ok(status)
+    Ok(())
 }
 
 pub(super) fn has_no_body(status: Option<u16>) -> bool {

@@ -11,7 +11,7 @@ use super::answer::{Body, Extent, Style, encode_head};
 use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
-use super::journal::{Entry, Journal};
+use super::journal::{self, Entry};
 use super::limits::Limits;
 use super::open::{Connection, Connections, Turn};
 use super::origin;
@@ -29,7 +29,8 @@ pub(super) struct Shared {
     pub(super) streams: Streams,
     pub(super) stopping: AtomicBool,
     pub(super) connections: Connections,
-    pub(super) journal: Journal,
+    /// The name under which requests are counted and logged.
+    pub(super) service: &'static str,
 }
 
 /// Serves `connection` until it ends.
@@ -68,22 +69,16 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 }
                 connection.set(Turn::Ours);
                 intake.free(&mut hold);
-                let entry = shared.journal.begin(peer, None);
+                let mut entry = journal::begin(shared.service, peer, None);
                 let mut bytes = refusal.encode(true, true);
-                if let Some(entry) = &entry {
-                    entry.mark(&mut bytes);
-                }
-                let written = client.write(&bytes, b"");
-                if let Some(entry) = entry {
-                    entry.over(refusal.status);
-                }
-                if written.is_ok() {
+                journal::mark(&mut entry, &mut bytes);
+                if client.write(&bytes, b"").is_ok() {
                     client.close_softly(limits);
                 }
                 return;
             }
         };
-        buffers.entry = shared.journal.begin(peer, Some(&mut head));
+        buffers.entry = journal::begin(shared.service, peer, Some(&mut head));
         let (body, buffers) = (&intake.body, &mut buffers);
         let fate = answer(&mut client, peer, shared, &head, body, buffers, &mut hold);
         hold.force(0);
@@ -113,11 +108,11 @@ fn over(limits: &Limits) -> Refusal {
 
 /// Reused for every request of a connection.
 #[derive(Default)]
-struct Buffers<'a> {
+struct Buffers {
     out: Vec<u8>,
     answer: Vec<u8>,
     /// Of the request that is answered now.
-    entry: Option<Entry<'a>>,
+    entry: Option<Entry>,
 }
 
 enum Fate {
@@ -134,11 +129,10 @@ fn answer(
     shared: &Shared,
     head: &Head,
     body: &[u8],
-    buffers: &mut Buffers<'_>,
+    buffers: &mut Buffers,
     hold: &mut Hold,
 ) -> Fate {
     let Buffers { out, answer, entry } = buffers;
-    let mut status = 500;
     let limits = &shared.limits;
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     let allowed = origin::check(head, client.local(), &shared.limits.hosts);
@@ -192,13 +186,8 @@ fn answer(
             };
             let whole = if streamed { extent.head } else { answer.len() };
             let encoded = encode_head(answer, style, out);
-            let mut written = encoded.and_then(|code| {
-                status = code;
-                if let Some(entry) = entry {
-                    entry.mark(out);
-                }
-                client.write(out, &answer[extent.head..whole])
-            });
+            journal::mark(entry, out);
+            let mut written = encoded.and_then(|()| client.write(out, &answer[extent.head..whole]));
             if let (Ok(()), Some(stream), true) = (&written, stream, head.method != "HEAD") {
                 let chunked = form == Body::Streamed && !head.http10;
                 let hold = (form == Body::Streamed).then_some(hold);
@@ -219,19 +208,14 @@ fn answer(
         Err(refusal) => {
             // The request was read whole, so the connection is still in step.
             let mut bytes = refusal.encode(!keep_alive, head.method != "HEAD");
-            status = refusal.status;
-            if let Some(entry) = entry {
-                entry.mark(&mut bytes);
-            }
+            journal::mark(entry, &mut bytes);
             match client.write(&bytes, b"") {
                 Ok(()) => Fate::Delivered { keep_alive },
                 Err(_) => Fate::Lost,
             }
         }
     };
-    if let Some(entry) = entry.take() {
-        entry.over(status);
-    }
+    *entry = None;
     for buffer in [out, answer] {
         buffer.clear();
         buffer.shrink_to(KEPT_BYTES);

@@ -17,13 +17,13 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use super::accept;
 use super::connection::Shared;
 use super::exchange::{Exchange, Kept};
-use super::journal::Journal;
 use super::lane::Lanes;
 use super::limits::Limits;
 use super::message::{Request, Response};
 use super::open::Connections;
 use super::receipt::Receipts;
 use super::stream::Streams;
+use crate::metrics;
 use crate::retry::supervised;
 
 /// Connections that the kernel completes before they are accepted.
@@ -111,11 +111,12 @@ impl Front {
                 "no lanes to serve with",
             ));
         }
+        metrics::memory(self.service, &limits.memory);
         let receipts = Arc::new(Receipts::default());
         let lanes = Lanes::start(lanes, name, &receipts)?;
         let exchange = Exchange::open(lanes.socket(), count, self.kept, &limits, receipts)?;
         let shared = Arc::new(Shared {
-            journal: Journal::new(self.service, &limits.memory),
+            service: self.service,
             limits,
             exchange,
             streams: Streams::default(),

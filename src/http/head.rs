@@ -10,7 +10,6 @@ use std::net::Ipv6Addr;
 use super::gate::Asked;
 use super::limits::Limits;
 use super::refusal::Refusal;
-use crate::access_log;
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,23 +45,6 @@ impl Head {
             path: self.target.split('?').next().unwrap_or_default(),
             headers: &self.headers,
         }
-    }
-}
-
-impl Head {
-    /// The value of the first field of this name.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
-        let mut fields = self.headers.iter();
-        let found = fields.find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value.as_str())
-    }
-
-    /// Makes this the request's id for the handler.
-    pub(super) fn identify(&mut self, id: &str) {
-        let header = access_log::HEADER;
-        self.headers
-            .retain(|(name, _)| !name.eq_ignore_ascii_case(header));
-        self.headers.push((header.into(), id.into()));
     }
 }
 

@@ -11,7 +11,7 @@ use super::queue::failpoint::{self, Point};
 use super::queue::{DeadLetter, Queue, Token};
 use super::results::{JobStore, Known};
 use crate::db::Error;
-use crate::metrics::{self, Histogram};
+use crate::metrics;
 use crate::retry::Retry;
 
 /// Reports that may wait; over it workers block (backpressure).
@@ -43,7 +43,6 @@ pub struct Ledger {
     reports: Receiver<Report>,
     /// Disconnected when it is time to end.
     stopped: Receiver<()>,
-    commits: Option<Histogram>,
 }
 
 /// Nothing can be stored any more.
@@ -61,7 +60,6 @@ impl Ledger {
             queue,
             reports,
             stopped,
-            commits: metrics::commits("jobs"),
         }
     }
 
@@ -102,8 +100,7 @@ impl Ledger {
             }
         }
         if !jobs.is_empty() {
-            let commits = self.commits.clone();
-            self.persist(|store| metrics::timed(commits.as_ref(), || store.commit(&jobs)))?;
+            self.persist(|store| metrics::committing("jobs", || store.commit(&jobs)))?;
             failpoint::reach(Point::AfterStore);
         }
         for (id, reply) in questions {
@@ -111,7 +108,11 @@ impl Ledger {
             let _ = reply.send(self.persist(|store| store.find(&id))?);
         }
         let over = jobs.iter().filter(|job| job.state != State::Queued);
-        finished(&over.collect::<Vec<_>>());
+        let over: Vec<_> = over.collect();
+        for job in &over {
+            metrics::add(&metrics::JOBS, &[job.state.name()], 1);
+        }
+        finished(&over);
         if !acks.is_empty() {
             self.queue.ack(acks);
         }

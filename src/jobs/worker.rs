@@ -15,7 +15,7 @@ use super::results::Known;
 use super::task::{self, Part};
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
-use crate::metrics::IntCounterVec;
+use crate::metrics;
 use crate::retry::Retry;
 use crate::status;
 
@@ -32,8 +32,6 @@ pub struct Worker {
     /// Disconnected when it is time to end.
     pub stopped: Receiver<()>,
     pub attempts: u32,
-    /// Counts answers.
-    pub answers: Option<IntCounterVec>,
 }
 
 /// Why to stop: with this task, or altogether.
@@ -117,12 +115,10 @@ impl Worker {
         loop {
             let asked = part.task.clone();
             let answer = asked.and_then(|task| self.client.answer(&task));
-            if let Some(answers) = &self.answers {
-                let status = answer
-                    .as_ref()
-                    .map_or_else(|e| status::name(e.code), |_| "OK");
-                answers.with_label_values(&[status]).inc();
-            }
+            let status = answer
+                .as_ref()
+                .map_or_else(|e| status::name(e.code), |_| "OK");
+            metrics::add(&metrics::ATTEMPTS, &[status], 1);
             match answer {
                 Ok(result) => {
                     job.attempts += 1;

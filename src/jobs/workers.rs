@@ -40,7 +40,7 @@ pub struct Config {
 /// How long a shutdown waits for calls that are under way.
 const END: Duration = Duration::from_secs(3);
 
-/// How long a scrape waits for the depth of the queue; without it the scrape has none.
+/// How long a scrape waits for the depth of the queue.
 const DEPTH: Duration = Duration::from_secs(1);
 
 /// Running workers.
@@ -58,23 +58,11 @@ pub struct Handle {
 /// message server that cannot be reached is waited for.
 pub fn start(
     config: &Config,
-    mut finished: impl FnMut(&[&Job]) + Send + 'static,
+    finished: impl FnMut(&[&Job]) + Send + 'static,
 ) -> Result<Handle, StartError> {
     let store = store::open(&config.store)?;
     let queue = Arc::new(Queue::open(&config.queue)?);
-    count_queue(&queue);
-    let help = "Jobs that are settled and stored, by state.";
-    let settled = metrics::counters("messenger_jobs_total", help, &[], &["state"]);
-    let finished = move |jobs: &[&Job]| {
-        if let Some(settled) = &settled {
-            for job in jobs {
-                settled.with_label_values(&[job.state.name()]).inc();
-            }
-        }
-        finished(jobs);
-    };
-    let help = "Times that the message server was asked about a task, by status.";
-    let answers = metrics::counters("messenger_jobs_attempts_total", help, &[], &["status"]);
+    count_depth(&queue);
     let (stop, stopped) = bounded(0);
     let (end, ended) = bounded(0);
     let (reports, inbox) = bounded(ledger::QUEUE);
@@ -96,7 +84,6 @@ pub fn start(
             reports: reports.clone(),
             stopped: stopped.clone(),
             attempts: config.attempts.max(1),
-            answers: answers.clone(),
         };
         let running = end.clone();
         spawn(&format!("jobs-worker-{number}"), move || {
@@ -126,14 +113,17 @@ impl Handle {
     }
 }
 
-/// The depth of the queue, asked for at each scrape.
-fn count_queue(queue: &Arc<Queue>) {
+/// Asks for the depth of the queue at each scrape; without an answer in time the scrape
+/// has none.
+fn count_depth(queue: &Arc<Queue>) {
     // Not kept alive: it ends when it is dropped.
     let queue = Arc::downgrade(queue);
-    let help = "Tasks in the queue that no worker has, and in the dead-letter queue.";
-    metrics::gauges("messenger_jobs_queue_depth", help, "queue", move || {
-        let depth = queue.upgrade()?.depth_soon(DEPTH)?;
-        Some([("waiting", depth.waiting), ("dead", depth.dead)])
+    metrics::at_scrape(move || {
+        metrics::QUEUE.reset();
+        if let Some(depth) = queue.upgrade().and_then(|queue| queue.depth_soon(DEPTH)) {
+            metrics::set(&metrics::QUEUE, &["waiting"], depth.waiting as usize);
+            metrics::set(&metrics::QUEUE, &["dead"], depth.dead as usize);
+        }
     });
 }
 

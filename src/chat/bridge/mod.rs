@@ -78,10 +78,8 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     let connect = || ChatClient::new(environment.clone(), &config.server, &config.connection);
     let reading = Arc::new(connect());
     let postbox = Arc::new(Postbox::new(config.postbox));
-    let (kept, losing) = (postbox.clone(), postbox.clone());
-    let help = "Messages that were received and not flushed yet.";
-    metrics::gauge("messenger_postbox_messages", help, &[], move || kept.len());
-    metrics::dropped("messages", move || losing.dropped());
+    let kept = postbox.clone();
+    metrics::at_scrape(move || metrics::set(&metrics::POSTBOX, &[], kept.waiting()));
     let link = Arc::new(Link::default());
     let (live_sender, live) = bounded(1);
     let reader = StreamReader::start(config, &reading, &postbox, &link, live_sender)?;

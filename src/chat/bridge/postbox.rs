@@ -52,8 +52,6 @@ struct Contents {
     next: u64,
     bytes: usize,
     dropped: u64,
-    /// The same, over all flushes.
-    ever_dropped: u64,
 }
 
 impl Capacity {
@@ -94,18 +92,9 @@ impl Postbox {
         contents.make_room(&self.capacity)
     }
 
-    /// How many messages it has.
-    pub fn len(&self) -> usize {
+    /// How many messages wait.
+    pub fn waiting(&self) -> usize {
         lock(&self.contents).messages.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many messages were dropped since the start.
-    pub fn dropped(&self) -> u64 {
-        lock(&self.contents).ever_dropped
     }
 
     /// Takes everything out; each message is in exactly one flush.
@@ -145,7 +134,6 @@ impl Contents {
             dropped += 1;
         }
         self.dropped += dropped;
-        self.ever_dropped += dropped;
         dropped
     }
 }

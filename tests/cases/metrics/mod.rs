@@ -1,6 +1,7 @@
 //! What one sees of a process from outside: metrics, and the access log.
 
 mod server;
+mod services;
 
 use crate::support::http::request;
 use crate::support::jobs::Place;
