@@ -1,5 +1,6 @@
 //! What one sees of a process from outside: metrics, and the access log.
 
+mod access_log;
 mod server;
 mod services;
 
