@@ -54,7 +54,7 @@ mod socket;
 mod stream;
 
 pub use front::{Front, Serving};
-pub use gate::{Asked, Gate, Refusal};
+pub use gate::{Asked, Gate, Pass, Refusal};
 pub use limits::Limits;
 pub use message::{Request, Response, Undelivered};
 pub use stream::{Next, Source};
