@@ -162,3 +162,36 @@ impl<T: Send + Sync + 'static> Live<T> {
         self.version.load(Ordering::Acquire)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::io::Write as _;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_file_that_changes_is_noticed_whichever_way_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        fs::write(path("a"), "first").unwrap();
+        fs::write(path("b"), "other").unwrap();
+        symlink(path("a"), path("link")).unwrap();
+        let (sender, changes) = bounded(1);
+        watch(&[&path("link")], move || sender.send(()).unwrap()).unwrap();
+        let noticed = || changes.recv_timeout(Duration::from_secs(10)).unwrap();
+        let mut file = fs::File::options().append(true).open(path("a")).unwrap();
+        file.write_all(b"more").unwrap();
+        noticed();
+        symlink(path("b"), path("new")).unwrap();
+        fs::rename(path("new"), path("link")).unwrap();
+        noticed();
+        fs::remove_file(path("b")).unwrap();
+        noticed();
+        fs::rename(path("a"), path("b")).unwrap();
+        noticed();
+        assert!(read_again());
+        noticed();
+        assert!(changes.recv_timeout(2 * LOOK).is_err());
+    }
+}

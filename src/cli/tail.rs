@@ -44,7 +44,7 @@ impl Args {
         match proof {
             Proof::Acknowledged => eprintln!("subscribed to {}", self.target.address.server),
             Proof::Settled => {
-                eprintln!("subscribed to {} (unconfirmed)", self.target.address.server)
+                eprintln!("subscribed to {} (unconfirmed)", self.target.address.server);
             }
         }
         let mut out = io::stdout().lock();

@@ -1,13 +1,19 @@
-//! Connections to PostgreSQL: address, timeouts, session settings, migrations.
+//! Connections to PostgreSQL: address, TLS, timeouts, session settings, migrations.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use postgres::config::Host;
+use openssl::ssl::SslVerifyMode;
+use postgres::config::{Host, SslMode};
 use postgres::{Client, Config, NoTls};
+use postgres_openssl::MakeTlsConnector;
 use refinery::Runner;
 
 use super::Error;
+use crate::reload::Live;
+use crate::tls;
+use crate::tls::session::{named_in_url, take_parameters};
 
 /// How long a start waits for other processes that migrate the schema.
 const MIGRATION: Duration = Duration::from_secs(60);
@@ -15,28 +21,102 @@ const MIGRATION: Duration = Duration::from_secs(60);
 /// The advisory lock for migrations; any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
 
+/// The parameters of TLS, which the driver knows in part or not at all.
+/// Source: <https://www.postgresql.org/docs/current/libpq-ssl.html>
+const TLS_PARAMETERS: [&str; 4] = ["sslmode", "sslrootcert", "sslcert", "sslkey"];
+
 /// What DATABASE_URL names.
 #[derive(Clone, Debug)]
 pub struct Address {
     config: Config,
     timeout: Duration,
+    check: Check,
+    files: Option<Arc<Live<tls::Client>>>,
+}
+
+/// What is checked of the server's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// With `require` too: it protects from those who listen, not from those who
+    /// stand between.
+    Nothing,
+    /// That a trusted authority has signed it.
+    Chain,
+    /// Also that it is for this host.
+    Name,
 }
 
 impl Address {
     /// `timeout` bounds connecting and each statement; `application` is how
     /// the database's own tools call us.
     ///
+    /// `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean what libpq documents.
+    ///
     /// # Errors
-    /// [`Error::Url`].
+    /// [`Error::Url`], [`Error::Tls`].
     pub fn parse(url: &str, application: &str, timeout: Duration) -> Result<Self, Error> {
+        let (url, mut given) = take_parameters(url, &TLS_PARAMETERS);
         let mut config: Config = url.parse().map_err(|reason| Error::Url { reason })?;
+        let mode = given.remove("sslmode");
+        let system = given.get("sslrootcert").is_some_and(|ca| ca == "system");
+        if system {
+            given.remove("sslrootcert");
+        }
+        let has_ca = given.contains_key("sslrootcert");
+        let refused = |reason: &str| Err(Error::Tls(reason.into()));
+        let check = match mode.as_deref() {
+            Some("verify-full") => Check::Name,
+            _ if system => return refused("sslrootcert=system needs sslmode=verify-full"),
+            Some("verify-ca") => Check::Chain,
+            // As libpq: somebody who names an authority wants it to be asked.
+            Some("require") if has_ca => Check::Chain,
+            _ if has_ca => {
+                return refused("sslrootcert needs sslmode=require, verify-ca or verify-full");
+            }
+            _ => Check::Nothing,
+        };
+        match mode.as_deref() {
+            None => &mut config,
+            Some("disable") => config.ssl_mode(SslMode::Disable),
+            Some("prefer") => config.ssl_mode(SslMode::Prefer),
+            Some("require" | "verify-ca" | "verify-full") => config.ssl_mode(SslMode::Require),
+            Some(_) => {
+                let modes = "disable, prefer, require, verify-ca or verify-full";
+                return refused(&format!("sslmode has to be {modes}"));
+            }
+        };
         config
             .application_name(application)
             .connect_timeout(timeout)
             // A machine that vanished is given up as soon as a statement.
             .tcp_user_timeout(timeout)
-            .keepalives_idle(timeout);
-        Ok(Self { config, timeout })
+            // In whole seconds, of which 0 is refused.
+            .keepalives_idle(timeout.max(Duration::from_secs(1)));
+        let files = named_in_url(&given, ["sslrootcert", "sslcert", "sslkey"]);
+        let files = files.map_err(|error| Error::Tls(error.to_string()))?;
+        Ok(Self {
+            config,
+            timeout,
+            check,
+            files,
+        })
+    }
+
+    /// With the files as they are now.
+    fn tls(&self) -> Result<MakeTlsConnector, Error> {
+        let files = self.files.as_ref().map(|files| files.get());
+        let builder = files.unwrap_or_default().connector();
+        let mut builder = builder.map_err(|error| Error::Tls(error.to_string()))?;
+        if self.check == Check::Nothing {
+            builder.set_verify(SslVerifyMode::NONE);
+        }
+        let check_name = self.check == Check::Name;
+        let mut connector = MakeTlsConnector::new(builder.build());
+        connector.set_callback(move |connection, _| {
+            connection.set_verify_hostname(check_name);
+            Ok(())
+        });
+        Ok(connector)
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -45,8 +125,15 @@ impl Address {
 
     /// Sets what a commit means, whatever the database's defaults are.
     pub(crate) fn connect(&self, statement_timeout: Duration) -> Result<Client, Error> {
+        let tls = match self.config.get_ssl_mode() {
+            SslMode::Disable => None,
+            _ => Some(self.tls()?),
+        };
         let connect = || -> Result<Client, postgres::Error> {
-            let mut client = self.config.connect(NoTls)?;
+            let mut client = match tls {
+                Some(tls) => self.config.connect(tls)?,
+                None => self.config.connect(NoTls)?,
+            };
             client.batch_execute(&format!(
                 "SET synchronous_commit = on;
                  SET default_transaction_isolation = 'read committed';

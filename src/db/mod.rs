@@ -38,6 +38,8 @@ pub enum Error {
     },
     #[error("DATABASE_URL: {}", all(.reason))]
     Url { reason: postgres::Error },
+    #[error("DATABASE_URL: {0}")]
+    Tls(String),
     #[error("{database}: {}", all(.reason))]
     Postgres {
         database: String,

@@ -1,5 +1,8 @@
 //! Certificates and keys for TLS, as files in PEM, for what listens and for what connects.
-//! OpenSSL checks them here; gRPC and HTTP make their own credentials from them.
+//! OpenSSL checks them here. gRPC makes its credentials from them; all else speaks TLS by
+//! OpenSSL itself ([`session`]).
+
+pub mod session;
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -9,6 +12,7 @@ use std::sync::Arc;
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
+use openssl::ssl::SslContext;
 use openssl::x509::X509;
 
 use crate::reload::Live;
@@ -53,7 +57,7 @@ pub struct ServerFiles {
 }
 
 /// The files of what connects.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ClientFiles {
     /// Who has signed the server's certificate; one of the system's authorities without it.
     pub ca: Option<Named>,
@@ -76,10 +80,12 @@ pub struct Server {
     pub identity: Identity,
     /// Not empty: mutual TLS.
     pub client_ca: Option<Vec<X509>>,
+    /// For the handshakes of our own sockets.
+    pub context: SslContext,
 }
 
 /// What a connection needs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Client {
     pub ca: Option<Vec<X509>>,
     pub identity: Option<Identity>,
@@ -95,9 +101,13 @@ impl ServerFiles {
         let files = self.identity.files().chain(&self.client_ca);
         let files: Vec<_> = files.map(|file| file.path.clone()).collect();
         live("the server's certificate", &files, move || {
+            let identity = self.identity.read()?;
+            let client_ca = self.client_ca.as_ref().map(certificates).transpose()?;
+            let context = session::server(&identity, client_ca.as_deref())?;
             Ok(Server {
-                identity: self.identity.read()?,
-                client_ca: self.client_ca.as_ref().map(certificates).transpose()?,
+                identity,
+                client_ca,
+                context,
             })
         })
     }

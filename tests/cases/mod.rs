@@ -29,6 +29,7 @@ mod slow;
 mod terminal;
 mod terminal_services;
 mod ticker;
+mod tls;
 mod todo;
 mod transport;
 mod web;

@@ -9,6 +9,8 @@ read ADDR [--count N] [--stall-after N]
 send ADDR AUTHOR TEXT...    one message per TEXT, one line per answer
 health ADDR [SERVICE]       {"status": "SERVING"}
 
+--ca FILE speaks TLS, with --cert FILE and --key FILE as a client with a certificate.
+
 send and health end with exit code 1 and the status line when a call fails.
 """
 
@@ -16,6 +18,7 @@ import argparse
 import json
 import sys
 import time
+from pathlib import Path
 
 import grpc
 from google.protobuf.empty_pb2 import Empty
@@ -92,6 +95,13 @@ def health(channel, args):
     return 0
 
 
+def connect(args):
+    if args.ca is None:
+        return grpc.insecure_channel(args.address)
+    files = [file and Path(file).read_bytes() for file in (args.ca, args.key, args.cert)]
+    return grpc.secure_channel(args.address, grpc.ssl_channel_credentials(*files))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = parser.add_subparsers(required=True)
@@ -113,8 +123,13 @@ def main():
     command.add_argument('service', nargs='?', default='')
     command.set_defaults(run=health)
 
+    for command in commands.choices.values():
+        command.add_argument('--ca')
+        command.add_argument('--cert')
+        command.add_argument('--key')
+
     args = parser.parse_args()
-    with grpc.insecure_channel(args.address) as channel:
+    with connect(args) as channel:
         return args.run(channel, args)
 
 

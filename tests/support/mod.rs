@@ -2,6 +2,7 @@
 //! events with a deadline.
 
 pub mod browser;
+pub mod certificates;
 pub mod clock;
 pub mod events;
 pub mod feed;
@@ -16,6 +17,7 @@ pub mod rabbitmq;
 pub mod rpc;
 pub mod tab;
 pub mod terminal;
+pub mod tls;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
+use super::certificates::Pair;
 use super::process::{Process, command};
 use super::rpc::{client, send};
 use super::terminal::Terminal;
@@ -239,6 +240,18 @@ impl Python {
     /// `reader.py` with these arguments: a plain gRPC client.
     pub fn reader(arguments: &[&str]) -> Process {
         Self::spawn("reader.py", arguments, &[])
+    }
+
+    /// The chat server with this certificate.
+    pub fn tls_server(pair: &Pair) -> Program {
+        let port = free_port();
+        let (certificate, key) = pair.paths();
+        let variables = [
+            ("MESSENGER_SERVER_PORT", &*port.to_string()),
+            ("TLS_CERT", certificate),
+            ("TLS_KEY", key),
+        ];
+        Self::listening("tls_server.py", port, &variables)
     }
 
     pub fn todo_server() -> Program {

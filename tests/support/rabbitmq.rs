@@ -6,10 +6,12 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use super::certificates::{Pair, path};
 use super::programs::{accepts, free_port};
 use super::{eventually, need};
 
@@ -21,6 +23,7 @@ const START: Duration = Duration::from_secs(120);
 
 pub struct Broker {
     port: u16,
+    tls_port: u16,
     shell: Mutex<Child>,
 }
 
@@ -44,6 +47,25 @@ rm -rf "$HOME"
 impl Broker {
     /// A broker for one test.
     pub fn start() -> Self {
+        Self::start_with("", 0)
+    }
+
+    /// One that also listens with this certificate, for clients that show one of this
+    /// authority.
+    pub fn start_with_tls(server: &Pair, clients: &Path) -> Self {
+        let (certificate, key) = server.paths();
+        let port = free_port();
+        let settings = format!(
+            "listeners.ssl.1 = 127.0.0.1:{port}\n\
+             ssl_options.cacertfile = {}\n\
+             ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n\
+             ssl_options.verify = verify_peer\nssl_options.fail_if_no_peer_cert = true\n",
+            path(clients)
+        );
+        Self::start_with(&settings, port)
+    }
+
+    fn start_with(more_settings: &str, tls_port: u16) -> Self {
         need(
             &format!("RabbitMQ ({SERVER})"),
             fs::exists(SERVER).unwrap_or(false),
@@ -55,7 +77,7 @@ impl Broker {
         let settings = format!(
             "listeners.tcp.1 = 127.0.0.1:{port}\n\
              default_user = user\ndefault_pass = password\n\
-             log.console = true\nlog.file = false\n"
+             log.console = true\nlog.file = false\n{more_settings}"
         );
         fs::write(file("rabbitmq.conf"), settings).expect("the settings");
         fs::write(file("plugins"), "[].").expect("the plugins");
@@ -82,6 +104,7 @@ impl Broker {
             .expect("a shell");
         let broker = Self {
             port,
+            tls_port,
             shell: Mutex::new(shell),
         };
         broker.wait();
@@ -90,6 +113,10 @@ impl Broker {
 
     pub fn url(&self) -> String {
         format!("amqp://user:password@127.0.0.1:{}", self.port)
+    }
+
+    pub fn tls_url(&self) -> String {
+        format!("amqps://user:password@127.0.0.1:{}", self.tls_port)
     }
 
     /// Kills it, and starts it again.

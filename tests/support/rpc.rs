@@ -140,14 +140,19 @@ pub struct Crowd {
 impl Crowd {
     /// Returns when the server has acknowledged all subscriptions.
     pub fn open(server: &str, connections: usize, streams: usize) -> Self {
+        let clients = (0..connections).map(|_| raw(server));
+        Self::over(clients.collect(), streams)
+    }
+
+    /// As [`Crowd::open`], so many streams over each of these connections.
+    pub fn over(clients: Vec<Client>, streams: usize) -> Self {
         let (sender, events) = unbounded();
-        let clients: Vec<_> = (0..connections).map(|_| raw(server)).collect();
         for client in &clients {
             for _ in 0..streams {
                 follow(client, sender.clone());
             }
         }
-        let size = connections * streams;
+        let size = clients.len() * streams;
         let crowd = Self {
             size,
             events,
@@ -160,6 +165,19 @@ impl Crowd {
             }
         }
         crowd
+    }
+
+    /// Waits until each stream has brought so many messages, and none has ended.
+    pub fn each_receives(&self, messages: usize) {
+        for received in 0..self.size * messages {
+            match self.events.recv_timeout(SOON) {
+                Ok(Event::Message) => {}
+                other => panic!(
+                    "{received} messages on {} streams, then {other:?}",
+                    self.size
+                ),
+            }
+        }
     }
 
     /// Waits until all streams are over, and returns how each of them ended.

@@ -48,7 +48,9 @@ pub struct Places {
     #[arg(long, env = "MESSENGER_QUEUE", value_name = "KIND")]
     queue: Option<Kind>,
     // Not a comment of the documentation, where brackets would be a link.
-    #[arg(help = "RabbitMQ's address [default: amqp://user:password@localhost:5672]")]
+    #[arg(
+        help = "RabbitMQ's address, amqps:// for TLS [default: amqp://user:password@localhost:5672]"
+    )]
     #[arg(long, env = "AMQP_URL", value_name = "URL", hide_env_values = true)]
     amqp_url: Option<String>,
     /// Name of the queue in RabbitMQ; its dead-letter queue is NAME.dead

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,7 +15,10 @@ use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
 };
+use lapin::runtime::default_runtime;
+use lapin::tcp::AMQPUriTcpExt;
 use lapin::types::FieldTable;
+use lapin::uri::AMQPUri;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
     PublisherConfirm,
@@ -65,13 +68,39 @@ pub fn probe(broker: &Broker) -> Result<(), Over> {
     let probe = || -> io::Result<()> {
         let mut addresses = (&*authority.host, authority.port).to_socket_addrs()?;
         let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
-        let mut stream = TcpStream::connect_timeout(&address, EXCHANGE)?;
+        let stream = TcpStream::connect_timeout(&address, EXCHANGE)?;
         stream.set_read_timeout(Some(EXCHANGE))?;
         stream.set_write_timeout(Some(EXCHANGE))?;
-        stream.write_all(b"AMQP\0\0\x09\x01")?;
-        stream.read_exact(&mut [0])
+        let Some(tls) = &broker.tls else {
+            return speaks(stream);
+        };
+        let connector = tls.connector()?;
+        let stream = connector.connect(&tls.name, stream);
+        speaks(stream.map_err(|error| io::Error::other(error.to_string()))?)
     };
     probe().map_err(|error| Over::Lost(error.to_string()))
+}
+
+fn speaks(mut stream: impl io::Read + io::Write) -> io::Result<()> {
+    stream.write_all(b"AMQP\0\0\x09\x01")?;
+    stream.read_exact(&mut [0])
+}
+
+/// lapin's own way to TLS trusts the system's authorities too, and knows no names but
+/// the host's.
+async fn connect(broker: &Broker, options: ConnectionProperties) -> lapin::Result<Connection> {
+    let tls = match &broker.tls {
+        Some(tls) => Some((tls.connector()?, tls.name.clone())),
+        None => None,
+    };
+    let connect = async move |uri: AMQPUri, runtime| {
+        let plain = AMQPUriTcpExt::connect_async(&uri, &runtime).await?;
+        let Some((connector, name)) = &tls else {
+            return Ok(plain);
+        };
+        Ok(plain.into_openssl(connector, name).await?)
+    };
+    Connection::connector(broker.uri.clone(), default_runtime()?, connect, options).await
 }
 
 impl Link {
@@ -79,8 +108,7 @@ impl Link {
     pub fn connect(broker: &Broker, epoch: u64) -> Result<Self, Over> {
         let name = format!("messenger {}", std::process::id());
         let options = ConnectionProperties::default().with_connection_name(name.into());
-        let connecting = Connection::connect_uri(broker.uri.clone(), options);
-        let connection = within(EXCHANGE, connecting)??;
+        let connection = within(EXCHANGE, connect(broker, options))??;
         let channel = within(EXCHANGE, connection.create_channel())??;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         within(EXCHANGE, confirms)??;

@@ -9,36 +9,80 @@ mod message;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use lapin::types::ShortString;
-use lapin::uri::AMQPUri;
+use lapin::uri::{AMQPScheme, AMQPUri};
+use openssl::ssl::SslConnector;
 use smol::Timer;
 
 use super::{Command, Delivery, Owned, Publication};
+use crate::reload::Live;
 use crate::retry::Retry;
+use crate::tls::Client;
+use crate::tls::session::{named_in_url, take_parameters};
 use link::{Arrival, Link};
 
 /// Which broker, and which queue there.
 #[derive(Clone, Debug)]
 pub struct Broker {
+    /// That of plain AMQP: TLS is ours.
     uri: AMQPUri,
+    tls: Option<Tls>,
     queue: String,
 }
 
+/// For `amqps`.
+#[derive(Clone, Debug)]
+struct Tls {
+    files: Option<Arc<Live<Client>>>,
+    /// The name that the broker's certificate has to be for.
+    name: String,
+}
+
+/// The parameters of TLS, which lapin does not know.
+/// Source: <https://www.rabbitmq.com/docs/uri-query-parameters>
+const TLS_PARAMETERS: [&str; 5] = [
+    "cacertfile",
+    "certfile",
+    "keyfile",
+    "server_name_indication",
+    "verify",
+];
+
 impl Broker {
-    /// `url` is `amqp://user:password@host:port/vhost`.
+    /// `url` is `amqp://user:password@host:port/vhost`, or `amqps` for TLS, which checks
+    /// the broker's certificate and name; with `cacertfile`, `certfile`, `keyfile` and
+    /// `server_name_indication` as RabbitMQ's own clients take them.
     ///
     /// # Errors
     /// One line that says what is wrong with it.
     pub fn new(url: &str, queue: &str) -> Result<Self, String> {
+        let (url, mut given) = take_parameters(url, &TLS_PARAMETERS);
         let mut uri: AMQPUri = url.parse()?;
-        if url.starts_with("amqps:") {
-            return Err("there is no TLS here: amqps needs a proxy in front".into());
+        let scheme = std::mem::take(&mut uri.scheme);
+        if scheme == AMQPScheme::AMQP
+            && let Some(parameter) = given.keys().next()
+        {
+            return Err(format!("{parameter} needs amqps://"));
         }
+        let files = named_in_url(&given, ["cacertfile", "certfile", "keyfile"]);
+        let files = files.map_err(|error| error.to_string())?;
+        if given
+            .get("verify")
+            .is_some_and(|verify| verify != "verify_peer")
+        {
+            return Err("verify: the broker's certificate is always checked".into());
+        }
+        let name = given.remove("server_name_indication");
+        let tls = (scheme == AMQPScheme::AMQPS).then(|| Tls {
+            files,
+            name: name.unwrap_or_else(|| uri.authority.host.clone()),
+        });
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         // In milliseconds.
         uri.query
@@ -47,6 +91,7 @@ impl Broker {
         let queue = ShortString::try_new(queue).map_err(|error| error.to_string())?;
         Ok(Self {
             uri,
+            tls,
             queue: queue.as_str().into(),
         })
     }
@@ -54,6 +99,14 @@ impl Broker {
     fn address(&self) -> String {
         let authority = &self.uri.authority;
         format!("{}:{}", authority.host, authority.port)
+    }
+}
+
+impl Tls {
+    /// With the files as they are now.
+    fn connector(&self) -> std::io::Result<SslConnector> {
+        let files = self.files.as_ref().map(|files| files.get());
+        Ok(files.unwrap_or_default().connector()?.build())
     }
 }
 

@@ -1,0 +1,6 @@
+//! TLS, from outside.
+
+mod change;
+mod clients;
+mod databases;
+mod grpc;
