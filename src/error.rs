@@ -58,6 +58,22 @@ impl Error {
         Self::new(Code::Unavailable, message)
     }
 
+    /// Whether a server did not let its caller in; it has done nothing of the call then.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.code, Code::Unauthenticated | Code::PermissionDenied)
+    }
+
+    /// A server's error for the clients of a program in between: where the server refuses
+    /// the program's token, theirs is not the one that is wrong.
+    #[must_use]
+    pub fn for_clients(self) -> Self {
+        if !self.is_refusal() {
+            return self;
+        }
+        let what = "the server refuses the token of this program";
+        Self::unavailable(format!("{what}: {}", self.message))
+    }
+
     /// The end of a call that its client has cancelled, or whose client has gone.
     pub fn client_left() -> Self {
         Self::new(Code::Cancelled, "the client has left")

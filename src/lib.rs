@@ -9,7 +9,7 @@
 //! migrations.
 //!
 //! Arrows run one way:
-//! `cli -> compare -> console -> services -> grpc | http | db -> fanout`,
+//! `cli -> compare -> console -> services -> grpc | http | db -> access | fanout`,
 //! and every module may use `budget`, `error`, `json`, `latency`, `metrics`, `number`,
 //! `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
 //! Services do not know each other; `console` and `compare` know a service's
@@ -24,6 +24,7 @@
 //! | [`jobs`] | tasks answered at once, or by workers behind a queue | `job`, `worker` |
 //! | [`history`] | the message log over HTTP, and load for it | `entry`, `server` |
 //! | [`console`] | all of them in a browser | `hub` |
+//! | [`access`] | who may do what: tokens and their rights | `right` |
 //! | [`grpc`] | the C core: server, streams, health, and what clients share | `stream` |
 //! | [`http`] | the front, and the tiny_http lanes behind it | `front` |
 //! | [`db`] | opening, migrating and locking SQLite and PostgreSQL | `sqlite` |

@@ -42,6 +42,9 @@ impl Backoff {
 /// The pause after a panic, which also bounds the log lines about it.
 const PANIC_PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest wait after a refusal.
+const REFUSED: Duration = Duration::from_secs(4);
+
 /// The work of a long-lived thread, which must not die alone: after a panic it is
 /// logged and begun again, a second later, with what it has left whole.
 pub fn supervised<T>(mut work: impl FnMut() -> T) -> T {
@@ -87,6 +90,11 @@ impl Retry {
     pub fn succeeded(&mut self) -> bool {
         self.backoff.reset();
         self.told.take().is_some()
+    }
+
+    /// After a refusal, which a person has to mend: the next wait is seconds long.
+    pub fn slow_down(&mut self) {
+        self.backoff.next = REFUSED;
     }
 
     /// The next wait, for callers that do something else meanwhile.

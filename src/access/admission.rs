@@ -5,15 +5,47 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::rate::{Key, Limiter};
+use super::right::Need;
+use super::tokens::{Access, Denied, Grant};
 use crate::error::Error;
 
 /// What those who ask are held to; nothing by default, which costs nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Admission {
+    /// Who may do what; everybody everything without it.
+    pub access: Option<Access>,
     pub rate: Option<Arc<Limiter>>,
 }
 
 impl Admission {
+    /// Whether a call that needs this may go on, with the value of its `authorization`
+    /// and from this address. It counts for its token; for its address if it has none
+    /// that is let in, which bounds guessing too. Never waits.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED, PERMISSION_DENIED, or RESOURCE_EXHAUSTED over the rate.
+    pub fn call<'a>(
+        &self,
+        need: Need,
+        authorization: impl FnOnce() -> Result<Option<&'a [u8]>, Denied>,
+        peer: impl FnOnce() -> IpAddr,
+    ) -> Result<Option<Grant>, Error> {
+        if need == Need::Nothing {
+            return Ok(None);
+        }
+        let checked = self.access.as_ref().map(|access| {
+            let value = authorization()?;
+            access.check(value, need)
+        });
+        if let Some(rate) = &self.rate {
+            rate.check(&match &checked {
+                Some(Ok(grant)) => Key::Token(grant.name().clone()),
+                Some(Err(_)) | None => Key::peer(peer()),
+            })?;
+        }
+        Ok(checked.transpose()?)
+    }
+
     /// Whether a call or request from this address may go on. Never waits.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use protobuf::reflect::FileDescriptor;
 use super::message::Limits;
 use super::wire;
 use super::wire::Draft;
+use crate::access::Right;
 use crate::error::Error;
 use crate::fanout::broadcast::{Broadcast, Capacity, Wakeups};
 use crate::fanout::clock::Timestamp;
@@ -40,23 +41,31 @@ impl Hosted for Chat {
         let (sender, reader) = (self.clone(), self.clone());
         let streams = streams.clone();
         methods
-            .unary(&wire::SEND_MESSAGE, move |request, reply| {
-                let published = sender.publish(request);
-                let (time, wakeups) = published.map_or_else(
-                    |error| (Err(error), None),
-                    |(time, wakeups)| (Ok(time), Some(wakeups)),
-                );
-                reply.send(time.map(wire::response));
-                // Dropped when the answer is on its way: a sender does not wait
-                // until a thousand readers are woken.
-                wakeups
-            })
-            .stream(&wire::READ_MESSAGES_ENCODED, move |caller, _, sink| {
-                streams.serve(caller, sink, "read", acknowledgement(caller), || {
-                    let pair = reader.messages.subscribe();
-                    pair.map_err(|_| Error::shutting_down())
-                });
-            })
+            .unary(
+                &wire::SEND_MESSAGE,
+                Right::ChatWrite,
+                move |request, reply| {
+                    let published = sender.publish(request);
+                    let (time, wakeups) = published.map_or_else(
+                        |error| (Err(error), None),
+                        |(time, wakeups)| (Ok(time), Some(wakeups)),
+                    );
+                    reply.send(time.map(wire::response));
+                    // Dropped when the answer is on its way: a sender does not wait
+                    // until a thousand readers are woken.
+                    wakeups
+                },
+            )
+            .stream(
+                &wire::READ_MESSAGES_ENCODED,
+                Right::ChatRead,
+                move |caller, _, sink| {
+                    streams.serve(caller, sink, "read", acknowledgement(caller), || {
+                        let pair = reader.messages.subscribe();
+                        pair.map_err(|_| Error::shutting_down())
+                    });
+                },
+            )
     }
 
     fn close(&self) {

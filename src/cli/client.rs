@@ -166,6 +166,7 @@ impl Args {
                     ..Keepalive::default()
                 },
                 tls: self.server_tls.read()?,
+                token: self.target.token.read()?,
             },
             postbox: postbox::Capacity {
                 messages: self.limits.postbox_messages,

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// number.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Parses "250ms", "5s", "2m" or a plain number of seconds.
+/// Parses "250ms", "5s", "2m", "12h", "30d" or a plain number of seconds.
 ///
 /// # Errors
 /// What is wrong, for people.
@@ -19,15 +19,17 @@ pub fn parse(written: &str) -> Result<Duration, String> {
         "ms" => 1e-3,
         "s" => 1.0,
         "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 24.0 * 3600.0,
         _ => {
             return Err(format!(
-                "unknown unit {unit:?}: write it like 250ms, 5s or 2m"
+                "unknown unit {unit:?}: write it like 250ms, 5s, 2m, 12h or 30d"
             ));
         }
     };
     let number: f64 = number
         .parse()
-        .map_err(|_| "write it like 250ms, 5s or 2m".to_owned())?;
+        .map_err(|_| "write it like 250ms, 5s, 2m, 12h or 30d".to_owned())?;
     match Duration::try_from_secs_f64(number * seconds_per_unit) {
         Ok(duration) if duration <= LONGEST => Ok(duration),
         _ => Err(format!("duration out of range: 0 to {}", text(LONGEST))),
@@ -52,6 +54,8 @@ mod tests {
         assert_eq!(parse("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(parse("1.5"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse("12h"), Ok(Duration::from_secs(43200)));
+        assert_eq!(parse("365d"), Ok(LONGEST));
         for time in ["250ms", "5s", "310s"] {
             assert_eq!(parse(time).map(text), Ok(time.to_owned()));
         }
@@ -60,7 +64,7 @@ mod tests {
             "",
             "s",
             "-1s",
-            "5h",
+            "5w",
             "1e300s",
             "NaN",
             "31536001s",

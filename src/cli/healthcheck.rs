@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, duration, target, tls};
+use super::{Error, access, duration, target, tls};
 use crate::chat::bridge;
 use crate::grpc::server;
 
@@ -83,7 +83,10 @@ impl Args {
             None => localhost(self.port, "--port")?,
         };
         let target = target::Args {
-            address: target::Address { server },
+            address: target::Address {
+                server,
+                token: access::Client::default(),
+            },
             tls: self.tls.clone(),
         };
         Ok(target

@@ -39,6 +39,7 @@ mod terminal;
 mod ticker;
 mod tls;
 mod todo;
+mod token;
 mod web;
 
 use clap::{Parser, Subcommand};
@@ -68,7 +69,8 @@ Examples:
   messenger todo                         the to-do list, with a menu
   messenger ticker AAPL GOOGL            stock quotes as they change
   messenger history serve                the message log over HTTP
-  messenger jobs send fact:1000 user42   send tasks to the queue";
+  messenger jobs send fact:1000 user42   send tasks to the queue
+  messenger token new anna --right '*'   a token for a server with --auth-tokens";
 
 #[derive(Subcommand, Debug)]
 enum Command {
@@ -84,6 +86,7 @@ enum Command {
     Jobs(jobs::Args),
     Healthcheck(healthcheck::Args),
     History(history::Args),
+    Token(token::Args),
     #[cfg(feature = "compare")]
     Bench(bench::Args),
     #[cfg(feature = "compare")]
@@ -115,6 +118,7 @@ impl Cli {
             Command::Jobs(args) => args.run(),
             Command::Healthcheck(args) => args.run(),
             Command::History(args) => args.run(),
+            Command::Token(args) => args.run(),
             #[cfg(feature = "compare")]
             Command::Bench(args) => args.run(),
             #[cfg(feature = "compare")]

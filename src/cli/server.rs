@@ -37,6 +37,8 @@ pub struct Args {
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
+    tokens: access::Tokens,
+    #[command(flatten)]
     tls: tls::Listen,
     #[command(flatten)]
     limits: Limits,
@@ -49,6 +51,7 @@ Examples:
   messenger server --also-port 50051           for clients that expect that one
   messenger server --services chat             only the chat
   messenger server --data-dir ~/messenger      tasks survive a restart
+  messenger server --auth-tokens tokens.jsonl  only for who has a token
   MESSENGER_SERVER_PORT=6000 messenger server";
 
 #[derive(clap::Args, Debug)]
@@ -147,7 +150,7 @@ impl Args {
             stream_age: None,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
-            admission: self.access.admission(),
+            admission: self.access.admission(self.tokens.open()?),
             tls: self.tls.read()?,
         })
     }
@@ -177,6 +180,10 @@ impl Args {
         let memory = self.limits.memory.budget();
         let limits = self.limits(&memory);
         let transport = self.transport(memory)?;
+        if transport.admission.access.is_some() && transport.tls.is_none() && !transport.is_local()
+        {
+            tracing::warn!("without TLS, tokens are plain text: whoever sees one may use it");
+        }
         descriptors::check_limit(transport.streams);
         let _metrics = self.metrics.open(Vec::new())?;
         let handle = self.services.host(&transport, limits)?;

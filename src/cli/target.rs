@@ -1,6 +1,6 @@
 //! The server that a client command connects to.
 
-use super::{Error, tls};
+use super::{Error, access, tls};
 use crate::grpc::client::{Connection, Settings, environment};
 
 #[derive(clap::Args, Debug)]
@@ -22,6 +22,8 @@ pub struct Address {
         value_name = "HOST:PORT"
     )]
     pub server: String,
+    #[command(flatten)]
+    pub token: access::Client,
 }
 
 impl Args {
@@ -29,6 +31,7 @@ impl Args {
     pub fn connect(&self) -> Result<Connection, Error> {
         let settings = Settings {
             tls: self.tls.read()?,
+            token: self.address.token.read()?,
             ..Settings::default()
         };
         Ok(Connection::new(

@@ -70,6 +70,7 @@ impl Args {
             server: self.target.server.clone(),
             connection: Settings {
                 tls: self.server_tls.read()?,
+                token: self.target.token.read()?,
                 ..Settings::default()
             },
             // Compose files set variables to nothing when they mean none.

@@ -91,7 +91,8 @@ impl Api {
         if let Some(refusal) = json_only(request) {
             return refusal;
         }
-        answer(call(self, &request.body).map(|body| (200, body)))
+        let answered = call(self, &request.body).map_err(Error::for_clients);
+        answer(answered.map(|body| (200, body)))
     }
 
     /// Forwards the answer of the history service, errors included.

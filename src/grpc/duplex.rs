@@ -118,6 +118,8 @@ impl Streams {
             stream_log.opened();
         }
         self.list(number, Arc::downgrade(&bell) as Weak<dyn Ending>);
+        let leased = bell.clone();
+        let lease = requests.pass.lease(move |error| leased.end_early(error));
         let (no_more, registration) = AbortHandle::new_pair();
         // The sink has to come back if there is no thread for it.
         let kept = Arc::new(Mutex::new(Some(sink)));
@@ -138,7 +140,7 @@ impl Streams {
                 // The requests hold the call. This cancels it if its status was
                 // not taken, and only then is its place free.
                 no_more.abort();
-                drop(place);
+                drop((lease, place));
             });
         if let Err(error) = started {
             tracing::error!(%error, "cannot start a thread for a stream");

@@ -15,11 +15,12 @@ use grpcio::{
     ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
 };
 
+use super::gate::{Gate, Pass};
 use super::journal;
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
 use super::subscription::ACK_HEADER;
-use crate::access::Admission;
+use crate::access::Need;
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
 use crate::status;
@@ -38,7 +39,7 @@ pub struct Methods {
     unfinished: Arc<Unfinished>,
     budget: Budget,
     receive_bytes: usize,
-    admission: Admission,
+    gate: Gate,
 }
 
 /// Who called which method.
@@ -46,6 +47,7 @@ pub struct Caller {
     pub(super) method: &'static str,
     /// As the C core writes it, a URI.
     pub(super) peer: String,
+    pub(super) pass: Pass,
     acknowledge: bool,
     rest: Cell<Option<BoxFuture<'static, ()>>>,
 }
@@ -55,6 +57,7 @@ impl Caller {
         Self {
             method,
             peer: ctx.peer(),
+            pass: Pass::default(),
             acknowledge: false,
             rest: Cell::default(),
         }
@@ -106,6 +109,7 @@ impl Answer for Shared {
 
 /// The requests of a stream in both directions.
 pub struct Asked<Q> {
+    pub(super) pass: Pass,
     requests: Requests,
     decoder: Decoder<Q>,
 }
@@ -145,14 +149,14 @@ impl Methods {
         unfinished: Arc<Unfinished>,
         budget: Budget,
         receive_bytes: usize,
-        admission: Admission,
+        gate: Gate,
     ) -> Self {
         Self {
             builder: ServiceBuilder::new(),
             unfinished,
             budget,
             receive_bytes,
-            admission,
+            gate,
         }
     }
 
@@ -165,12 +169,13 @@ impl Methods {
         self.budget.clone()
     }
 
-    /// Registers a unary method. `handler` runs on a completion-queue thread and
+    /// Registers a unary method, for callers who have what it needs. `handler` runs on a completion-queue thread and
     /// must not block; what it returns is dropped once an answer that it gave at
     /// once is on its way. A panic becomes INTERNAL.
     pub fn unary<Q, R, A, T>(
         mut self,
         method: &Method<Q, R>,
+        need: impl Into<Need>,
         handler: impl Fn(Q, Reply<A>) -> T + Send + Sync + 'static,
     ) -> Self
     where
@@ -180,23 +185,26 @@ impl Methods {
     {
         let (name, handler, decoder) = self.parts(method, handler);
         let (unfinished, budget) = (self.unfinished.clone(), self.budget.clone());
-        let admission = self.admission.clone();
+        let (gate, need) = (self.gate.clone(), need.into());
         let register = move |ctx: RpcContext<'_>,
                              mut requests: Requests,
                              sink: ClientStreamingSink<Encoded>| {
+            if let Err(error) = gate.admit(&ctx, need) {
+                return refuse(
+                    &ctx,
+                    name,
+                    requests,
+                    &error,
+                    sink.fail(status::to_grpc(&error)),
+                );
+            }
             let caller = Caller::new(&ctx, name);
-            let admitted = admit(&admission, &caller);
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
             let handler = handler.clone();
             ctx.spawn(guarded(name, async move {
-                let (peer, request) = match admitted {
-                    Ok(()) => {
-                        unfinished
-                            .request(caller.peer, &mut requests, decoder)
-                            .await
-                    }
-                    Err(error) => (caller.peer, Err(error)),
-                };
+                let (peer, request) = unfinished
+                    .request(caller.peer, &mut requests, decoder)
+                    .await;
                 let call = journal::Call::begin(name, &peer);
                 let (reply, mut answer) = oneshot::channel();
                 let after = match request {
@@ -242,18 +250,27 @@ impl Methods {
         self
     }
 
-    /// Registers a server stream. `handler` runs on a completion-queue thread and
+    /// Registers a server stream, for callers who have what it needs. `handler` runs on a completion-queue thread and
     /// must not block.
     pub fn stream<Q: Send + 'static>(
         mut self,
         method: &Method<Q, Encoded>,
+        need: impl Into<Need>,
         handler: impl Fn(&Caller, Q, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let (unfinished, admission) = (self.unfinished.clone(), self.admission.clone());
+        let unfinished = self.unfinished.clone();
+        let (gate, need) = (self.gate.clone(), need.into());
         let register = move |ctx: RpcContext<'_>, mut requests: Requests, sink: StreamSink| {
+            let pass = match gate.admit(&ctx, need) {
+                Ok(pass) => pass,
+                Err(error) => {
+                    let failed = sink.fail(status::to_grpc(&error));
+                    return refuse(&ctx, name, requests, &error, failed);
+                }
+            };
             let mut caller = Caller::new(&ctx, name);
-            let admitted = admit(&admission, &caller);
+            caller.pass = pass;
             caller.acknowledge = ctx
                 .request_headers()
                 .iter()
@@ -261,10 +278,7 @@ impl Methods {
             let (unfinished, handler) = (unfinished.clone(), handler.clone());
             ctx.spawn(guarded(name, async move {
                 let peer = std::mem::take(&mut caller.peer);
-                let (peer, request) = match admitted {
-                    Ok(()) => unfinished.request(peer, &mut requests, decoder).await,
-                    Err(error) => (peer, Err(error)),
-                };
+                let (peer, request) = unfinished.request(peer, &mut requests, decoder).await;
                 caller.peer = peer;
                 match request {
                     Ok(request) => {
@@ -283,21 +297,30 @@ impl Methods {
         self
     }
 
-    /// Registers a stream in both directions, whose requests `handler` reads. It
-    /// runs on a completion-queue thread and must not block.
+    /// Registers a stream in both directions, for callers who have what it needs, whose
+    /// requests `handler` reads. It runs on a completion-queue thread and must not block.
     pub fn duplex<Q: Send + 'static>(
         mut self,
         method: &Method<Q, Encoded>,
+        need: impl Into<Need>,
         handler: impl Fn(&RpcContext<'_>, Asked<Q>, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let admission = self.admission.clone();
+        let (gate, need) = (self.gate.clone(), need.into());
         let register = move |ctx: RpcContext<'_>, requests, sink: StreamSink| {
-            if let Err(error) = admit(&admission, &Caller::new(&ctx, name)) {
-                let failed = sink.fail(status::to_grpc(&error)).map(drop);
-                return ctx.spawn(guarded(name, to_the_end(failed, requests)));
-            }
-            guard(name, || handler(&ctx, Asked { requests, decoder }, sink));
+            let pass = match gate.admit(&ctx, need) {
+                Ok(pass) => pass,
+                Err(error) => {
+                    let failed = sink.fail(status::to_grpc(&error));
+                    return refuse(&ctx, name, requests, &error, failed);
+                }
+            };
+            let asked = Asked {
+                pass,
+                requests,
+                decoder,
+            };
+            guard(name, || handler(&ctx, asked, sink));
         };
         self.builder = self
             .builder
@@ -315,12 +338,18 @@ impl Methods {
     }
 }
 
-/// What each call passes before anything of it is read. Health is open to all.
-fn admit(admission: &Admission, caller: &Caller) -> Result<(), Error> {
-    if caller.method.starts_with("/grpc.health.v1.Health/") {
-        return Ok(());
+/// Ends a call that is not let in, before its request is waited for.
+fn refuse<T: 'static>(
+    ctx: &RpcContext<'_>,
+    method: &'static str,
+    requests: Requests,
+    error: &Error,
+    failed: impl Future<Output = T> + Send + 'static,
+) {
+    if let Some(call) = journal::Call::begin(method, &ctx.peer()) {
+        call.answered(Some(error));
     }
-    admission.check(|| journal::ip(&caller.peer))
+    ctx.spawn(guarded(method, to_the_end(failed.map(drop), requests)));
 }
 
 /// Runs what is left of a call. Meanwhile it is read that there are no more

@@ -7,6 +7,7 @@ use std::time::Duration;
 use protobuf::reflect::FileDescriptor;
 use protobuf::well_known_types::empty::Empty;
 
+use super::gate::Gate;
 use super::handler::Methods;
 use super::health::{self, Health};
 use super::reflection::{self, Described};
@@ -14,6 +15,7 @@ use super::request::Unfinished;
 use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
 use super::subscription;
+use crate::access::Need;
 
 /// A service that can be hosted.
 pub trait Hosted: Send {
@@ -59,13 +61,13 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let health = Health::new(&names);
     let unfinished = Unfinished::start()?;
     let (answers, receive_bytes) = (config.memory.part(4), config.receive_bytes);
-    let admission = config.admission.clone();
-    let mut methods = Methods::new(unfinished, answers, receive_bytes, admission);
+    let gate = Gate(config.admission.clone());
+    let mut methods = Methods::new(unfinished, answers, receive_bytes, gate);
     for service in &hosted {
         methods = service.register(methods, &streams);
     }
     let methods = health.register(methods, &streams.to_the_end());
-    let methods = methods.unary(&subscription::PROBE, |_, reply| {
+    let methods = methods.unary(&subscription::PROBE, Need::Token, |_, reply| {
         reply.send(Ok(Empty::new()));
     });
     let methods = reflection::register(methods, &streams, described(&hosted));

@@ -11,6 +11,7 @@ pub mod client;
 mod config;
 mod credentials;
 pub mod duplex;
+mod gate;
 pub mod handler;
 pub mod health;
 pub mod host;

@@ -13,6 +13,7 @@ use protobuf::reflect::FileDescriptor;
 
 use super::task;
 use super::wire;
+use crate::access::Right;
 use crate::error::{Code, Error};
 use crate::grpc::handler::{Methods, Reply};
 use crate::grpc::host::Hosted;
@@ -102,31 +103,47 @@ impl Hosted for Messages {
     fn register(&self, methods: Methods, _: &Streams) -> Methods {
         let [process, assign, factorial, letter] = [(); 4].map(|()| self.pool.clone());
         methods
-            .unary(&wire::PROCESS_MESSAGE, move |request, reply| {
-                let long = request.text.len() > SMALL_TEXT;
-                process.answer(reply, long, move || {
-                    Ok(wire::message_response(task::process(&request.text)))
-                });
-            })
-            .unary(&wire::ASSIGN_AB, move |request, reply| {
-                let long = request.user_id.len() > SMALL_TEXT;
-                assign.answer(reply, long, move || {
-                    let group = task::group(&request.user_id);
-                    Ok(wire::ab_response(request.user_id, group))
-                });
-            })
-            .unary(&wire::FACTORIAL, move |request, reply| {
-                let long = request.n > SMALL_FACTORIAL;
-                factorial.answer(reply, long, move || {
-                    task::factorial(request.n).map(wire::factorial_response)
-                });
-            })
-            .unary(&wire::MOST_FREQUENT_LETTER, move |request, reply| {
-                let long = request.text.len() > SMALL_TEXT;
-                letter.answer(reply, long, move || {
-                    task::most_frequent_letter(&request.text).map(wire::letter_response)
-                });
-            })
+            .unary(
+                &wire::PROCESS_MESSAGE,
+                Right::MessageCall,
+                move |request, reply| {
+                    let long = request.text.len() > SMALL_TEXT;
+                    process.answer(reply, long, move || {
+                        Ok(wire::message_response(task::process(&request.text)))
+                    });
+                },
+            )
+            .unary(
+                &wire::ASSIGN_AB,
+                Right::MessageCall,
+                move |request, reply| {
+                    let long = request.user_id.len() > SMALL_TEXT;
+                    assign.answer(reply, long, move || {
+                        let group = task::group(&request.user_id);
+                        Ok(wire::ab_response(request.user_id, group))
+                    });
+                },
+            )
+            .unary(
+                &wire::FACTORIAL,
+                Right::MessageCall,
+                move |request, reply| {
+                    let long = request.n > SMALL_FACTORIAL;
+                    factorial.answer(reply, long, move || {
+                        task::factorial(request.n).map(wire::factorial_response)
+                    });
+                },
+            )
+            .unary(
+                &wire::MOST_FREQUENT_LETTER,
+                Right::MessageCall,
+                move |request, reply| {
+                    let long = request.text.len() > SMALL_TEXT;
+                    letter.answer(reply, long, move || {
+                        task::most_frequent_letter(&request.text).map(wire::letter_response)
+                    });
+                },
+            )
     }
 
     fn close(&self) {

@@ -145,8 +145,9 @@ impl Worker {
             tracing::warn!(id = job.id, "tried again: {text}");
         }
         job.error = Some(text);
-        // A server that is not there says nothing about the task.
-        if error.code == Code::Unavailable {
+        // A server that is not there, or does not let this worker in, says nothing about
+        // the task.
+        if error.code == Code::Unavailable || error.is_refusal() {
             return;
         }
         job.attempts = job.attempts.saturating_add(1);

@@ -17,6 +17,7 @@ use super::market::{Market, Quote, Symbol};
 use super::watchlist::Watchlist;
 use super::wire;
 use super::wire::TickerRequest;
+use crate::access::Right;
 use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::grpc::duplex::{Bell, Conversation, Turn};
@@ -110,7 +111,7 @@ impl Hosted for Ticker {
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {
         let (shared, streams, config) = (self.shared.clone(), streams.clone(), self.config);
         let method = &wire::SUBSCRIBE_TO_STOCK_UPDATES_ENCODED;
-        methods.duplex(method, move |ctx, requests, sink| {
+        methods.duplex(method, Right::TickerRead, move |ctx, requests, sink| {
             streams.serve_duplex(ctx, requests, sink, "ticker", |bell, stream_log| {
                 shared.begin(config, bell, stream_log)
             });

@@ -16,6 +16,7 @@ use protobuf::reflect::FileDescriptor;
 use super::file::TodoStore;
 use super::list::{Change, Limits, Task, TaskList};
 use super::wire;
+use crate::access::Right;
 use crate::budget::Budget;
 use crate::db;
 use crate::error::{Code, Error};
@@ -142,21 +143,29 @@ impl Hosted for Todo {
         let streams = streams.clone();
         let budget = methods.budget();
         methods
-            .unary(&wire::ADD_TASK, move |request, reply| {
+            .unary(&wire::ADD_TASK, Right::TodoWrite, move |request, reply| {
                 add.submit(Request::Add(request.title, reply));
             })
-            .unary(&wire::COMPLETE_TASK, move |request, reply| {
-                complete.submit(Request::Complete(request.task_id, reply));
-            })
-            .unary(&wire::GET_TASKS, move |_, reply| {
+            .unary(
+                &wire::COMPLETE_TASK,
+                Right::TodoWrite,
+                move |request, reply| {
+                    complete.submit(Request::Complete(request.task_id, reply));
+                },
+            )
+            .unary(&wire::GET_TASKS, Right::TodoRead, move |_, reply| {
                 reply.send(lister.answer(&budget));
             })
-            .stream(&wire::WATCH_TASKS_ENCODED, move |caller, _, sink| {
-                streams.serve(caller, sink, "watch", acknowledgement(caller), || {
-                    let pair = watcher.changes.subscribe();
-                    pair.map_err(|_| Error::shutting_down())
-                });
-            })
+            .stream(
+                &wire::WATCH_TASKS_ENCODED,
+                Right::TodoRead,
+                move |caller, _, sink| {
+                    streams.serve(caller, sink, "watch", acknowledgement(caller), || {
+                        let pair = watcher.changes.subscribe();
+                        pair.map_err(|_| Error::shutting_down())
+                    });
+                },
+            )
     }
 
     fn close(&self) {

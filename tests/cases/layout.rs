@@ -118,7 +118,7 @@ const COMMANDS: &[&str] = &[
     "history::load",
 ];
 
-const SERVICE: &[&str] = &["grpc", "http", "db", "fanout", "LEAVES"];
+const SERVICE: &[&str] = &["access", "grpc", "http", "db", "fanout", "LEAVES"];
 const WIRE: &[&str] = &["generated", "OWN", "grpc", "fanout", "LEAVES"];
 const RULES: &[&str] = &["fanout", "error", "number"];
 

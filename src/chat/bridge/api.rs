@@ -63,7 +63,7 @@ impl Api {
                 self.last_sent = time;
                 Response::json(200, json::send_response(time))
             }
-            Err(error) => refusal(&error),
+            Err(error) => refusal(&error.for_clients()),
         }
     }
 

@@ -164,7 +164,13 @@ impl Work {
                     self.read(stream, proof);
                 }
                 Err(error) => {
-                    if retry.is_news(&error) {
+                    let news = retry.is_news(&error);
+                    if error.is_refusal() {
+                        retry.slow_down();
+                        if news {
+                            tracing::error!(%error, "the server refuses the token of this bridge, --token-file; trying again");
+                        }
+                    } else if news {
                         tracing::warn!(%error, "cannot subscribe; trying again");
                     }
                 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use super::{Places, outcome, plain};
-use crate::cli::{Error, duration, metrics, signals, tls};
+use crate::cli::{Error, access, duration, metrics, signals, tls};
 use crate::grpc::client::Settings;
 use crate::jobs::job::Job;
 use crate::jobs::workers;
@@ -47,6 +47,8 @@ pub struct Args {
     places: Places,
     #[command(flatten)]
     tls: tls::Connect,
+    #[command(flatten)]
+    token: access::Client,
 }
 
 const EXAMPLES: &str = "\
@@ -66,6 +68,7 @@ impl Args {
             target: self.target.clone(),
             connection: Settings {
                 tls: self.tls.read()?,
+                token: self.token.read()?,
                 ..Settings::default()
             },
             name: self.name.clone().unwrap_or_else(default_name),

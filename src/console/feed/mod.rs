@@ -222,6 +222,9 @@ fn keep<F: Feed>(feed: &mut F, threads: &Threads, link: &Link) {
         if was_live && started.elapsed() >= LASTING {
             retry.succeeded();
         }
+        if error.is_refusal() {
+            retry.slow_down();
+        }
         if was_live {
             tracing::warn!(%error, service, "the stream is lost; connecting again");
         } else if retry.is_news(&error) {

@@ -11,7 +11,9 @@ use protobuf::well_known_types::empty::Empty;
 
 use super::link::{Link, Settings};
 use super::stream::{Requests, Stream, from_grpcio};
+use crate::access::Bearer;
 use crate::error::{Code, Error};
+use crate::grpc::gate::AUTHORIZATION;
 use crate::grpc::health::wire;
 use crate::grpc::subscription;
 
@@ -62,13 +64,26 @@ fn quietly<R>(work: impl FnOnce() -> R) -> Option<R> {
 #[derive(Clone)]
 pub struct Connection {
     link: Link,
+    token: Option<Bearer>,
 }
 
 impl Connection {
     /// `environment` is [`environment`]'s, one for all clients of a process.
     pub fn new(environment: Arc<Environment>, server: &str, settings: &Settings) -> Self {
         let link = Link::new(environment, server, settings);
-        Self { link }
+        let token = settings.token.clone();
+        Self { link, token }
+    }
+
+    /// The options of a call with this metadata, and the token.
+    fn options(&self, metadata: &[(&str, &str)]) -> Result<CallOption, Error> {
+        let token = self.token.as_ref().map(Bearer::header);
+        let token = token.as_ref().map(|token| (AUTHORIZATION, token.as_str()));
+        let mut all = MetadataBuilder::new();
+        for (key, value) in metadata.iter().copied().chain(token) {
+            all.add_str(key, value).map_err(|e| from_grpcio(&e))?;
+        }
+        Ok(CallOption::default().headers(all.build()))
     }
 
     /// Makes a call and waits for its answer.
@@ -94,7 +109,7 @@ impl Connection {
         request: &Q,
         timeout: Duration,
     ) -> Result<Option<A>, Error> {
-        let options = CallOption::default().timeout(timeout);
+        let options = self.options(&[])?.timeout(timeout);
         // grpcio panics when the message is missing. Making the call as a stream of
         // answers avoids that, and costs a call a tenth more.
         let client = self.link.client();
@@ -128,11 +143,7 @@ impl Connection {
         settle: Duration,
     ) -> Result<(Stream<A>, Proof), Error> {
         let deadline = Instant::now() + timeout;
-        let mut metadata = MetadataBuilder::new();
-        metadata
-            .add_str(subscription::ACK_HEADER, "1")
-            .map_err(|e| from_grpcio(&e))?;
-        let options = CallOption::default().headers(metadata.build());
+        let options = self.options(&[(subscription::ACK_HEADER, "1")])?;
         let client = self.link.client();
         let receiver = client.server_streaming(method, request, options);
         let receiver = receiver.map_err(|e| from_grpcio(&e))?;
@@ -173,7 +184,7 @@ impl Connection {
         method: &Method<Q, A>,
     ) -> Result<(Requests<Q>, Stream<A>), Error> {
         let client = self.link.client();
-        let opened = client.duplex_streaming(method, CallOption::default());
+        let opened = client.duplex_streaming(method, self.options(&[])?);
         let (sender, receiver) = opened.map_err(|e| from_grpcio(&e))?;
         let requests = Requests::new(sender, client.clone());
         Ok((requests, Stream::new(receiver, client)))

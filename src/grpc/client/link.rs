@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use grpcio::{ChannelBuilder, Client, Environment};
 
+use crate::access::Bearer;
 use crate::grpc::credentials;
 use crate::reload::Live;
 use crate::sync::lock;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub keepalive: Keepalive,
     /// Plain text without it.
     pub tls: Option<Arc<Live<tls::Client>>>,
+    /// The token that goes with each call and stream.
+    pub token: Option<Bearer>,
 }
 
 /// Clones share the channel.

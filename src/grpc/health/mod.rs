@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use super::handler::Methods;
 use super::method::Encoded;
 use super::stream::{Pair, Streams};
+use crate::access::Need;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity, Closed};
 use crate::fanout::clock::Timestamp;
@@ -60,17 +61,21 @@ impl Health {
     pub fn register(&self, methods: Methods, streams: &Streams) -> Methods {
         let (check, watch, streams) = (self.clone(), self.clone(), streams.clone());
         methods
-            .unary(&wire::CHECK, move |request, reply| {
+            .unary(&wire::CHECK, Need::Nothing, move |request, reply| {
                 let status = check.knows(&request.service).then(|| *lock(&check.status));
                 let unknown = || Error::new(Code::NotFound, "unknown service");
                 reply.send(status.map(wire::response).ok_or_else(unknown));
             })
-            .stream(&wire::WATCH_ENCODED, move |caller, request, sink| {
-                let (first, pair) = watch.watch(&request.service);
-                streams.serve(caller, sink, "health", Some(wire::encode(first)), || {
-                    pair.map_err(|_| Error::shutting_down())
-                });
-            })
+            .stream(
+                &wire::WATCH_ENCODED,
+                Need::Nothing,
+                move |caller, request, sink| {
+                    let (first, pair) = watch.watch(&request.service);
+                    streams.serve(caller, sink, "health", Some(wire::encode(first)), || {
+                        pair.map_err(|_| Error::shutting_down())
+                    });
+                },
+            )
     }
 
     fn knows(&self, service: &str) -> bool {

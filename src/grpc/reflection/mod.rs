@@ -14,6 +14,7 @@ use super::duplex::{Bell, Conversation, Turn};
 use super::handler::Methods;
 use super::method::Encoded;
 use super::stream::Streams;
+use crate::access::Need;
 use crate::error::{Code, Error};
 use crate::sync::lock;
 
@@ -43,7 +44,7 @@ pub fn register(
         .into_iter()
         .fold(methods, |methods, method| {
             let (streams, catalog) = (streams.clone(), catalog.clone());
-            methods.duplex(method, move |ctx, requests, sink| {
+            methods.duplex(method, Need::Token, move |ctx, requests, sink| {
                 streams.serve_duplex(ctx, requests, sink, "reflection", |bell, _| {
                     Ok(Arc::new(Session {
                         catalog: catalog.clone(),

@@ -12,6 +12,7 @@ use grpcio::WriteFlags;
 use super::delivery::{Delivery, Gone, Peer};
 use super::ends::Ending;
 use super::places::Place;
+use crate::access::Lease;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::End;
 use crate::fanout::clock::Timestamp;
@@ -25,7 +26,7 @@ pub struct Call {
     sink: Sink,
     stream_log: Option<Arc<StreamLog>>,
     /// Why it ends early, if it does.
-    early: Option<Error>,
+    pub early: Option<Error>,
     _place: Place,
 }
 
@@ -128,20 +129,31 @@ impl Ending for Delivery<Call> {
 }
 
 /// The future that the completion queue's thread polls. A panic in it ends the call,
-/// as in all that [`Caller::spawn`](crate::grpc::handler::Caller::spawn) is given.
-pub struct Task(pub Arc<Delivery<Call>>);
+/// as in all that [`Caller::spawn`](crate::grpc::handler::Caller::spawn) is given. With
+/// it goes what ends the call when its token does.
+pub struct Task {
+    delivery: Arc<Delivery<Call>>,
+    _lease: Option<Lease>,
+}
+
+impl Task {
+    pub fn new(delivery: Arc<Delivery<Call>>, lease: Option<Lease>) -> Self {
+        let _lease = lease;
+        Self { delivery, _lease }
+    }
+}
 
 impl Future for Task {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.poll(cx)
+        self.delivery.poll(cx)
     }
 }
 
 impl Drop for Task {
     /// The call is over, by a panic too, or the server is going.
     fn drop(&mut self) {
-        self.0.abandon();
+        self.delivery.abandon();
     }
 }

@@ -185,6 +185,27 @@ impl<P: Peer> Delivery<P> {
         self.task.wake();
     }
 
+    /// Ends this stream at once, as a slow consumer is cut: nothing that waits is sent any
+    /// more, and the status follows the message that is under way. `note` tells the peer
+    /// why. From any thread; never blocks.
+    pub fn cut(&self, note: impl FnOnce(&mut P)) {
+        let mut state = lock(&self.state);
+        if state.is_ending() {
+            return;
+        }
+        if let Some(peer) = &mut state.peer {
+            note(peer);
+        }
+        state.first = None;
+        state.end_with(End::Closed);
+        state.release();
+        state.membership = None;
+        state.subscription.clear();
+        drop(state);
+        self.called.notify_one();
+        self.task.wake();
+    }
+
     /// Gives the call back instead of serving it; only before thread and task run.
     pub fn take_back(&self) -> Option<P> {
         let mut state = lock(&self.state);

@@ -100,6 +100,12 @@ impl Streams {
             queue.push(task);
         }));
         self.list(number, Arc::downgrade(&delivery) as Weak<dyn Ending>);
+        let leased = Arc::downgrade(&delivery);
+        let lease = caller.pass.lease(move |error| {
+            if let Some(delivery) = leased.upgrade() {
+                delivery.cut(|call| call.early = Some(error));
+            }
+        });
         let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
         let running = delivery.clone();
         if let Err(error) = thread.spawn(move || running.run(STATUS_WAIT)) {
@@ -113,7 +119,7 @@ impl Streams {
         if let Some(stream_log) = stream_log {
             stream_log.opened();
         }
-        caller.spawn(Task(delivery));
+        caller.spawn(Task::new(delivery, lease));
     }
 
     /// Log entry for a stream; `None` if streams are not logged.
