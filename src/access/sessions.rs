@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::tokens::{Access, Denied, Grant};
 use super::right::Need;
+use super::tokens::{Access, Denied, Grant};
 use crate::error::{Code, Error};
 use crate::sync::lock;
 
@@ -42,18 +42,20 @@ impl Sessions {
         Ok(id)
     }
 
-    /// What the session's token still grants; uses the session.
+    /// The grant of a session whose token is still valid; uses the session.
     ///
     /// # Errors
-    /// Why not. One that is not there, or whose token is gone, is over.
-    pub fn check(&self, id: &str, access: &Access, need: Need) -> Result<Grant, Denied> {
+    /// Why not: then there is none, or none any more.
+    pub fn check(&self, id: &str, access: &Access) -> Result<Grant, Denied> {
         let mut sessions = lock(&self.0);
-        let live = sessions.get_mut(id).filter(|(_, used)| used.elapsed() < IDLE);
+        let live = sessions
+            .get_mut(id)
+            .filter(|(_, used)| used.elapsed() < IDLE);
         let (grant, used) = live.ok_or(Denied::Missing)?;
-        let checked = access.check_again(grant, need);
-        match checked {
-            Ok(_) | Err(Denied::Lacks(_)) => *used = Instant::now(),
-            Err(_) => drop(sessions.remove(id)),
+        *used = Instant::now();
+        let checked = access.check_again(grant, Need::Token);
+        if checked.is_err() {
+            sessions.remove(id);
         }
         checked
     }
