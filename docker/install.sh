@@ -22,10 +22,16 @@ build_needs() {
     need_command g++ g++
     need_command cmake cmake
     need_command make make
+    # For TLS; the crate that links it asks pkg-config where it is.
+    need_command pkg-config pkg-config
+    need_package openssl libssl-dev
 }
 
 runtime_needs() {
     need_library libstdc++6 libstdc++.so.6
+    need_library libssl3 libssl.so.3
+    # The authorities that --tls trusts.
+    need_file ca-certificates /etc/ssl/certs/ca-certificates.crt
 }
 
 python_needs() {
@@ -64,6 +70,11 @@ die() {
 # need_command PACKAGE COMMAND
 need_command() {
     command -v "$2" >/dev/null 2>&1 || missing="$missing $1"
+}
+
+# need_package PKG-CONFIG-NAME PACKAGE
+need_package() {
+    pkg-config --exists "$1" 2>/dev/null || missing="$missing $2"
 }
 
 # need_library PACKAGE FILE

@@ -10,8 +10,8 @@
 //!
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> access | fanout`,
-//! and every module may use `budget`, `error`, `json`, `latency`, `metrics`, `number`,
-//! `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
+//! and every module may use `access_log`, `budget`, `error`, `json`, `latency`, `metrics`,
+//! `number`, `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -62,6 +62,8 @@
 
 #[cfg(not(feature = "shuttle"))]
 pub mod access;
+#[cfg(not(feature = "shuttle"))]
+pub mod access_log;
 #[cfg(not(feature = "shuttle"))]
 pub mod budget;
 pub mod chat;

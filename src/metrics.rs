@@ -11,9 +11,11 @@ use std::time::Instant;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    Opts, Registry, Result, TextEncoder,
+    Encoder as _, HistogramOpts, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder,
 };
+pub use prometheus::{Histogram, IntCounter, IntCounterVec};
+
+use crate::budget::Budget;
 
 /// The content type of [`text`].
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
@@ -48,27 +50,26 @@ pub fn text() -> Vec<u8> {
     text
 }
 
-/// A counter for each value of the labels `by`.
+/// A counter for each value of the labels `by`, which are few.
 pub fn counters(name: &str, help: &str, fixed: Labels<'_>, by: &[&str]) -> Option<IntCounterVec> {
     register(|| IntCounterVec::new(opts(name, help, fixed), by))
 }
 
-/// A histogram for each value of the labels `by`.
-pub fn histograms(
-    name: &str,
-    help: &str,
-    fixed: Labels<'_>,
-    by: &[&str],
-    buckets: &[f64],
-) -> Option<HistogramVec> {
+/// A histogram with these buckets.
+pub fn histogram(name: &str, help: &str, fixed: Labels<'_>, buckets: &[f64]) -> Option<Histogram> {
     let opts = HistogramOpts::from(opts(name, help, fixed)).buckets(buckets.to_vec());
-    register(|| HistogramVec::new(opts, by))
+    register(|| Histogram::with_opts(opts))
 }
 
-/// One histogram.
-pub fn histogram(name: &str, help: &str, fixed: Labels<'_>, buckets: &[f64]) -> Option<Histogram> {
-    let one = histograms(name, help, fixed, &[], buckets)?;
-    Some(one.with_label_values::<&str>(&[]))
+/// What is held of a budget, and its limit.
+pub fn memory(service: &str, budget: &Budget) {
+    let (held, limit, labels) = (budget.clone(), budget.limit(), &[("service", service)]);
+    let help = "Bytes held for requests that come in and answers that are not taken yet.";
+    gauge("messenger_memory_held_bytes", help, labels, move || {
+        held.held()
+    });
+    let help = "The limit of messenger_memory_held_bytes.";
+    gauge("messenger_memory_limit_bytes", help, labels, move || limit);
 }
 
 /// How long commits to this store take.
@@ -113,6 +114,23 @@ pub fn counter(
 ) {
     let raise = move |counter: &IntCounter| counter.inc_by(ask().saturating_sub(counter.get()));
     register_asked(|| IntCounter::with_opts(opts(name, help, fixed)), raise);
+}
+
+/// As [`gauge`], one for each value of the label `by`; none while there is no answer.
+pub fn gauges<const N: usize>(
+    name: &str,
+    help: &str,
+    by: &str,
+    ask: impl Fn() -> Option<[(&'static str, u64); N]> + Send + Sync + 'static,
+) {
+    let set = move |gauges: &IntGaugeVec| {
+        gauges.reset();
+        for (value, number) in ask().into_iter().flatten() {
+            let gauge = gauges.with_label_values(&[value]);
+            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
+        }
+    };
+    register_asked(|| IntGaugeVec::new(opts(name, help, &[]), &[by]), set);
 }
 
 /// A metric that is brought up to date when it is collected.

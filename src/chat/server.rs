@@ -11,6 +11,7 @@ use crate::fanout::broadcast::{Broadcast, Capacity, Wakeups};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::handler::Methods;
 use crate::grpc::host::Hosted;
+use crate::grpc::journal::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
 
@@ -75,10 +76,9 @@ impl Hosted for Chat {
 
 impl Chat {
     pub fn new(config: Config) -> Self {
-        Self {
-            messages: Broadcast::new(config.backlog),
-            config,
-        }
+        let messages = Broadcast::new(config.backlog);
+        count_fanout(wire::SERVICE, &messages);
+        Self { messages, config }
     }
 
     fn publish(&self, request: wire::SendMessageRequest) -> Result<(Timestamp, Wakeups), Error> {

@@ -1,9 +1,10 @@
-//! `--metrics-port`: a port for those who watch a process, for every command that
-//! serves others.
+//! `--metrics-port`, a port for those who watch a process, and `--access-log`: for
+//! every command that serves others.
 
 use std::time::Duration;
 
 use super::Error;
+use crate::access_log;
 use crate::budget::Budget;
 use crate::http::{Front, Limits, Request, Response, Serving};
 use crate::metrics;
@@ -23,6 +24,9 @@ pub struct Args {
         value_name = "HOST"
     )]
     metrics_host: String,
+    /// Log a line for each HTTP request and gRPC call, at info, with a request id
+    #[arg(long, env = "MESSENGER_ACCESS_LOG")]
+    access_log: bool,
 }
 
 /// A path of the metrics port, and what answers GET and HEAD there; it runs on the
@@ -30,10 +34,13 @@ pub struct Args {
 pub type Page = (&'static str, Box<dyn Fn(&Request) -> Response + Send>);
 
 impl Args {
-    /// Opens the port, with these pages beside /metrics; `None` if it is not wanted.
+    /// Turns on the access log, and opens the port, with these pages beside /metrics; `None` if it is not wanted.
     /// To be called once, before the services start, which count only if it is open.
     /// Dropping the result closes it.
     pub fn open(&self, mut pages: Vec<Page>) -> Result<Option<Serving>, Error> {
+        if self.access_log {
+            access_log::turn_on();
+        }
         let Some(port) = self.metrics_port else {
             return Ok(None);
         };

@@ -115,6 +115,7 @@ struct State<T> {
     next_id: u64,
     /// Messages in all backlogs after the last publish: since then at most fewer.
     waiting: usize,
+    published: u64,
     slow_consumers: u64,
     closed: bool,
 }
@@ -135,6 +136,7 @@ impl<T: Clone> Broadcast<T> {
                 subscribers: Vec::new(),
                 next_id: 0,
                 waiting: 0,
+                published: 0,
                 slow_consumers: 0,
                 closed: false,
             })),
@@ -183,6 +185,7 @@ impl<T: Clone> Broadcast<T> {
             accepted.is_some()
         });
         state.waiting = waiting;
+        state.published += 1;
         let removed = before - state.subscribers.len();
         state.slow_consumers += removed as u64;
         Ok((time, wakeups))
@@ -237,6 +240,18 @@ impl<T: Clone> Broadcast<T> {
     /// How many subscribers there are now.
     pub fn subscribers(&self) -> usize {
         lock(&self.state).subscribers.len()
+    }
+
+    /// How many messages were published.
+    pub fn published(&self) -> u64 {
+        lock(&self.state).published
+    }
+
+    /// The bytes in all backlogs together; a payload counts once for each of them.
+    pub fn backlog_bytes(&self) -> usize {
+        let state = lock(&self.state);
+        let backlogs = state.subscribers.iter().map(|it| &it.backlog.bytes);
+        backlogs.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
     }
 
     /// How many subscribers were removed because they were too slow.

@@ -100,14 +100,14 @@ impl Streams {
     pub fn serve_duplex<Q: Send + 'static, C: Conversation<Q>>(
         &self,
         ctx: &RpcContext<'_>,
-        requests: Asked<Q>,
+        mut requests: Asked<Q>,
         sink: DuplexSink<Encoded>,
         name: &str,
         begin: impl FnOnce(Arc<Bell>, Option<Arc<StreamLog>>) -> Result<Arc<C>, Error>,
     ) {
         let bell = Arc::new(Bell::default());
         let (number, name) = self.number_and_name(name);
-        let stream_log = self.stream_log(ctx.method(), &ctx.peer(), &name);
+        let stream_log = self.stream_log(ctx.method(), &ctx.peer(), &name, requests.call.take());
         let begin = || begin(bell.clone(), stream_log.clone());
         let begun = self.place(number).and_then(|place| Ok((place, begin()?)));
         let (place, conversation) = match begun {
@@ -132,7 +132,8 @@ impl Streams {
             .spawn(move || {
                 let sink = lock(&taken).take();
                 if let Some(sink) = sink {
-                    let (end, messages) = answer(&*answering, &bell, sink);
+                    let log = log_at_end.as_deref();
+                    let (end, messages) = answer(&*answering, &bell, sink, log);
                     if let Some(stream_log) = log_at_end {
                         stream_log.ended(&end, messages);
                     }
@@ -181,6 +182,7 @@ fn answer<Q>(
     conversation: &impl Conversation<Q>,
     bell: &Bell,
     mut sink: DuplexSink<Encoded>,
+    stream_log: Option<&StreamLog>,
 ) -> (Result<(), Error>, u64) {
     let mut sent = 0;
     let result = loop {
@@ -191,7 +193,10 @@ fn answer<Q>(
             Turn::Send(messages) => {
                 let count = messages.len() as u64;
                 match send(&mut sink, messages, bell, conversation) {
-                    Ok(true) => sent += count,
+                    Ok(true) => {
+                        sent += count;
+                        stream_log.inspect(|log| log.sent(count));
+                    }
                     Ok(false) => return (Err(Error::client_left()), sent),
                     Err(error) => break Err(error),
                 }

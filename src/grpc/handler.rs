@@ -16,7 +16,7 @@ use grpcio::{
 };
 
 use super::gate::{Gate, Pass};
-use super::journal;
+use super::journal::{Call, Meter};
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
 use super::subscription::ACK_HEADER;
@@ -47,19 +47,28 @@ pub struct Caller {
     pub(super) method: &'static str,
     /// As the C core writes it, a URI.
     pub(super) peer: String,
+    pub(super) call: Cell<Option<Call>>,
     pub(super) pass: Pass,
     acknowledge: bool,
     rest: Cell<Option<BoxFuture<'static, ()>>>,
 }
 
 impl Caller {
-    fn new(ctx: &RpcContext<'_>, method: &'static str) -> Self {
+    fn new(ctx: &RpcContext<'_>, method: &'static str, meter: Option<&Arc<Meter>>) -> Self {
         Self {
             method,
             peer: ctx.peer(),
+            call: Cell::new(Call::begin(ctx, method, meter)),
             pass: Pass::default(),
             acknowledge: false,
             rest: Cell::default(),
+        }
+    }
+
+    /// It ends here, before any handler.
+    fn refused(&self, error: &Error) {
+        if let Some(call) = self.call.take() {
+            call.answered(Some(error), None);
         }
     }
 
@@ -109,6 +118,7 @@ impl Answer for Shared {
 
 /// The requests of a stream in both directions.
 pub struct Asked<Q> {
+    pub(super) call: Option<Call>,
     pub(super) pass: Pass,
     requests: Requests,
     decoder: Decoder<Q>,
@@ -185,27 +195,22 @@ impl Methods {
     {
         let (name, handler, decoder) = self.parts(method, handler);
         let (unfinished, budget) = (self.unfinished.clone(), self.budget.clone());
-        let (gate, need) = (self.gate.clone(), need.into());
+        let (gate, need, meter) = (self.gate.clone(), need.into(), Meter::of(name, "unary"));
         let register = move |ctx: RpcContext<'_>,
                              mut requests: Requests,
                              sink: ClientStreamingSink<Encoded>| {
+            let caller = Caller::new(&ctx, name, meter.as_ref());
             if let Err(error) = gate.admit(&ctx, need) {
-                return refuse(
-                    &ctx,
-                    name,
-                    requests,
-                    &error,
-                    sink.fail(status::to_grpc(&error)),
-                );
+                let failed = sink.fail(status::to_grpc(&error));
+                return refuse(&ctx, &caller, requests, &error, failed);
             }
-            let caller = Caller::new(&ctx, name);
+            let call = caller.call.take();
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
             let handler = handler.clone();
             ctx.spawn(guarded(name, async move {
                 let (peer, request) = unfinished
                     .request(caller.peer, &mut requests, decoder)
                     .await;
-                let call = journal::Call::begin(name, &peer);
                 let (reply, mut answer) = oneshot::channel();
                 let after = match request {
                     Ok(request) => guard(name, || handler(request, Reply(reply))),
@@ -224,7 +229,7 @@ impl Methods {
                 };
                 let answer = answer.and_then(|answer| answer.encode(&budget));
                 if let Some(call) = call {
-                    call.answered(answer.as_ref().err());
+                    call.answered(answer.as_ref().err(), None);
                 }
                 let (sending, hold) = match answer {
                     Ok(Shared(encoded, hold)) => (sink.success(encoded), Some(hold)),
@@ -259,18 +264,17 @@ impl Methods {
         handler: impl Fn(&Caller, Q, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let unfinished = self.unfinished.clone();
+        let (unfinished, meter) = (self.unfinished.clone(), Meter::of(name, "server_stream"));
         let (gate, need) = (self.gate.clone(), need.into());
         let register = move |ctx: RpcContext<'_>, mut requests: Requests, sink: StreamSink| {
-            let pass = match gate.admit(&ctx, need) {
+            let mut caller = Caller::new(&ctx, name, meter.as_ref());
+            caller.pass = match gate.admit(&ctx, need) {
                 Ok(pass) => pass,
                 Err(error) => {
                     let failed = sink.fail(status::to_grpc(&error));
-                    return refuse(&ctx, name, requests, &error, failed);
+                    return refuse(&ctx, &caller, requests, &error, failed);
                 }
             };
-            let mut caller = Caller::new(&ctx, name);
-            caller.pass = pass;
             caller.acknowledge = ctx
                 .request_headers()
                 .iter()
@@ -284,7 +288,10 @@ impl Methods {
                     Ok(request) => {
                         guard(name, || handler(&caller, request, sink));
                     }
-                    Err(error) => caller.spawn(sink.fail(status::to_grpc(&error)).map(drop)),
+                    Err(error) => {
+                        caller.refused(&error);
+                        caller.spawn(sink.fail(status::to_grpc(&error)).map(drop));
+                    }
                 }
                 if let Some(rest) = caller.rest.take() {
                     to_the_end(rest, requests).await;
@@ -306,16 +313,22 @@ impl Methods {
         handler: impl Fn(&RpcContext<'_>, Asked<Q>, StreamSink) + Send + Sync + 'static,
     ) -> Self {
         let (name, handler, decoder) = self.parts(method, handler);
-        let (gate, need) = (self.gate.clone(), need.into());
+        let (gate, need, meter) = (
+            self.gate.clone(),
+            need.into(),
+            Meter::of(name, "bidi_stream"),
+        );
         let register = move |ctx: RpcContext<'_>, requests, sink: StreamSink| {
+            let caller = Caller::new(&ctx, name, meter.as_ref());
             let pass = match gate.admit(&ctx, need) {
                 Ok(pass) => pass,
                 Err(error) => {
                     let failed = sink.fail(status::to_grpc(&error));
-                    return refuse(&ctx, name, requests, &error, failed);
+                    return refuse(&ctx, &caller, requests, &error, failed);
                 }
             };
             let asked = Asked {
+                call: caller.call.take(),
                 pass,
                 requests,
                 decoder,
@@ -341,15 +354,16 @@ impl Methods {
 /// Ends a call that is not let in, before its request is waited for.
 fn refuse<T: 'static>(
     ctx: &RpcContext<'_>,
-    method: &'static str,
+    caller: &Caller,
     requests: Requests,
     error: &Error,
     failed: impl Future<Output = T> + Send + 'static,
 ) {
-    if let Some(call) = journal::Call::begin(method, &ctx.peer()) {
-        call.answered(Some(error));
-    }
-    ctx.spawn(guarded(method, to_the_end(failed.map(drop), requests)));
+    caller.refused(error);
+    ctx.spawn(guarded(
+        caller.method,
+        to_the_end(failed.map(drop), requests),
+    ));
 }
 
 /// Runs what is left of a call. Meanwhile it is read that there are no more

@@ -16,6 +16,7 @@ use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
 use super::subscription;
 use crate::access::Need;
+use crate::metrics;
 
 /// A service that can be hosted.
 pub trait Hosted: Send {
@@ -60,9 +61,12 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
     let health = Health::new(&names);
     let unfinished = Unfinished::start()?;
-    let (answers, receive_bytes) = (config.memory.part(4), config.receive_bytes);
-    let gate = Gate(config.admission.clone());
-    let mut methods = Methods::new(unfinished, answers, receive_bytes, gate);
+    let (memory, open) = (config.memory.part(4), streams.clone());
+    metrics::memory("grpc", &memory);
+    let help = "Streams that are open, of all services.";
+    metrics::gauge("messenger_streams", help, &[], move || open.open());
+    let (receive_bytes, gate) = (config.receive_bytes, Gate(config.admission.clone()));
+    let mut methods = Methods::new(unfinished, memory, receive_bytes, gate);
     for service in &hosted {
         methods = service.register(methods, &streams);
     }

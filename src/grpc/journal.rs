@@ -1,5 +1,8 @@
 //! Log lines about streams and calls: peer, method, duration and status.
 //!
+//! Also where calls are counted, and told to the access log: a [`Call`] is there from
+//! the beginning of each call and stream to its end, if anybody wants that.
+//!
 //! Streams are logged at info, at most [`LINES`] lines a second; the rest is
 //! counted, and the thread "stream-log" logs the counts. Calls are logged at
 //! debug, one by one. When a level is off, nothing is looked up or formatted.
@@ -7,15 +10,20 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, bounded};
+use grpcio::RpcContext;
 use tracing::Level;
 use tracing::field::{DebugValue, debug};
 
 use super::STACK_BYTES;
-use crate::error::Error;
+use crate::access_log;
+use crate::error::{Code, Error};
+use crate::fanout::broadcast::Broadcast;
+use crate::metrics::{self, Histogram, IntCounter, IntCounterVec};
 use crate::retry::supervised;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
@@ -67,15 +75,18 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Log entry for a stream of this name; `None` if streams are not logged.
+    /// Log entry for a stream of this name; `None` if streams are neither logged
+    /// nor counted.
     pub(super) fn stream_log(
         self: &Arc<Self>,
         method: &[u8],
         peer: &str,
         stream: &str,
+        call: Option<Call>,
     ) -> Option<Arc<StreamLog>> {
-        tracing::enabled!(Level::WARN).then(|| {
+        (call.is_some() || tracing::enabled!(Level::WARN)).then(|| {
             Arc::new(StreamLog {
+                call,
                 journal: self.clone(),
                 stream: stream.into(),
                 method: String::from_utf8_lossy(method).into_owned(),
@@ -121,6 +132,7 @@ pub struct StreamLog {
     method: String,
     peer: String,
     since: Instant,
+    call: Option<Call>,
 }
 
 impl StreamLog {
@@ -146,7 +158,22 @@ impl StreamLog {
         }
     }
 
+    /// So many messages more were handed to the transport.
+    pub(super) fn sent(&self, messages: u64) {
+        let meter = self.call.as_ref().and_then(|call| call.meter.as_deref());
+        if let Some(sent) = meter.and_then(|meter| meter.sent.as_ref()) {
+            sent.inc_by(messages);
+        }
+    }
+
+    fn over(&self, error: Option<&Error>, messages: u64) {
+        if let Some(call) = &self.call {
+            call.answered(error, Some(messages));
+        }
+    }
+
     pub(super) fn refused(&self, error: &Error) {
+        self.over(Some(error), 0);
         if tracing::enabled!(Level::INFO) && self.journal.admits(Event::Refused) {
             let Self { method, peer, .. } = self;
             let (status, error) = outcome(Some(error));
@@ -156,6 +183,7 @@ impl StreamLog {
 
     /// `messages` is how many the transport has taken.
     pub(super) fn ended(&self, end: &Result<(), Error>, messages: u64) {
+        self.over(end.as_ref().err(), messages);
         if !tracing::enabled!(Level::INFO) || !self.journal.admits(Event::Ended) {
             return;
         }
@@ -181,6 +209,8 @@ impl StreamLog {
 
     /// As [`StreamLog::ended`], for one whose backlog was full.
     pub(super) fn cut(&self, messages: u64) {
+        let cut = Error::new(Code::ResourceExhausted, "slow consumer");
+        self.over(Some(&cut), messages);
         let Self {
             stream,
             method,
@@ -195,34 +225,158 @@ impl StreamLog {
     }
 }
 
-/// One unary call for the log.
+/// One call or stream for the counters, the access log and, if it is unary, the log
+/// at debug. One that is dropped before its end counts as cancelled.
 pub(super) struct Call {
     method: &'static str,
+    meter: Option<Arc<Meter>>,
+    /// Empty when nothing is logged.
     peer: String,
+    request_id: Option<String>,
     since: Instant,
+    over: AtomicBool,
 }
 
 impl Call {
-    /// `None` if calls are not logged.
-    pub(super) fn begin(method: &'static str, peer: &str) -> Option<Self> {
-        tracing::enabled!(Level::DEBUG).then(|| Self {
+    /// `None` if calls are neither logged nor counted.
+    pub(super) fn begin(
+        ctx: &RpcContext<'_>,
+        method: &'static str,
+        meter: Option<&Arc<Meter>>,
+    ) -> Option<Self> {
+        let mut headers = ctx.request_headers().iter();
+        let request_id = access_log::request_id(|| {
+            let (_, id) = headers.find(|(key, _)| *key == access_log::HEADER)?;
+            std::str::from_utf8(id).ok()
+        });
+        let logged = request_id.is_some() || tracing::enabled!(Level::DEBUG);
+        if let Some(meter) = meter {
+            meter.started.inc();
+        } else if !logged {
+            return None;
+        }
+        Some(Self {
             method,
-            peer: address(peer),
+            meter: meter.cloned(),
+            peer: match logged {
+                true => address(&ctx.peer()),
+                false => String::new(),
+            },
+            request_id,
             since: Instant::now(),
+            over: AtomicBool::new(false),
         })
     }
 
-    /// To be called when the answer is there, before it is sent.
-    pub(super) fn answered(self, error: Option<&Error>) {
-        let Self {
-            method,
-            peer,
-            since,
-        } = self;
-        let took = since.elapsed();
-        let (status, error) = outcome(error);
-        tracing::debug!(method, peer, status, error, ?took, "call");
+    /// To be called when the answer is there, before it is sent, or at a stream's end;
+    /// only the first time counts.
+    pub(super) fn answered(&self, error: Option<&Error>, messages: Option<u64>) {
+        if self.over.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Self { method, peer, .. } = self;
+        let took = self.since.elapsed();
+        let (status, text) = outcome(error);
+        if let Some(meter) = &self.meter {
+            meter.handled(status, took.as_secs_f64());
+        }
+        match &self.request_id {
+            Some(id) => tracing::info!(method, peer, status, messages, ?took, id, "call"),
+            None if messages.is_some() => {}
+            None => tracing::debug!(method, peer, status, error = text, ?took, "call"),
+        }
     }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.answered(Some(&Error::client_left()), None);
+    }
+}
+
+/// What is counted of one method, under the names that go-grpc-prometheus uses.
+pub(super) struct Meter {
+    started: IntCounter,
+    handled: IntCounterVec,
+    seconds: Histogram,
+    /// Messages of a stream.
+    sent: Option<IntCounter>,
+}
+
+impl Meter {
+    /// `None` when metrics are off. `method` is "/package.Service/Method".
+    pub(super) fn of(method: &str, kind: &str) -> Option<Arc<Self>> {
+        let (service, name) = method.trim_start_matches('/').split_once('/')?;
+        let labels = &[
+            ("grpc_type", kind),
+            ("grpc_service", service),
+            ("grpc_method", name),
+        ];
+        let one = |counters: IntCounterVec| counters.with_label_values::<&str>(&[]);
+        let started = metrics::counters(
+            "grpc_server_started_total",
+            "Calls and streams that began, also those that were refused.",
+            labels,
+            &[],
+        )?;
+        let handled = metrics::counters(
+            "grpc_server_handled_total",
+            "Calls and streams that are over, by status.",
+            labels,
+            &["grpc_code"],
+        )?;
+        // So that a rate is right from the first one on.
+        handled.with_label_values(&["OK"]);
+        let seconds = metrics::histogram(
+            "grpc_server_handling_seconds",
+            "Time to the answer of a call, or to the end of a stream.",
+            labels,
+            metrics::SECONDS,
+        )?;
+        let sent = (kind != "unary").then(|| {
+            metrics::counters(
+                "messenger_deliveries_total",
+                "Messages that were handed to the transport, to all readers of a stream.",
+                &[("service", service)],
+                &[],
+            )
+        });
+        Some(Arc::new(Self {
+            started: one(started),
+            handled,
+            seconds,
+            sent: sent.flatten().map(one),
+        }))
+    }
+
+    fn handled(&self, status: &str, seconds: f64) {
+        self.handled.with_label_values(&[status]).inc();
+        self.seconds.observe(seconds);
+    }
+}
+
+/// Counts of a fan-out, read at each scrape.
+pub fn count_fanout<T: Clone + Send + 'static>(service: &str, fanout: &Broadcast<T>) {
+    let labels = &[("service", service)];
+    let [accepted, slow, backlog] = [(); 3].map(|()| fanout.clone());
+    metrics::counter(
+        "messenger_messages_accepted_total",
+        "Messages or changes that were accepted and have their place in the order.",
+        labels,
+        move || accepted.published(),
+    );
+    metrics::counter(
+        "messenger_slow_consumers_total",
+        "Readers that were cut because their backlog was full.",
+        labels,
+        move || slow.slow_consumers(),
+    );
+    metrics::gauge(
+        "messenger_backlog_bytes",
+        "Bytes that wait for readers, a message once for each of them.",
+        labels,
+        move || backlog.backlog_bytes(),
+    );
 }
 
 /// Status and error message. The message may quote users' text, so it is

@@ -19,6 +19,9 @@ const FINAL_STATUS: Duration = Duration::from_millis(2500);
 const FINISHING: Duration = Duration::from_millis(500);
 const CANCELLING: Duration = Duration::from_millis(1000);
 
+/// Time for a new connection to say that it speaks HTTP/2, and TLS before.
+const HANDSHAKE_MS: i32 = 10_000;
+
 /// A server that listens.
 pub struct Server {
     server: grpcio::Server,
@@ -130,6 +133,8 @@ fn channel(config: &Config, environment: Arc<Environment>) -> ChannelBuilder {
         // Identity alone (bit 0): the C core would inflate a message whole, and
         // only then look at its size.
         .raw_cfg_int(key("grpc.compression_enabled_algorithms_bitset"), 1)
+        // Two minutes otherwise.
+        .raw_cfg_int(key("grpc.server_handshake_timeout_ms"), HANDSHAKE_MS)
         .keepalive_time(config.keepalive)
         .keepalive_timeout(config.keepalive_timeout)
         .keepalive_permit_without_calls(true)

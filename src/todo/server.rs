@@ -24,8 +24,10 @@ use crate::fanout::broadcast::{Broadcast, Capacity};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::handler::{self, Answer as _, Methods, Reply};
 use crate::grpc::host::Hosted;
+use crate::grpc::journal::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
+use crate::metrics::{self, Histogram};
 use crate::retry::supervised;
 use crate::sync::lock;
 
@@ -106,6 +108,7 @@ impl Todo {
             changes: Broadcast::new(config.backlog),
             closed: AtomicBool::new(false),
         });
+        count_fanout(wire::SERVICE, &shared.changes);
         let (requests, queue) = bounded(QUEUE);
         let (stop, stopped) = bounded(0);
         let mut owner = Owner {
@@ -113,6 +116,7 @@ impl Todo {
             limits: config.limits,
             store,
             shared: shared.clone(),
+            commits: metrics::commits("todo"),
         };
         let thread = thread::Builder::new().name("todo-owner".into());
         let thread = thread.spawn(move || supervised(|| owner.run(&queue, &stopped)))?;
@@ -270,6 +274,7 @@ struct Owner {
     limits: Limits,
     store: Option<TodoStore>,
     shared: Arc<Shared>,
+    commits: Option<Histogram>,
 }
 
 /// Who waits for the transaction.
@@ -335,7 +340,7 @@ impl Owner {
             return Ok(());
         }
         if let Some(store) = &mut self.store
-            && let Err(error) = store.commit(changes)
+            && let Err(error) = metrics::timed(self.commits.as_ref(), || store.commit(changes))
         {
             tracing::error!(%error, "changes to the to-do list are refused");
             self.draft = self.shared.list().list.clone();

@@ -8,20 +8,32 @@ use std::path::{Path, PathBuf};
 
 /// What everyone may name: small modules that know no other.
 const LEAVES: &[&str] = &[
-    "budget", "error", "status", "reload", "retry", "json", "latency", "metrics", "number", "sync",
-    "throttle", "tls",
+    "access_log",
+    "budget",
+    "error",
+    "status",
+    "reload",
+    "retry",
+    "json",
+    "latency",
+    "metrics",
+    "number",
+    "sync",
+    "throttle",
+    "tls",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
 /// the rules, besides its own room. The longest name that fits counts.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("access_log", &[]),
     ("budget", &[]),
     ("error", &[]),
     ("reload", &["retry", "sync"]),
     ("retry", &[]),
     ("tls", &["reload"]),
     ("latency", &[]),
-    ("metrics", &[]),
+    ("metrics", &["budget"]),
     ("number", &[]),
     ("throttle", &["sync"]),
     ("generated", &[]),
@@ -33,7 +45,15 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("fanout", &["error", "sync"]),
     (
         "http",
-        &["budget", "metrics", "reload", "retry", "sync", "tls"],
+        &[
+            "access_log",
+            "budget",
+            "metrics",
+            "reload",
+            "retry",
+            "sync",
+            "tls",
+        ],
     ),
     ("db", &["LEAVES"]),
     ("grpc", &["access", "fanout", "LEAVES"]),

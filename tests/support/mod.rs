@@ -10,6 +10,7 @@ pub mod h2;
 pub mod history;
 pub mod http;
 pub mod jobs;
+pub mod metrics;
 pub mod postgres;
 pub mod process;
 pub mod programs;

@@ -12,6 +12,7 @@ use protobuf::well_known_types::empty::Empty;
 use super::link::{Link, Settings};
 use super::stream::{Requests, Stream, from_grpcio};
 use crate::access::Bearer;
+use crate::access_log;
 use crate::error::{Code, Error};
 use crate::grpc::gate::AUTHORIZATION;
 use crate::grpc::health::wire;
@@ -80,7 +81,9 @@ impl Connection {
         let token = self.token.as_ref().map(Bearer::header);
         let token = token.as_ref().map(|token| (AUTHORIZATION, token.as_str()));
         let mut all = MetadataBuilder::new();
-        for (key, value) in metadata.iter().copied().chain(token) {
+        let id = access_log::current();
+        let id = id.as_ref().map(|id| (access_log::HEADER, id.as_str()));
+        for (key, value) in metadata.iter().copied().chain(token).chain(id) {
             all.add_str(key, value).map_err(|e| from_grpcio(&e))?;
         }
         Ok(CallOption::default().headers(all.build()))

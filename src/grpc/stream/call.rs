@@ -25,6 +25,8 @@ use crate::status;
 pub struct Call {
     sink: Sink,
     stream_log: Option<Arc<StreamLog>>,
+    /// Sent since they were counted.
+    uncounted: u64,
     /// Why it ends early, if it does.
     pub early: Option<Error>,
     _place: Place,
@@ -41,6 +43,7 @@ impl Call {
         Self {
             sink: Sink::Open(sink),
             stream_log,
+            uncounted: 0,
             early: None,
             _place: place,
         }
@@ -51,6 +54,16 @@ impl Call {
         match self.sink {
             Sink::Open(sink) => Some(sink),
             Sink::Finishing(_) | Sink::Gone => None,
+        }
+    }
+}
+
+impl Call {
+    /// Once for a batch.
+    fn count(&mut self) {
+        let sent = std::mem::take(&mut self.uncounted);
+        if let Some(stream_log) = &self.stream_log {
+            stream_log.sent(sent);
         }
     }
 }
@@ -72,7 +85,13 @@ impl Peer for Call {
         // What waits in the C core's buffer goes out with the next message.
         let flags = WriteFlags::default().buffer_hint(more);
         let sent = Pin::new(sink).start_send((message.clone(), flags));
-        sent.map_err(|_| Gone)
+        sent.map_err(|_| Gone)?;
+        // An acknowledgement is empty, and no delivery.
+        self.uncounted += u64::from(!message.is_empty());
+        if !more {
+            self.count();
+        }
+        Ok(())
     }
 
     fn finish(&mut self, end: End, last: Option<Timestamp>) {
@@ -91,6 +110,7 @@ impl Peer for Call {
     }
 
     fn ended(&mut self, end: Option<End>, messages: u64) {
+        self.count();
         let Some(stream_log) = &self.stream_log else {
             return;
         };

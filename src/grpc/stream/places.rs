@@ -56,6 +56,11 @@ impl Places {
         Ok(Place { shared, number })
     }
 
+    /// How many are taken.
+    pub fn taken(&self) -> usize {
+        *lock(&self.0.taken)
+    }
+
     /// Streams are numbered over all names.
     pub fn next_number(&self) -> u64 {
         self.0.numbers.fetch_add(1, Ordering::Relaxed) + 1

@@ -15,7 +15,7 @@ use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Membership, Subscription};
 use crate::grpc::STACK_BYTES;
 use crate::grpc::handler::{Caller, StreamSink};
-use crate::grpc::journal::{Journal, StreamLog};
+use crate::grpc::journal::{self, Journal, StreamLog};
 use crate::grpc::method::Encoded;
 use crate::grpc::subscription;
 use crate::status;
@@ -86,7 +86,8 @@ impl Streams {
         subscribe: impl FnOnce() -> Result<Pair, Error>,
     ) {
         let (number, name) = self.number_and_name(name);
-        let stream_log = self.stream_log(caller.method.as_bytes(), &caller.peer, &name);
+        let (method, call) = (caller.method.as_bytes(), caller.call.take());
+        let stream_log = self.stream_log(method, &caller.peer, &name, call);
         let begun = self
             .place(number)
             .and_then(|place| Ok((place, subscribe()?)));
@@ -122,14 +123,20 @@ impl Streams {
         caller.spawn(Task::new(delivery, lease));
     }
 
-    /// Log entry for a stream; `None` if streams are not logged.
+    /// Log entry for a stream; `None` if streams are neither logged nor counted.
     pub(in crate::grpc) fn stream_log(
         &self,
         method: &[u8],
         peer: &str,
         stream: &str,
+        call: Option<journal::Call>,
     ) -> Option<Arc<StreamLog>> {
-        self.journal.stream_log(method, peer, stream)
+        self.journal.stream_log(method, peer, stream, call)
+    }
+
+    /// How many streams are open.
+    pub fn open(&self) -> usize {
+        self.places.taken()
     }
 
     /// A stream's number and its thread's name, "name-7".

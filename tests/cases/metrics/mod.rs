@@ -1,5 +1,7 @@
 //! What one sees of a process from outside: metrics, and the access log.
 
+mod server;
+
 use crate::support::http::request;
 use crate::support::jobs::Place;
 use crate::support::programs::{Server, messenger, metrics_port};

@@ -1,6 +1,7 @@
 //! Who gets a connection to a server with TLS, and who does not.
 
-use std::net::TcpListener;
+use std::io::{ErrorKind, Read as _};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use openssl::ssl::{SslAcceptor, SslFiletype, SslMethod, SslOptions, SslVersion};
@@ -231,4 +232,45 @@ fn variables_that_are_empty_mean_plain_text() {
     let flags = ["send", "--server", &address, "anna", "Hello"];
     let (code, told) = over(messenger_with(&flags, &variables));
     assert_eq!(code, 0, "{told}");
+}
+
+#[test]
+fn a_health_check_in_the_servers_container_takes_the_servers_variables() {
+    let authority = Authority::new("ours");
+    let pair = authority.issue(&["chat.example"]);
+    let ((certificate, key), ca) = (pair.paths(), ca(&authority));
+    let variables = [
+        ("MESSENGER_TLS_CERT", certificate),
+        ("MESSENGER_TLS_KEY", key),
+        ("MESSENGER_TLS_CLIENT_CA", &ca),
+        ("MESSENGER_TLS_CA", &ca),
+        ("MESSENGER_TLS_NAME", "chat.example"),
+    ];
+    let flags = ["server", "--host", "127.0.0.1", "--port", "0"];
+    let server = Server::listening(messenger_with(&flags, &variables), 1);
+    let port = server.port().to_string();
+    let (code, told) = over(messenger_with(
+        &["healthcheck", "--port", &port],
+        &variables,
+    ));
+    assert_eq!(code, 0, "{told}");
+    let (code, told) = over(messenger_with(
+        &["healthcheck", "--port", &port],
+        &variables[..3],
+    ));
+    assert!(code == 1 && told.contains("need --tls-ca"), "{told}");
+}
+
+#[test]
+fn who_does_not_begin_the_handshake_is_cut() {
+    let authority = Authority::new("ours");
+    let server = server(&authority.issue(&HOSTS), &[]);
+    let mut silent = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+    silent.set_read_timeout(Some(4 * SOON)).unwrap();
+    let read = silent.read(&mut [0]);
+    let closed = matches!(&read, Ok(0))
+        || read
+            .as_ref()
+            .is_err_and(|error| error.kind() == ErrorKind::ConnectionReset);
+    assert!(closed, "{read:?}");
 }

@@ -1,0 +1,66 @@
+//! The access log, one line for each HTTP request and gRPC call, and the request id
+//! that such lines have in common: it comes in `X-Request-Id` or is made, and goes on
+//! with the calls that are made for a request. Off until [`turn_on`] is called.
+//!
+//! Lines go through the log, at info. They never have a token, a text or a query.
+
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The field of HTTP and of gRPC metadata.
+pub const HEADER: &str = "x-request-id";
+
+/// The longest id that is taken over, in visible ASCII characters.
+const MOST: usize = 64;
+
+static ON: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    static CURRENT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Writes lines from now on.
+pub fn turn_on() {
+    ON.store(true, Ordering::Relaxed);
+}
+
+/// The id of a request: the one that came, if it is one, else a new one. `None` when
+/// there is no access log.
+pub fn request_id<'a>(came: impl FnOnce() -> Option<&'a str>) -> Option<String> {
+    ON.load(Ordering::Relaxed).then(|| {
+        let sound = came().filter(|id| is_sound(id)).map(str::to_owned);
+        sound.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)))
+    })
+}
+
+fn is_sound(id: &str) -> bool {
+    (1..=MOST).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Runs `work` for the request of this id: the calls that this thread makes meanwhile
+/// have the id too.
+pub fn within<R>(id: Option<&str>, work: impl FnOnce() -> R) -> R {
+    let id = id.filter(|_| ON.load(Ordering::Relaxed));
+    CURRENT.set(id.map(str::to_owned));
+    let result = work();
+    CURRENT.set(None);
+    result
+}
+
+/// The id of the request that this thread works on.
+pub fn current() -> Option<String> {
+    CURRENT.with_borrow(Clone::clone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_sound;
+
+    #[test]
+    fn an_id_is_short_and_visible() {
+        assert!(is_sound("a") && is_sound(&"~".repeat(64)));
+        for id in ["", &"a".repeat(65), "a b", "a\n", "ä", "\u{1b}[31m"] {
+            assert!(!is_sound(id), "{id:?}");
+        }
+    }
+}

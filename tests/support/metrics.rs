@@ -1,0 +1,80 @@
+//! A scrape of a metrics port, parsed strictly: what a test does not expect is a panic.
+
+use std::collections::BTreeMap;
+
+use super::http::request;
+use super::{SOON, eventually};
+
+pub struct Scrape {
+    pub text: String,
+    /// `name{label="value",...}`, the labels in their order, and its value.
+    series: BTreeMap<String, f64>,
+    /// Of each family.
+    pub kinds: BTreeMap<String, String>,
+}
+
+impl Scrape {
+    pub fn of(port: u16) -> Self {
+        let answer = request("GET", port, "/metrics", &[], "");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        Self::parse(&answer.body)
+    }
+
+    fn parse(text: &str) -> Self {
+        let (mut series, mut kinds) = (BTreeMap::new(), BTreeMap::new());
+        for line in text.lines() {
+            if let Some(kind) = line.strip_prefix("# TYPE ") {
+                let (name, kind) = kind.split_once(' ').expect("a kind");
+                let twice = kinds.insert(name.to_owned(), kind.to_owned());
+                assert_eq!(twice, None, "{name}");
+            } else if !line.starts_with("# HELP ") {
+                let (name, value) = line.rsplit_once(' ').expect("a value");
+                let value = value.parse().unwrap_or_else(|e| panic!("{e} in {line}"));
+                let twice = series.insert(name.to_owned(), value);
+                assert_eq!(twice, None, "{name}");
+            }
+        }
+        let text = text.to_owned();
+        Self {
+            text,
+            series,
+            kinds,
+        }
+    }
+
+    /// The value of exactly this series.
+    pub fn value(&self, series: &str) -> Option<f64> {
+        self.series.get(series).copied()
+    }
+
+    /// The number of all series.
+    pub fn len(&self) -> usize {
+        self.series.len()
+    }
+
+    /// The sum of all series of this name with these labels, `name="value"`.
+    pub fn sum(&self, name: &str, labels: &[&str]) -> f64 {
+        let of = |series: &&String| {
+            let rest = series.strip_prefix(name).unwrap_or("-");
+            (rest.is_empty() || rest.starts_with('{')) && labels.iter().all(|it| rest.contains(it))
+        };
+        let found: Vec<_> = self.series.keys().filter(of).collect();
+        assert!(
+            !found.is_empty(),
+            "no {name} with {labels:?} in\n{}",
+            self.text
+        );
+        found.into_iter().map(|series| self.series[series]).sum()
+    }
+}
+
+/// Scrapes until such a sum has this value: some counts follow the answer.
+pub fn wait_for(port: u16, name: &str, labels: &[&str], value: f64) {
+    let mut last = 0.0;
+    eventually(SOON, &format!("{name} {labels:?} is {value}"), || {
+        let now = Scrape::of(port).sum(name, labels);
+        assert!(now >= last || now <= value, "{name}: {now} after {last}");
+        last = now;
+        (now - value).abs() < f64::EPSILON
+    });
+}
