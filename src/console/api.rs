@@ -43,8 +43,16 @@ pub struct Api {
     pub door: Option<Arc<Door>>,
 }
 
-/// What each path needs of those who log in. A page shows everything, so who reads its
-/// events has to have all rights to read.
+/// What a page needs, which shows everything.
+const PAGE: &[Need] = &[
+    Need::Right(Right::ChatRead),
+    Need::Right(Right::TodoRead),
+    Need::Right(Right::TickerRead),
+    Need::Right(Right::JobsRead),
+    Need::Right(Right::HistoryRead),
+];
+
+/// What each path needs.
 pub const NEEDS: &[Path] = &[
     ("", "/api/chat", &[Need::Right(Right::ChatWrite)]),
     ("", "/api/tasks", &[Need::Right(Right::TodoWrite)]),
@@ -53,21 +61,11 @@ pub const NEEDS: &[Path] = &[
     ("", "/api/jobs", &[Need::Right(Right::JobsRead)]),
     ("POST", "/api/history", &[Need::Right(Right::HistoryWrite)]),
     ("", "/api/history", &[Need::Right(Right::HistoryRead)]),
-    (
-        "",
-        "/events",
-        &[
-            Need::Right(Right::ChatRead),
-            Need::Right(Right::TodoRead),
-            Need::Right(Right::TickerRead),
-            Need::Right(Right::JobsRead),
-            Need::Right(Right::HistoryRead),
-        ],
-    ),
+    ("", "/events", PAGE),
+    ("", "/api/login", PAGE),
     ("", "/", &[Need::Token]),
     ("", "/jobs", &[Need::Token]),
     ("", "/api/session", &[Need::Token]),
-    ("", "/api/login", &[Need::Token]),
     // Who has no session any more may leave too.
     ("", "/api/logout", &[]),
     ("", "/login", &[]),

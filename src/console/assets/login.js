@@ -2,6 +2,7 @@
 
 const field = document.getElementById("token");
 const fail = document.getElementById("fail");
+const WORDS = { 401: "There is no such token, or it has expired.", 429: "Too many tries. Wait a minute." };
 const enter = () => location.replace(`/${location.hash}`);
 
 // A link from another site does not bring the cookie along, this question does.
@@ -14,19 +15,17 @@ document.getElementById("login").addEventListener("submit", async (event) => {
   fail.textContent = "";
   const token = field.value.trim();
   // What is no token cannot stand in a header.
-  const known = /^[\x21-\x7e]+$/.test(token) ? await ask(token) : 401;
-  if (known === 200) return enter();
+  const reason = /^[\x21-\x7e]+$/.test(token) ? await refusal(token) : WORDS[401];
+  if (!reason) return enter();
   field.select();
-  fail.textContent =
-    { 0: "The console does not answer.", 401: "There is no such token, or it has expired.", 429: "Too many tries. Wait a minute." }[known] ??
-    `The console answered ${known}.`;
+  fail.textContent = reason;
 });
 
-async function ask(token) {
-  try {
-    const headers = { Authorization: `Bearer ${token}` };
-    return (await fetch("/api/login", { method: "POST", headers })).status;
-  } catch {
-    return 0;
-  }
+/** Why the token is not taken; nothing if it is. */
+async function refusal(token) {
+  const headers = { Authorization: `Bearer ${token}` };
+  const answer = await fetch("/api/login", { method: "POST", headers }).catch(() => null);
+  if (answer?.ok) return "";
+  const { error } = (await answer?.json().catch(() => null)) ?? {};
+  return WORDS[answer?.status] ?? error?.message ?? "The console does not answer.";
 }

@@ -1,3 +1,5 @@
 //! Who may ask, and how often.
 
+mod http;
+mod login;
 mod rate;
