@@ -27,6 +27,7 @@
 //! | [`access`] | who may do what: tokens and their rights | `right` |
 //! | [`grpc`] | the C core: server, streams, health, and what clients share | `stream` |
 //! | [`http`] | the front, and the tiny_http lanes behind it | `front` |
+//! | [`tls`] | certificates and keys from files | |
 //! | [`db`] | opening, migrating and locking SQLite and PostgreSQL | `sqlite` |
 //! | [`compare`] | the laboratory: behaviour and speed beside other programs | `behaviour`, `speed` |
 //! | [`cli`] | text to typed configuration, a file for each command | |

@@ -6,10 +6,9 @@ pub mod session;
 
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::pkey::{PKey, Private};
 use openssl::ssl::SslContext;
@@ -32,8 +31,6 @@ pub struct Named {
 pub enum Error {
     #[error("{} {}: {reason}", file.flag, file.path.display())]
     File { file: Named, reason: String },
-    #[error("{} {}: it does not fit the certificate in {} {}", key.flag, key.path.display(), chain.flag, chain.path.display())]
-    DoNotFit { key: Named, chain: Named },
     #[error("cannot start a thread: {0}")]
     Thread(#[from] io::Error),
     #[error(transparent)]
@@ -100,7 +97,7 @@ impl ServerFiles {
     pub fn read(self) -> Result<Arc<Live<Server>>, Error> {
         let files = self.identity.files().chain(&self.client_ca);
         let files: Vec<_> = files.map(|file| file.path.clone()).collect();
-        live("the server's certificate", &files, move || {
+        Live::read("the server's certificate", files, move || {
             let identity = self.identity.read()?;
             let client_ca = self.client_ca.as_ref().map(certificates).transpose()?;
             let context = session::server(&identity, client_ca.as_deref())?;
@@ -120,11 +117,9 @@ impl ClientFiles {
     /// As [`ServerFiles::read`].
     pub fn read(self) -> Result<Arc<Live<Client>>, Error> {
         let identity = self.identity.iter().flat_map(IdentityFiles::files);
-        let files: Vec<_> = identity
-            .chain(&self.ca)
-            .map(|file| file.path.clone())
-            .collect();
-        live("the client's certificate or authority", &files, move || {
+        let files = identity.chain(&self.ca).map(|file| file.path.clone());
+        let files: Vec<_> = files.collect();
+        Live::read("the client's certificate or authority", files, move || {
             let identity = self.identity.as_ref().map(IdentityFiles::read);
             Ok(Client {
                 ca: self.ca.as_ref().map(certificates).transpose()?,
@@ -133,15 +128,6 @@ impl ClientFiles {
             })
         })
     }
-}
-
-fn live<T: Send + Sync + 'static>(
-    what: &'static str,
-    files: &[PathBuf],
-    read: impl FnMut() -> Result<T, Error> + Send + 'static,
-) -> Result<Arc<Live<T>>, Error> {
-    let files: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-    Live::read(what, &files, read)
 }
 
 impl IdentityFiles {
@@ -153,13 +139,13 @@ impl IdentityFiles {
         let chain = certificates(&self.chain)?;
         let key = key(&self.key)?;
         if !chain[0].public_key()?.public_eq(&key) {
-            let (key, chain) = (self.key.clone(), self.chain.clone());
-            return Err(Error::DoNotFit { key, chain });
-        }
-        let end = chain[0].not_after();
-        if end < Asn1Time::days_from_now(0)?.as_ref() {
-            let file = self.chain.path.display();
-            tracing::warn!(%file, "the certificate was valid until {end}");
+            let chain = &self.chain;
+            let reason = format!(
+                "it does not fit the certificate in {} {}",
+                chain.flag,
+                chain.path.display()
+            );
+            return Err(refused(&self.key, &reason));
         }
         Ok(Identity { chain, key })
     }

@@ -64,21 +64,19 @@ fn quietly<R>(work: impl FnOnce() -> R) -> Option<R> {
 /// certificates have changed. Clones share it, between threads too.
 #[derive(Clone)]
 pub struct Connection {
-    link: Link,
-    token: Option<Bearer>,
+    link: Arc<Link>,
 }
 
 impl Connection {
     /// `environment` is [`environment`]'s, one for all clients of a process.
     pub fn new(environment: Arc<Environment>, server: &str, settings: &Settings) -> Self {
-        let link = Link::new(environment, server, settings);
-        let token = settings.token.clone();
-        Self { link, token }
+        let link = Arc::new(Link::new(environment, server, settings));
+        Self { link }
     }
 
     /// The options of a call with this metadata, and the token.
     fn options(&self, metadata: &[(&str, &str)]) -> Result<CallOption, Error> {
-        let token = self.token.as_ref().map(Bearer::header);
+        let token = self.link.settings.token.as_ref().map(Bearer::header);
         let token = token.as_ref().map(|token| (AUTHORIZATION, token.as_str()));
         let mut all = MetadataBuilder::new();
         let id = access_log::current();

@@ -43,67 +43,46 @@ pub struct Settings {
     pub token: Option<Bearer>,
 }
 
-/// Clones share the channel.
-#[derive(Clone)]
-pub(super) enum Link {
-    Plain(Client),
-    Tls(Arc<Secured>),
-}
-
-pub(super) struct Secured {
+/// For all clones of a connection.
+pub(super) struct Link {
     environment: Arc<Environment>,
     server: String,
-    keepalive: Keepalive,
-    tls: Arc<Live<tls::Client>>,
+    pub settings: Settings,
     /// With the version of the certificates that it was made with.
     now: Mutex<(u64, Client)>,
 }
 
 impl Link {
     pub fn new(environment: Arc<Environment>, server: &str, settings: &Settings) -> Self {
-        let keepalive = settings.keepalive;
-        let Some(tls) = settings.tls.clone() else {
-            return Self::Plain(connect(environment, server, keepalive, None));
-        };
-        let version = tls.version();
-        let client = connect(environment.clone(), server, keepalive, Some(&tls.get()));
-        Self::Tls(Arc::new(Secured {
+        let version = settings.version();
+        let client = connect(environment.clone(), server, settings);
+        Self {
             environment,
             server: server.into(),
-            keepalive,
-            tls,
+            settings: settings.clone(),
             now: Mutex::new((version, client)),
-        }))
+        }
     }
 
     /// For one call or stream, which keeps its channel when there is a new one.
     pub fn client(&self) -> Client {
-        match self {
-            Self::Plain(client) => client.clone(),
-            Self::Tls(secured) => secured.client(),
-        }
-    }
-}
-
-impl Secured {
-    fn client(&self) -> Client {
-        let version = self.tls.version();
+        let version = self.settings.version();
         let mut now = lock(&self.now);
         if now.0 != version {
-            let (environment, tls) = (self.environment.clone(), self.tls.get());
-            let client = connect(environment, &self.server, self.keepalive, Some(&tls));
+            let client = connect(self.environment.clone(), &self.server, &self.settings);
             *now = (version, client);
         }
         now.1.clone()
     }
 }
 
-fn connect(
-    environment: Arc<Environment>,
-    server: &str,
-    keepalive: Keepalive,
-    tls: Option<&tls::Client>,
-) -> Client {
+impl Settings {
+    fn version(&self) -> u64 {
+        self.tls.as_ref().map_or(0, |tls| tls.version())
+    }
+}
+
+fn connect(environment: Arc<Environment>, server: &str, settings: &Settings) -> Client {
     let mut channel = ChannelBuilder::new(environment)
         // A call that may have reached the server is never sent again.
         .enable_retry(false)
@@ -112,11 +91,12 @@ fn connect(
         .initial_reconnect_backoff(Duration::from_millis(100))
         .max_reconnect_backoff(Duration::from_secs(1))
         .max_receive_message_len(RECEIVE_BYTES)
-        .keepalive_time(keepalive.interval)
-        .keepalive_timeout(keepalive.timeout)
+        .keepalive_time(settings.keepalive.interval)
+        .keepalive_timeout(settings.keepalive.timeout)
         .http2_max_pings_without_data(0);
-    if let Some(tls) = tls {
-        channel = channel.set_credentials(credentials::client(tls));
+    if let Some(tls) = &settings.tls {
+        let tls = tls.get();
+        channel = channel.set_credentials(credentials::client(&tls));
         if let Some(name) = &tls.name {
             channel = channel.override_ssl_target(name.clone());
         }
