@@ -1,5 +1,9 @@
-//! Who may ask, and how often.
+//! Who may do what, and how often.
 
+mod command;
 mod http;
 mod login;
+mod methods;
+mod programs;
 mod rate;
+mod streams;
