@@ -46,6 +46,9 @@ struct Browsers {
     secure: bool,
 }
 
+/// Whose a request is, if it has come by a cookie.
+type Session<'a> = Option<(&'a Browsers, &'a str)>;
+
 impl Door {
     /// A path that is not among `paths` needs any token.
     pub fn new(admission: Admission, paths: &'static [Path]) -> Self {
@@ -112,7 +115,7 @@ impl Door {
         &'a self,
         access: &Access,
         asked: &Asked<'a>,
-    ) -> Result<(Grant, Option<(&'a Browsers, &'a str)>), Denied> {
+    ) -> Result<(Grant, Session<'a>), Denied> {
         let mut authorization = asked.header("authorization");
         match (authorization.next(), authorization.next()) {
             (Some(_), Some(_)) => Err(Denied::Malformed),

@@ -122,6 +122,8 @@ pub struct HttpLimits {
     #[command(flatten)]
     memory: memory::Args,
     #[command(flatten)]
+    tls: tls::Listen,
+    #[command(flatten)]
     pub access: access::Args,
     /// Another name under which this machine itself may be asked, besides localhost and
     /// addresses, behind a proxy for instance; may be repeated
@@ -141,13 +143,13 @@ impl HttpLimits {
         let door = self.access.door(paths)?;
         Ok(http::Limits {
             gate: door.map(|door| Arc::new(door) as _),
-            ..self.without_gate()
+            ..self.without_gate()?
         })
     }
 
     /// The same for a service that has a gate of its own.
-    pub fn without_gate(&self) -> http::Limits {
-        http::Limits {
+    pub fn without_gate(&self) -> Result<http::Limits, Error> {
+        Ok(http::Limits {
             header_bytes: self.http_header_bytes,
             header_fields: self.http_header_fields,
             body_bytes: self.http_body_bytes,
@@ -156,8 +158,9 @@ impl HttpLimits {
             connections: self.http_connections,
             memory: self.memory.budget(),
             hosts: self.allow_host.clone(),
+            tls: self.tls.read()?,
             ..http::Limits::default()
-        }
+        })
     }
 }
 
@@ -204,7 +207,8 @@ impl Args {
             return Ok(());
         };
         println!(
-            "messenger client listening on http://{}",
+            "messenger client listening on {}://{}",
+            config.http.scheme(),
             handle.local_addr()
         );
         stop.recv()?;

@@ -67,7 +67,8 @@ impl Args {
         let desk = places.map(jobs::Places::desk);
         let desk = desk.transpose()?.map(Arc::new);
         let door = self.limits.http.access.door(console::NEEDS)?;
-        let door = door.map(|door| door.with_login(false));
+        let limits = self.limits.http.without_gate()?;
+        let door = door.map(|door| door.with_login(limits.tls.is_some()));
         let config = console::Config {
             jobs: desk,
             server: self.target.server.clone(),
@@ -80,13 +81,17 @@ impl Args {
             history: self.history.clone().filter(|address| !address.is_empty()),
             host: self.host.clone(),
             http_port: self.http_port,
-            http: self.limits.http.without_gate(),
+            http: limits,
             door: door.map(Arc::new),
             ..console::Config::default()
         };
         descriptors::check_limit(config.http.connections);
         let handle = console::start(&config)?;
-        println!("messenger web listening on http://{}", handle.local_addr());
+        println!(
+            "messenger web listening on {}://{}",
+            config.http.scheme(),
+            handle.local_addr()
+        );
         stop.recv()?;
         tracing::info!("shutting down");
         handle.shut_down();

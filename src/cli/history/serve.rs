@@ -112,7 +112,8 @@ impl Args {
         };
         tracing::info!(database = %config.database, "the log is open");
         println!(
-            "messenger history listening on http://{}",
+            "messenger history listening on {}://{}",
+            config.http.scheme(),
             handle.local_addr()
         );
         stop.recv()?;
