@@ -1,14 +1,18 @@
 //! The console's login: over plain HTTP, and in Chromium.
 
+use std::process::Command;
+
 use messenger::access::sessions::{SESSIONS, Sessions};
 use messenger::access::{Access, Need};
 use serde_json::json;
 
 use super::http::{READ, ask};
 use crate::support::browser::Browser;
+use crate::support::certificates::Authority;
 use crate::support::http::request;
 use crate::support::programs::{Console, Program, Server};
 use crate::support::tab::Tab;
+use crate::support::tls::{ca, flags};
 use crate::support::tokens::{SECRET, Tokens, bearer};
 use crate::support::{SOON, eventually};
 
@@ -81,6 +85,36 @@ fn a_session_has_the_rights_of_its_token_and_ends_with_it() {
         let secret = secret.split('=').next_back().unwrap();
         assert!(!console.log().contains(secret) && !server.log().contains(secret));
     }
+}
+
+#[test]
+fn over_tls_the_cookie_is_for_tls_only() {
+    let tokens = Tokens::new();
+    let authorization = format!("Authorization: {}", bearer(&tokens.add("anna", &["*"])));
+    let authority = Authority::new("ours");
+    let (pair, ca) = (authority.issue(&["localhost"]), ca(&authority));
+    let server = Server::start(&[]);
+    let flags = [&flags(&pair)[..], &tokens.flags()].concat();
+    let console = Console::start(&server.address(), &flags);
+    let url = format!("https://localhost:{}/api/login", console.port());
+    let mut curl = Command::new("curl");
+    curl.args([
+        "-sS",
+        "-i",
+        "-X",
+        "POST",
+        "--cacert",
+        &ca,
+        "-H",
+        &authorization,
+        &url,
+    ]);
+    let out = String::from_utf8(curl.output().expect("curl").stdout).unwrap();
+    let cookie = out.lines().find(|line| line.starts_with("Set-Cookie: "));
+    assert!(
+        cookie.is_some_and(|it| it.ends_with("; Path=/; Secure")),
+        "{out}"
+    );
 }
 
 #[test]
