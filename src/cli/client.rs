@@ -120,6 +120,8 @@ pub struct HttpLimits {
     #[command(flatten)]
     memory: memory::Args,
     #[command(flatten)]
+    tls: tls::Listen,
+    #[command(flatten)]
     access: access::Args,
     /// Another name under which this machine itself may be asked, besides localhost and
     /// addresses, behind a proxy for instance; may be repeated
@@ -135,8 +137,8 @@ pub struct HttpLimits {
 
 impl HttpLimits {
     /// To be asked for once: the budget and the rates in it count by themselves.
-    pub fn limits(&self) -> http::Limits {
-        http::Limits {
+    pub fn limits(&self) -> Result<http::Limits, Error> {
+        Ok(http::Limits {
             header_bytes: self.http_header_bytes,
             header_fields: self.http_header_fields,
             body_bytes: self.http_body_bytes,
@@ -146,8 +148,9 @@ impl HttpLimits {
             memory: self.memory.budget(),
             hosts: self.allow_host.clone(),
             gate: self.access.gate(),
+            tls: self.tls.read()?,
             ..http::Limits::default()
-        }
+        })
     }
 }
 
@@ -172,7 +175,7 @@ impl Args {
                 messages: self.limits.postbox_messages,
                 bytes: self.limits.postbox_bytes,
             },
-            http: self.limits.http.limits(),
+            http: self.limits.http.limits()?,
         })
     }
 
@@ -194,7 +197,8 @@ impl Args {
             return Ok(());
         };
         println!(
-            "messenger client listening on http://{}",
+            "messenger client listening on {}://{}",
+            config.http.scheme(),
             handle.local_addr()
         );
         stop.recv()?;

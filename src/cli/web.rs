@@ -77,12 +77,16 @@ impl Args {
             history: self.history.clone().filter(|address| !address.is_empty()),
             host: self.host.clone(),
             http_port: self.http_port,
-            http: self.limits.http.limits(),
+            http: self.limits.http.limits()?,
             ..console::Config::default()
         };
         descriptors::check_limit(config.http.connections);
         let handle = console::start(&config)?;
-        println!("messenger web listening on http://{}", handle.local_addr());
+        println!(
+            "messenger web listening on {}://{}",
+            config.http.scheme(),
+            handle.local_addr()
+        );
         stop.recv()?;
         tracing::info!("shutting down");
         handle.shut_down();

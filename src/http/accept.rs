@@ -32,7 +32,10 @@ const LINGERING: usize = 64;
 
 /// Accepts until the other end of `wake` is dropped.
 pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared>) {
-    let mut refused = Refused::default();
+    let mut refused = Refused {
+        silently: shared.limits.tls.is_some(),
+        ..Refused::default()
+    };
     let (mut failing, mut threadless) = (false, false);
     let mut number = 0u64;
     while !shared.stopping.load(Ordering::SeqCst) {
@@ -76,7 +79,7 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
                 }
                 failing = true;
                 // Those that are refused may hold the descriptors that are missing.
-                refused = Refused::default();
+                refused.lingering.clear();
                 let mut until_stop = [PollFd::new(wake, PollFlags::IN)];
                 let _ = poll(&mut until_stop, Some(&BACK_OFF));
             }
@@ -112,12 +115,17 @@ fn start(
 /// thread: a close while their request is unread would take it away from them.
 #[derive(Default)]
 struct Refused {
+    /// Nothing is said to those who expect TLS.
+    silently: bool,
     lingering: VecDeque<(Instant, TcpStream)>,
 }
 
 impl Refused {
     fn add(&mut self, mut stream: TcpStream, refusal: &Refusal) {
-        let bytes = refusal.encode(true, true);
+        let bytes = match self.silently {
+            true => Vec::new(),
+            false => refusal.encode(true, true),
+        };
         // A fresh socket has room for this. If not, the client gets a close.
         if stream.set_nonblocking(true).is_ok() && stream.write_all(&bytes).is_ok() {
             let _ = stream.shutdown(Shutdown::Write);

@@ -18,6 +18,7 @@ use super::receipt::Attached;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use super::stream::Streams;
+use super::tls::Failed;
 use crate::budget::Hold;
 
 /// What all connections share.
@@ -35,6 +36,15 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
     let Ok(mut client) = Socket::new(connection.stream(), limits) else {
         return;
     };
+    if let Err(failed) = client.secure(limits) {
+        let plain = Refusal::malformed("this port speaks TLS: ask for https://");
+        match failed {
+            Failed::Gone => {}
+            Failed::Plain if client.write(&plain.encode(true, true), b"").is_err() => {}
+            Failed::Plain | Failed::Refused => client.close_softly(limits),
+        }
+        return;
+    }
     let mut intake = Intake::default();
     let mut buffers = Buffers::default();
     let mut hold = limits.memory.hold();
@@ -68,8 +78,9 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
         match fate {
             Fate::Delivered { keep_alive: true } => {}
             Fate::Delivered { keep_alive: false } => {
-                // With nothing unread, a plain close resets nothing.
-                if !intake.is_empty() {
+                // With nothing unread, a plain close resets nothing. With TLS, the client's
+                // goodbye may be.
+                if !intake.is_empty() || limits.tls.is_some() {
                     client.close_softly(limits);
                 }
                 return;

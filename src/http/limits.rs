@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::gate::Gate;
 use crate::budget::Budget;
+use crate::reload::Live;
+use crate::tls;
 
 /// Every bound of the [`Front`](super::Front). The defaults suit a service
 /// that takes small JSON bodies.
@@ -53,6 +55,15 @@ pub struct Limits {
     pub drain_time: Duration,
     /// Who may ask, and how often. Without one: all, as often as they like.
     pub gate: Option<Arc<dyn Gate>>,
+    /// With it, all clients have to speak TLS; each handshake takes what is there then.
+    pub tls: Option<Arc<Live<tls::Server>>>,
+}
+
+impl Limits {
+    /// How the URLs of such a front begin.
+    pub fn scheme(&self) -> &'static str {
+        self.tls.as_ref().map_or("http", |_| "https")
+    }
 }
 
 impl Default for Limits {
@@ -73,6 +84,7 @@ impl Default for Limits {
             drain_bytes: 2 * 1024 * 1024,
             drain_time: Duration::from_secs(2),
             gate: None,
+            tls: None,
         }
     }
 }

@@ -52,6 +52,7 @@ mod receipt;
 mod refusal;
 mod socket;
 mod stream;
+mod tls;
 
 pub use front::{Front, Serving};
 pub use gate::{Asked, Gate, Refusal};

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::limits::Limits;
+use super::tls::{Failed, Tls};
 
 /// How long [`Socket::delivered`] waits for the client's kernel.
 const ACKNOWLEDGE_TIME: Duration = Duration::from_secs(1);
@@ -38,6 +39,7 @@ pub(super) enum ReadError {
 
 pub(super) struct Socket<'a> {
     stream: &'a TcpStream,
+    tls: Option<Tls<'a>>,
     local: IpAddr,
     write_time: Duration,
     /// The timeout set on the socket, to change it only when needed.
@@ -51,10 +53,21 @@ impl<'a> Socket<'a> {
         stream.set_write_timeout(Some(limits.write_time / 8))?;
         Ok(Socket {
             stream,
+            tls: None,
             local: stream.local_addr()?.ip(),
             write_time: limits.write_time,
             read_timeout: None,
         })
+    }
+
+    /// Speaks TLS from here on, as it is now, if it is asked for.
+    pub(super) fn secure(&mut self, limits: &Limits) -> Result<(), Failed> {
+        let Some(tls) = &limits.tls else {
+            return Ok(());
+        };
+        let within = limits.idle_time.min(limits.request_time);
+        self.tls = Some(Tls::accept(self.stream, &tls.get().context, within)?);
+        Ok(())
     }
 
     /// The address that the client has reached.
@@ -72,7 +85,7 @@ impl<'a> Socket<'a> {
     ) -> Result<usize, ReadError> {
         // A timeout of 0 would mean none.
         let timeout = timeout.max(Duration::from_millis(1));
-        if self.read_timeout != Some(timeout) {
+        if self.tls.is_none() && self.read_timeout != Some(timeout) {
             self.stream
                 .set_read_timeout(Some(timeout))
                 .map_err(|_| ReadError::Gone)?;
@@ -81,7 +94,11 @@ impl<'a> Socket<'a> {
         let have = buffer.len();
         buffer.resize(have + most, 0);
         let result = loop {
-            match self.stream.read(&mut buffer[have..]) {
+            let read = match &mut self.tls {
+                None => self.stream.read(&mut buffer[have..]),
+                Some(tls) => tls.read(&mut buffer[have..], timeout),
+            };
+            match read {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 other => break other,
             }
@@ -103,7 +120,11 @@ impl<'a> Socket<'a> {
         let least = f64::from(LOWEST_RATE) * self.write_time.as_secs_f64();
         let mut look = None;
         loop {
-            match self.stream.write_vectored(rest) {
+            let written = match &mut self.tls {
+                None => self.stream.write_vectored(rest),
+                Some(tls) => tls.write(rest, self.write_time / 8),
+            };
+            match written {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     left -= written;
@@ -189,6 +210,8 @@ impl<'a> Socket<'a> {
     /// plain close would reset it while the client still sends, and a reset
     /// throws away what the client has not read yet.
     pub(super) fn close_softly(mut self, limits: &Limits) {
+        // What comes now is not looked at.
+        drop(self.tls.take());
         if self.stream.shutdown(Shutdown::Write).is_err() {
             return;
         }
@@ -206,7 +229,8 @@ impl<'a> Socket<'a> {
 
     /// Ends the connection so that the client cannot take a torn answer for a
     /// whole one, or read later what was counted as undelivered.
-    pub(super) fn reset(self) {
+    pub(super) fn reset(mut self) {
+        self.tls.as_mut().map(Tls::forsake);
         let _ = rustix::net::sockopt::set_socket_linger(self.stream, Some(Duration::ZERO));
     }
 }

@@ -51,7 +51,8 @@ impl Program {
         }
         let mut ports = Vec::new();
         loop {
-            match port_in(&line, start) {
+            let line_of_plain = line.replacen(" https://", " http://", 1);
+            match port_in(&line_of_plain, start) {
                 Some(0) | None => panic!("no port in {line:?}; log: {}", process.log()),
                 Some(port) => ports.push(port),
             }

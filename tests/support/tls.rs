@@ -3,9 +3,10 @@
 use std::net::TcpStream;
 
 use grpcio::{ChannelBuilder, ChannelCredentialsBuilder, Client};
-use openssl::ssl::{SslConnector, SslMethod, SslVersion};
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream, SslVersion};
 use openssl::x509::X509;
 
+use super::SOON;
 use super::certificates::{Authority, Pair, path};
 use super::rpc::environment;
 
@@ -46,4 +47,23 @@ pub fn raw(server: &str, authority: &Authority) -> Client {
 /// The path of an authority's own certificate, as a command line takes it.
 pub fn ca(authority: &Authority) -> String {
     path(&authority.file()).to_owned()
+}
+
+/// A session that trusts this authority and shows this certificate.
+pub fn session(
+    port: u16,
+    authority: &Authority,
+    shown: Option<&Pair>,
+) -> Result<SslStream<TcpStream>, String> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).unwrap();
+    builder.set_ca_file(authority.file()).unwrap();
+    if let Some(Pair { certificate, key }) = shown {
+        builder.set_certificate_chain_file(certificate).unwrap();
+        builder.set_private_key_file(key, SslFiletype::PEM).unwrap();
+    }
+    let socket = TcpStream::connect(("127.0.0.1", port)).map_err(|e| e.to_string())?;
+    socket.set_read_timeout(Some(2 * SOON)).unwrap();
+    socket.set_write_timeout(Some(2 * SOON)).unwrap();
+    let stream = builder.build().connect("localhost", socket);
+    stream.map_err(|error| error.to_string())
 }

@@ -14,7 +14,7 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum What {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Load(load::Args),
 }
 

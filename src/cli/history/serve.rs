@@ -98,7 +98,7 @@ impl Args {
                 sender_bytes: self.limits.max_sender_bytes,
                 text_bytes: self.limits.max_text_bytes,
             },
-            http: self.limits.http.limits(),
+            http: self.limits.http.limits()?,
         })
     }
 
@@ -112,7 +112,8 @@ impl Args {
         };
         tracing::info!(database = %config.database, "the log is open");
         println!(
-            "messenger history listening on http://{}",
+            "messenger history listening on {}://{}",
+            config.http.scheme(),
             handle.local_addr()
         );
         stop.recv()?;

@@ -3,4 +3,6 @@
 mod change;
 mod clients;
 mod databases;
+mod front;
 mod grpc;
+mod http;
