@@ -18,6 +18,7 @@ use crate::http::{Front, Limits, Serving};
 use crate::retry::Retry;
 
 use super::api::Api;
+pub use super::api::NEEDS;
 use super::executor::{BACKOFF, Executor};
 use super::operation::{Append, Read};
 use super::tail::Tail;

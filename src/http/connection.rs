@@ -138,20 +138,22 @@ fn answer(
     let allowed = origin::check(head, client.local(), &shared.limits.hosts);
     // Anything else may change something, and then its answer cannot be refused.
     let only_reads = matches!(&*head.method, "GET" | "HEAD");
-    let answered = allowed.and_then(|()| {
-        if let Some(gate) = &limits.gate {
-            gate.request(peer, &head.asked())?;
-        }
+    let gate = limits.gate.as_ref();
+    let passed = allowed.and_then(|()| match gate {
+        Some(gate) => gate.request(peer, &head.asked()),
+        None => Ok(None),
+    });
+    let answered = passed.and_then(|pass| {
         if !only_reads {
             limits.memory.take(0)?;
         }
         match &*head.target {
-            "*" => Ok(methods(answer)),
-            _ => shared.exchange.run(head, body, out, answer),
+            "*" => Ok((methods(answer), pass)),
+            _ => Ok((shared.exchange.run(head, body, out, answer)?, pass)),
         }
     });
     out.clear();
-    let admitted = answered.and_then(|answered| {
+    let admitted = answered.and_then(|(answered, pass)| {
         let Attached { stream, length, .. } = &answered.attached;
         let endless = stream.is_some() && length.is_none() && head.method != "HEAD";
         if answer.capacity() > KEPT_BYTES {
@@ -162,10 +164,10 @@ fn answer(
             }
         }
         let place = endless.then(|| shared.streams.enter(limits.streams));
-        Ok((answered, place.transpose()?))
+        Ok((answered, place.transpose()?, pass))
     });
     let fate = match admitted {
-        Ok((Answered { extent, attached }, place)) => {
+        Ok((Answered { extent, attached }, place, pass)) => {
             let Attached {
                 stream,
                 length,
@@ -191,7 +193,9 @@ fn answer(
             if let (Ok(()), Some(stream), true) = (&written, stream, head.method != "HEAD") {
                 let chunked = form == Body::Streamed && !head.http10;
                 let hold = (form == Body::Streamed).then_some(hold);
-                written = stream.send(client, chunked, hold, &shared.stopping);
+                // What has a length is not ended before.
+                let pass = pass.filter(|_| form == Body::Streamed);
+                written = stream.send(client, chunked, hold, (&pass, &shared.stopping));
             }
             drop(place);
             let keep_alive = style.keep_alive;

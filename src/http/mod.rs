@@ -56,7 +56,7 @@ mod stream;
 mod tls;
 
 pub use front::{Front, Serving};
-pub use gate::{Asked, Gate, Refusal};
+pub use gate::{Asked, Gate, Pass, Refusal};
 pub use limits::Limits;
 pub use message::{Request, Response, Undelivered};
 pub use stream::{Next, Source};

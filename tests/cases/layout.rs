@@ -86,6 +86,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "console",
         &[
+            "access",
             "grpc",
             "http",
             "fanout",

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::postbox::{Flushed, Kept, Postbox};
+use crate::access::gate::Path;
+use crate::access::{Need, Right};
 use crate::budget::Budget;
 use crate::chat::client::ChatClient;
 use crate::chat::json;
@@ -23,6 +25,13 @@ messenger: a bridge from HTTP to the gRPC chat (mes_grpc.MessengerServer).
 POST /sendMessage           {\"author\": \"...\", \"text\": \"...\"}  ->  {\"sendTime\": \"...\"}
 POST /getAndFlushMessages   all messages since the last call, as a JSON array
 ";
+
+/// What each path needs.
+pub const NEEDS: &[Path] = &[
+    ("", "/sendMessage", &[Need::Right(Right::ChatWrite)]),
+    ("", "/getAndFlushMessages", &[Need::Right(Right::ChatRead)]),
+    ("", "/", &[]),
+];
 
 pub struct Api {
     pub client: ChatClient,

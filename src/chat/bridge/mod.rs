@@ -21,6 +21,7 @@ use crate::throttle::Throttle;
 use postbox::{Capacity, Postbox};
 
 use api::Api;
+pub use api::NEEDS;
 use stream_reader::{Link, StreamReader};
 
 #[derive(Clone, Debug)]
