@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::{Error, services, signals};
+use super::{Error, metrics, services, signals};
 use crate::chat::bridge;
 use crate::console;
 use crate::grpc::client::Settings;
@@ -62,6 +62,8 @@ pub struct Args {
     )]
     history_port: u16,
     #[command(flatten)]
+    metrics: metrics::Args,
+    #[command(flatten)]
     services: services::Args,
 }
 
@@ -82,6 +84,7 @@ impl Args {
             ..server::Config::default()
         };
         config.ports.extend(&self.also_port);
+        let _metrics = self.metrics.open(&config.ready)?;
         let limits = services::Limits::default();
         let server = self.services.host(&config, limits)?;
         // Whatever happens to the others, the server shuts down gracefully.

@@ -40,8 +40,6 @@ pub struct Args {
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
-    tokens: access::Tokens,
-    #[command(flatten)]
     tls: tls::Listen,
     #[command(flatten)]
     limits: Limits,
@@ -164,7 +162,7 @@ impl Args {
             ready: Readiness::default(),
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
-            admission: self.access.admission(self.tokens.open()?),
+            admission: self.access.admission()?,
             tls: self.tls.read()?,
         })
     }

@@ -9,6 +9,7 @@ use super::wire;
 use crate::budget::Hold;
 use crate::error::Error;
 use crate::http::Response;
+use crate::metrics;
 
 /// Appends a message. Without one it writes all the same, to see whether that works.
 pub struct Append(pub Option<Draft>);
@@ -41,7 +42,8 @@ impl Operation for Append {
             .filter_map(|Append(draft)| draft)
             .collect();
         let count = drafts.len();
-        let messages = store.append(drafts)?;
+        let messages = metrics::committing("history", || store.append(drafts))?;
+        metrics::observe(&metrics::BATCH, &[], count as f64);
         let messages: Vec<_> = messages.iter().map(wire::message).collect();
         let mut own = messages.len().saturating_sub(count)..;
         let messages = Arc::new(messages);

@@ -24,6 +24,7 @@ use super::open::Connections;
 use super::ready;
 use super::receipt::Receipts;
 use super::stream::Streams;
+use crate::metrics;
 use crate::retry::supervised;
 
 /// Connections that the kernel completes before they are accepted.
@@ -38,6 +39,7 @@ pub struct Front {
     socket: OwnedFd,
     local_addr: SocketAddr,
     kept: Kept,
+    service: &'static str,
 }
 
 impl Front {
@@ -79,6 +81,12 @@ impl Front {
         Front { kept, ..self }
     }
 
+    /// The name under which requests are counted and logged.
+    #[must_use]
+    pub fn named(self, service: &'static str) -> Front {
+        Front { service, ..self }
+    }
+
     /// The address, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -105,6 +113,7 @@ impl Front {
                 "no lanes to serve with",
             ));
         }
+        metrics::memory(self.service, &limits.memory);
         let receipts = Arc::new(Receipts::default());
         let lanes = lanes.into_iter();
         let lanes = lanes.map(|handler| ready::with(limits.ready.clone(), handler));
@@ -112,6 +121,7 @@ impl Front {
         let lanes = Lanes::start(lanes, name, &receipts)?;
         let exchange = Exchange::open(lanes.socket(), count, self.kept, &limits, receipts)?;
         let shared = Arc::new(Shared {
+            service: self.service,
             limits,
             exchange,
             streams: Streams::default(),
@@ -150,6 +160,7 @@ impl Front {
             socket,
             local_addr,
             kept,
+            service: "http",
         })
     }
 }

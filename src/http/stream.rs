@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::gate::Pass;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::budget::Hold;
@@ -43,6 +44,10 @@ pub enum Next {
     End,
 }
 
+/// What ends a stream that its source does not: the front's drain, a pass that holds no
+/// longer, the front's end.
+pub(super) type Until<'a> = (Option<&'a Place<'a>>, &'a Pass, &'a AtomicBool);
+
 /// A source on its way from the handler to the end. None of its panics gets out.
 pub(super) struct Stream(Option<Box<dyn Source>>);
 
@@ -54,7 +59,7 @@ impl Stream {
     /// Writes what the source has to send until it ends. With `chunked` false,
     /// only the head's length or the end of the connection tells the client that it
     /// is complete. `hold` is what the chunk in hand takes of the budget, unless
-    /// the handler holds that already.
+    /// the handler holds that already. When `pass` holds no longer, that is the end.
     ///
     /// # Errors
     /// The stream was cut off: the client left or does not read, the memory for
@@ -65,11 +70,10 @@ impl Stream {
         client: &mut Socket<'_>,
         chunked: bool,
         hold: Option<&mut Hold>,
-        place: Option<&Place<'_>>,
-        stopping: &AtomicBool,
+        (place, pass, stopping): Until<'_>,
     ) -> io::Result<()> {
         client.keep_alive();
-        let end = self.send_all(client, chunked, hold, place, stopping);
+        let end = self.send_all(client, chunked, hold, (place, pass, stopping));
         if let Err(error) = &end {
             tracing::debug!(%error, "a stream was cut off");
         }
@@ -81,15 +85,15 @@ impl Stream {
         client: &mut Socket<'_>,
         chunked: bool,
         mut hold: Option<&mut Hold>,
-        place: Option<&Place<'_>>,
-        stopping: &AtomicBool,
+        (place, pass, stopping): Until<'_>,
     ) -> io::Result<()> {
         loop {
             // A source that its owner has ended before the front gets to say so.
             let stopping = stopping.load(Ordering::SeqCst);
             let left = place.and_then(Place::left);
-            let next = match left {
-                Some(Duration::ZERO) => Next::End,
+            let next = match pass {
+                Some(holds) if !holds() => Next::End,
+                _ if left == Some(Duration::ZERO) => Next::End,
                 _ if stopping => self.next(Duration::ZERO)?,
                 _ => self.next(left.map_or(LOOK_TIME, |left| left.min(LOOK_TIME)))?,
             };

@@ -12,6 +12,7 @@ use super::queue::{self, Queue};
 use super::results as store;
 use super::{ledger, worker};
 use crate::grpc::client::{Connection, Settings, environment};
+use crate::metrics;
 use crate::readiness::Readiness;
 
 pub use super::desk::Desk;
@@ -45,6 +46,9 @@ const END: Duration = Duration::from_secs(3);
 /// How long /readyz waits for the queue.
 const LOOK: Duration = Duration::from_secs(2);
 
+/// How long a scrape waits for the depth of the queue.
+const DEPTH: Duration = Duration::from_secs(1);
+
 /// Running workers.
 pub struct Handle {
     stop: Sender<()>,
@@ -69,6 +73,7 @@ pub fn start(
         let depth = asked.depth(LOOK);
         depth.map(drop).map_err(|error| error.message)
     });
+    count_depth(&queue);
     let (stop, stopped) = bounded(0);
     let (end, ended) = bounded(0);
     let (reports, inbox) = bounded(ledger::QUEUE);
@@ -123,6 +128,20 @@ impl Handle {
             tracing::warn!("a call did not end in time; its task will be redelivered");
         }
     }
+}
+
+/// Asks for the depth of the queue at each scrape; without an answer in time the scrape
+/// has none.
+fn count_depth(queue: &Arc<Queue>) {
+    // Not kept alive: it ends when it is dropped.
+    let queue = Arc::downgrade(queue);
+    metrics::at_scrape(move || {
+        metrics::QUEUE.reset();
+        if let Some(depth) = queue.upgrade().and_then(|queue| queue.depth_soon(DEPTH)) {
+            metrics::set(&metrics::QUEUE, &["waiting"], depth.waiting as usize);
+            metrics::set(&metrics::QUEUE, &["dead"], depth.dead as usize);
+        }
+    });
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

@@ -27,7 +27,7 @@ use crate::grpc::host::Hosted;
 use crate::grpc::journal::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
-use crate::metrics::{self, Histogram};
+use crate::metrics;
 use crate::readiness::Readiness;
 use crate::retry::supervised;
 use crate::sync::lock;
@@ -125,7 +125,6 @@ impl Todo {
             store,
             shared: shared.clone(),
             ready: config.ready.clone(),
-            commits: metrics::commits("todo"),
         };
         let asked = requests.clone();
         config.ready.tries(move || {
@@ -287,7 +286,6 @@ struct Owner {
     store: Option<TodoStore>,
     shared: Arc<Shared>,
     ready: Readiness,
-    commits: Option<Histogram>,
 }
 
 /// Who waits for the transaction.
@@ -357,7 +355,7 @@ impl Owner {
             return Ok(());
         }
         if let Some(store) = &mut self.store
-            && let Err(error) = metrics::timed(self.commits.as_ref(), || store.commit(changes))
+            && let Err(error) = metrics::committing("todo", || store.commit(changes))
         {
             self.ready.wrote(Err("tasks cannot be stored".into()));
             tracing::error!(%error, "changes to the to-do list are refused");

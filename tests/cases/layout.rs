@@ -35,7 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("retry", &[]),
     ("tls", &["reload"]),
     ("latency", &[]),
-    ("metrics", &["budget"]),
+    ("metrics", &["budget", "sync"]),
     ("number", &[]),
     ("throttle", &["sync"]),
     ("generated", &[]),
@@ -89,6 +89,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "console",
         &[
+            "access",
             "grpc",
             "http",
             "fanout",
