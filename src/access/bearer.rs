@@ -23,7 +23,7 @@ impl Bearer {
     /// The file that cannot be read, or what is in it is no token.
     pub fn open(file: &Path) -> Result<Self, Box<dyn Error>> {
         let name = file.to_owned();
-        Ok(Self(Live::read("the token", &[file], move || read(&name))?))
+        Ok(Self(Live::read("the token", [file], move || read(&name))?))
     }
 
     /// The value of `authorization` now. Secret: not for the log.

@@ -96,7 +96,7 @@ impl Access {
     /// The file that cannot be read, its first line that is wrong, or no thread.
     pub fn open(file: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let name = file.to_owned();
-        let tokens = Live::read("the file of tokens", &[file], move || {
+        let tokens = Live::read("the file of tokens", [file], move || {
             let mut tokens: Vec<_> = Token::all(&name)?.into_iter().map(Arc::new).collect();
             if tokens.is_empty() {
                 tracing::warn!("there is no token in the file: every call is refused");

@@ -18,7 +18,7 @@ pub struct Args {
     /// run, as 100/s or 30/m; no limit without it
     #[arg(long, env = "MESSENGER_RATE", value_name = "N/UNIT")]
     rate: Option<Rate>,
-    /// How many of them at once, from 1 to 1000000; without it, as many as --rate allows
+    /// How many of them at once, from 1 to 1000000; without it, as many as the rate allows
     /// in its unit of time
     #[arg(long, env = "MESSENGER_RATE_BURST", value_name = "N", requires = "rate", value_parser = burst)]
     rate_burst: Option<NonZeroU32>,

@@ -19,6 +19,7 @@ pub mod rpc;
 pub mod tab;
 pub mod terminal;
 pub mod tls;
+pub mod tokens;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;

@@ -276,6 +276,26 @@ mod cases {
     }
 
     #[test]
+    fn a_stream_that_is_cut_from_outside_sends_nothing_that_waits() {
+        let stream = Stream::open(8192, None, LONG);
+        let first = stream.publish(0);
+        drop(stream.peer.wait_until(|wire| wire.under_way));
+        for value in 1..3000 {
+            stream.publish(value);
+        }
+        let mut told = 0;
+        for _ in 0..2 {
+            stream.delivery.cut(|_| told += 1);
+        }
+        assert_eq!((told, stream.broadcast.subscribers()), (1, 0));
+        stream.peer.take_all();
+        let wire = stream.ended();
+        assert_eq!(wire.messages, [0]);
+        assert_eq!(wire.status, Some((End::Closed, Some(first))));
+        assert_eq!(wire.ended, Some((Some(End::Closed), 1)));
+    }
+
+    #[test]
     fn a_peer_that_takes_nothing_is_let_go_without_a_status() {
         let stream = Stream::open(8192, None, Duration::from_millis(20));
         stream.publish(0);
@@ -349,6 +369,27 @@ mod shuttle {
             assert_eq!(last.is_some(), !wire.messages.is_empty());
             assert!(end == End::SlowConsumer || (end == End::Closed && all));
             assert_eq!(wire.ended, Some((Some(end), wire.messages.len() as u64)));
+        };
+        check_random(round, ROUNDS);
+    }
+
+    #[test]
+    fn a_stream_that_is_cut_ends_whatever_happens_meanwhile() {
+        let round = || {
+            let stream = Stream::open(100, None, Duration::from_secs(10));
+            let (broadcast, shared) = (stream.broadcast.clone(), stream.peer.clone());
+            let delivery = stream.delivery.clone();
+            let others = [
+                thread::spawn(move || (0..MESSAGES).for_each(|n| drop(publish(&broadcast, n)))),
+                thread::spawn(move || shared.take_all()),
+                thread::spawn(move || delivery.cut(|_| {})),
+            ];
+            for other in others {
+                other.join().unwrap();
+            }
+            let wire = stream.ended();
+            assert!(is_prefix(&wire.messages));
+            assert_eq!(wire.status.map(|status| status.0), Some(End::Closed));
         };
         check_random(round, ROUNDS);
     }

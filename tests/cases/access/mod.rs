@@ -1,3 +1,7 @@
-//! Who may ask, and how often.
+//! Who may do what, and how often.
 
+mod command;
+mod methods;
+mod programs;
 mod rate;
+mod streams;

@@ -71,6 +71,7 @@ const WAYS: &[(&str, Way)] = &[
     ("messenger todo add", Way::Run),
     ("messenger todo done", Way::Run),
     ("messenger todo list", Way::Run),
+    ("messenger token", Way::Parse),
     ("messenger web", Way::Parse),
 ];
 
