@@ -10,6 +10,7 @@ use std::time::Duration;
 use ureq::{Agent, BodyReader};
 
 use super::wire;
+use crate::access_log;
 use crate::error::{Code, Error};
 use crate::http::agent::agent;
 use crate::reload::Live;
@@ -75,10 +76,11 @@ impl HistoryClient {
         let (agent, start) = self.caller()?;
         let request = agent.post(start + "/");
         let request = request.header("Content-Type", "application/json");
-        self.answer(request.send(body)).map_err(|mut error| {
-            error.message += "; the message may have been stored or not";
-            error
-        })
+        self.answer(identified(request).send(body))
+            .map_err(|mut error| {
+                error.message += "; the message may have been stored or not";
+                error
+            })
     }
 
     /// A page of the log, likewise.
@@ -126,7 +128,7 @@ impl HistoryClient {
 
     fn get(&self, path: &str) -> Result<(u16, String), Error> {
         let (agent, start) = self.caller()?;
-        self.answer(agent.get(start + path).call())
+        self.answer(identified(agent.get(start + path)).call())
     }
 
     fn get_ok(&self, path: &str) -> Result<String, Error> {
@@ -206,6 +208,14 @@ impl EventStream {
                 _ => error,
             }),
         }
+    }
+}
+
+/// With the id of the request that this thread works on.
+fn identified<B>(request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+    match access_log::current() {
+        Some(id) => request.header(access_log::HEADER, id),
+        None => request,
     }
 }
 

@@ -140,10 +140,14 @@ fn a_stream_stays_when_its_client_has_other_files() {
     let server = Server::start(&flags(&old.issue(&HOSTS)));
     let (address, trusted) = (server.address(), ca(&old));
     let sender = raw(&address, &old);
-    let tail = messenger(&["tail", "--server", &address, "--tls-ca", &trusted]);
+    let mut tail = messenger(&["tail", "--server", &address, "--tls-ca", &trusted]);
     tail.wait_for_log(SOON, "subscribed to");
     replace(&old.file(), &fs::read(new.file()).unwrap());
     tail.wait_for_log(SOON, "was read again");
     send(&sender);
     tail.wait_for_line(SOON, "anna: Hello");
+    // Only what runs for long reads files again on SIGHUP; a terminal that closes ends
+    // this.
+    tail.signal(Signal::HUP);
+    assert_eq!(tail.wait_exit(SOON), 0);
 }
