@@ -37,8 +37,6 @@ pub struct Args {
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
-    tokens: access::Tokens,
-    #[command(flatten)]
     tls: tls::Listen,
     #[command(flatten)]
     limits: Limits,
@@ -151,7 +149,7 @@ impl Args {
             stream_age: None,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
-            admission: self.access.admission(self.tokens.open()?),
+            admission: self.access.admission()?,
             tls: self.tls.read()?,
         })
     }
