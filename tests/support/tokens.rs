@@ -60,8 +60,8 @@ impl Tokens {
         self.change(|entries| {
             entries.push(Entry {
                 name: name.into(),
-                sha256: file::hash(&token),
-                rights: rights.iter().map(ToString::to_string).collect(),
+                sha256: file::hash(token.as_bytes()),
+                rights: rights.iter().map(|right| right.parse().unwrap()).collect(),
                 expires: expires.map(|time| DateTime::<Utc>::from(time).to_rfc3339()),
             });
         });
@@ -73,11 +73,7 @@ impl Tokens {
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) {
-        let changed = file::change(&self.path(), |entries| {
-            change(entries);
-            Ok(())
-        });
-        changed.unwrap();
+        file::change(&self.path(), change).unwrap();
     }
 
     /// A client's file with this token, for `--token-file`.

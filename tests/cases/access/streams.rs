@@ -5,6 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use grpcio::{Client, RpcStatusCode};
 
+use messenger::access::Right;
+
 use crate::support::SOON;
 use crate::support::process::Signal;
 use crate::support::programs::Server;
@@ -63,7 +65,7 @@ fn streams_end_when_their_token_is_taken_out_or_expires_or_loses_the_right() {
     all_end(&mut all[0], "no such token");
     tokens.change(|entries| {
         let poor = entries.iter_mut().find(|entry| entry.name == "poor");
-        poor.unwrap().rights = vec!["chat:write".into()];
+        poor.unwrap().rights = vec![Right::ChatWrite];
     });
     all_end(&mut all[1][..3], ":read");
     all_end(&mut all[2], "has expired");
