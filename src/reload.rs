@@ -37,7 +37,7 @@ struct Watched {
 /// What shows that a file is another one, or has other content; `None` without a file.
 type Stamp = Option<(u64, u64, u64, SystemTime)>;
 
-fn stamp(file: &PathBuf) -> Stamp {
+fn stamp(file: &Path) -> Stamp {
     let found = file.metadata().ok()?;
     Some((
         found.dev(),
@@ -62,7 +62,7 @@ fn run() {
         all = unpoisoned(wait).0;
         let asked = std::mem::take(&mut all.asked);
         for watched in &mut all.watched {
-            let now = watched.files.iter().map(stamp).collect();
+            let now = watched.files.iter().map(|file| stamp(file)).collect();
             if asked || watched.seen != now {
                 watched.seen = now;
                 (watched.read)();
@@ -95,7 +95,7 @@ impl<T: Send + Sync + 'static> Live<T> {
         let files = files.into_iter().map(|file| file.as_ref().to_owned());
         let files: Vec<_> = files.collect();
         // Before it is read, so that no change falls in between.
-        let seen = files.iter().map(stamp).collect();
+        let seen = files.iter().map(|file| stamp(file)).collect();
         let live = Arc::new(Self {
             now: Mutex::new(Arc::new(read()?)),
             version: AtomicU64::new(1),

@@ -33,10 +33,19 @@ impl Admission {
         if need == Need::Nothing {
             return Ok(None);
         }
-        let checked = self.access.as_ref().map(|access| {
-            let value = authorization()?;
-            access.check(value, need)
-        });
+        self.admit(|access| access.check(authorization()?, need), peer)
+    }
+
+    /// The same with any way to get a grant.
+    ///
+    /// # Errors
+    /// As [`Admission::call`].
+    pub fn admit(
+        &self,
+        check: impl FnOnce(&Access) -> Result<Grant, Denied>,
+        peer: impl FnOnce() -> IpAddr,
+    ) -> Result<Option<Grant>, Error> {
+        let checked = self.access.as_ref().map(check);
         if let Some(rate) = &self.rate {
             rate.check(&match &checked {
                 Some(Ok(grant)) => Key::Token(grant.name().clone()),
@@ -46,15 +55,13 @@ impl Admission {
         Ok(checked.transpose()?)
     }
 
-    /// Whether a call or request from this address may go on. Never waits.
+    /// Whether a request for what is open to all may go on. Never waits.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED over the rate.
-    pub fn check(&self, peer: impl FnOnce() -> IpAddr) -> Result<(), Error> {
-        let Some(rate) = &self.rate else {
-            return Ok(());
-        };
-        rate.check(&Key::peer(peer()))
+    pub fn open(&self, peer: IpAddr) -> Result<(), Error> {
+        let rate = self.rate.as_ref();
+        rate.map_or(Ok(()), |rate| rate.check(&Key::peer(peer)))
     }
 
     /// Whether a new connection from this address may go on. Never waits.

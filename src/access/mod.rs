@@ -7,6 +7,7 @@ pub mod file;
 pub mod gate;
 pub mod rate;
 mod right;
+pub mod sessions;
 mod tokens;
 
 pub use admission::Admission;

@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Error;
-use crate::access::gate::Door;
+use crate::access::gate::{self, Door};
 use crate::access::rate::{self, Limiter, Rate};
 use crate::access::{Access, Admission, Bearer};
-use crate::http::Gate;
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Access")]
 pub struct Args {
+    /// File of tokens, one of which every call and request needs then; `messenger token`
+    /// writes it
+    #[arg(long, env = "MESSENGER_AUTH_TOKENS", value_name = "FILE")]
+    auth_tokens: Option<PathBuf>,
     /// Most calls and requests of each token, or of each address without one, in the long
     /// run, as 100/s or 30/m; no limit without it
     #[arg(long, env = "MESSENGER_RATE", value_name = "N/UNIT")]
@@ -22,14 +25,6 @@ pub struct Args {
     /// in its unit of time
     #[arg(long, env = "MESSENGER_RATE_BURST", value_name = "N", requires = "rate", value_parser = burst)]
     rate_burst: Option<NonZeroU32>,
-}
-
-#[derive(clap::Args, Debug)]
-#[command(next_help_heading = "Access")]
-pub struct Tokens {
-    /// File of tokens, one of which every call needs then; `messenger token` writes it
-    #[arg(long, env = "MESSENGER_AUTH_TOKENS", value_name = "FILE")]
-    auth_tokens: Option<PathBuf>,
 }
 
 /// For commands that ask a server.
@@ -47,29 +42,22 @@ fn burst(text: &str) -> Result<NonZeroU32, String> {
 
 impl Args {
     /// To be asked for once, since each counts by itself.
-    pub fn admission(&self, access: Option<Access>) -> Admission {
-        let limiter = |rate| Arc::new(Limiter::new(rate, self.rate_burst));
-        Admission {
-            access,
-            rate: self.rate.map(limiter),
-        }
+    pub fn admission(&self) -> Result<Admission, Error> {
+        let access = given(self.auth_tokens.as_deref()).map(Access::open);
+        let access = access.transpose();
+        Ok(Admission {
+            access: access.map_err(|error| format!("--auth-tokens: {error}"))?,
+            rate: self
+                .rate
+                .map(|rate| Arc::new(Limiter::new(rate, self.rate_burst))),
+        })
     }
 
-    /// What an HTTP port asks, if there is anything to ask.
-    pub fn gate(&self) -> Option<Arc<dyn Gate>> {
-        self.rate
-            .is_some()
-            .then(|| Arc::new(Door::new(self.admission(None))) as _)
-    }
-}
-
-impl Tokens {
-    /// The tokens, if calls need one.
-    pub fn open(&self) -> Result<Option<Access>, Error> {
-        let access = given(self.auth_tokens.as_deref())
-            .map(Access::open)
-            .transpose();
-        access.map_err(|error| format!("--auth-tokens: {error}").into())
+    /// What an HTTP port with these paths asks, if there is anything to ask.
+    pub fn door(&self, paths: &'static [gate::Path]) -> Result<Option<Door>, Error> {
+        let admission = self.admission()?;
+        let asks = admission.access.is_some() || admission.rate.is_some();
+        Ok(asks.then(|| Door::new(admission, paths)))
     }
 }
 

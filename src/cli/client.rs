@@ -1,10 +1,12 @@
 //! `messenger client`, the bridge.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
     Error, access, affinity, descriptors, duration, memory, metrics, signals, target, tls,
 };
+use crate::access::gate;
 use crate::chat::bridge;
 use crate::chat::bridge::postbox;
 use crate::grpc::client::{Keepalive, Settings};
@@ -122,7 +124,7 @@ pub struct HttpLimits {
     #[command(flatten)]
     tls: tls::Listen,
     #[command(flatten)]
-    access: access::Args,
+    pub access: access::Args,
     /// Another name under which this machine itself may be asked, besides localhost and
     /// addresses, behind a proxy for instance; may be repeated
     #[arg(
@@ -137,7 +139,16 @@ pub struct HttpLimits {
 
 impl HttpLimits {
     /// To be asked for once: the budget and the rates in it count by themselves.
-    pub fn limits(&self) -> Result<http::Limits, Error> {
+    pub fn limits(&self, paths: &'static [gate::Path]) -> Result<http::Limits, Error> {
+        let door = self.access.door(paths)?;
+        Ok(http::Limits {
+            gate: door.map(|door| Arc::new(door) as _),
+            ..self.without_gate()?
+        })
+    }
+
+    /// The same for a service that has a gate of its own.
+    pub fn without_gate(&self) -> Result<http::Limits, Error> {
         Ok(http::Limits {
             header_bytes: self.http_header_bytes,
             header_fields: self.http_header_fields,
@@ -147,7 +158,6 @@ impl HttpLimits {
             connections: self.http_connections,
             memory: self.memory.budget(),
             hosts: self.allow_host.clone(),
-            gate: self.access.gate(),
             tls: self.tls.read()?,
             ..http::Limits::default()
         })
@@ -175,7 +185,7 @@ impl Args {
                 messages: self.limits.postbox_messages,
                 bytes: self.limits.postbox_bytes,
             },
-            http: self.limits.http.limits()?,
+            http: self.limits.http.limits(bridge::NEEDS)?,
         })
     }
 

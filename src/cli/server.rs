@@ -37,8 +37,6 @@ pub struct Args {
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
-    tokens: access::Tokens,
-    #[command(flatten)]
     tls: tls::Listen,
     #[command(flatten)]
     limits: Limits,
@@ -52,6 +50,7 @@ Examples:
   messenger server --services chat             only the chat
   messenger server --data-dir ~/messenger      tasks survive a restart
   messenger server --auth-tokens tokens.jsonl  only for who has a token
+  messenger server --tls-cert server.pem --tls-key server.key
   MESSENGER_SERVER_PORT=6000 messenger server";
 
 #[derive(clap::Args, Debug)]
@@ -150,7 +149,7 @@ impl Args {
             stream_age: None,
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
-            admission: self.access.admission(self.tokens.open()?),
+            admission: self.access.admission()?,
             tls: self.tls.read()?,
         })
     }

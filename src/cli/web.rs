@@ -9,7 +9,7 @@ use crate::grpc::client::Settings;
 
 /// Run the web console: all services in a browser
 ///
-/// There is no login: anybody who can connect to its port may read and write. So it
+/// Without --auth-tokens, anybody who can connect to its port may read and write. So it
 /// listens on the loopback interface only, unless --host is given.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
@@ -24,7 +24,7 @@ pub struct Args {
     /// Show the tab Jobs, for the queue and results of the flags below
     #[arg(long, env = "MESSENGER_WEB_JOBS")]
     jobs: bool,
-    /// Address to listen on; there is no login
+    /// Address to listen on; there is no login without --auth-tokens
     #[arg(long, env = "MESSENGER_WEB_HOST", default_value = console::Config::default().host)]
     host: String,
     /// HTTP port to listen on; 0 takes any free one and prints it
@@ -49,7 +49,8 @@ Examples:
   messenger web --server chat.example:51075 --http-port 8091
   messenger web --history localhost:8070         with the tab History
   messenger web --jobs                           with the tab Jobs, also at /jobs
-  messenger web --host 0.0.0.0                   for everybody who can connect to this machine";
+  messenger web --host 0.0.0.0                   for everybody who can connect to this machine
+  messenger web --auth-tokens tokens.jsonl       for those who log in with a token";
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits")]
@@ -65,6 +66,9 @@ impl Args {
         let places = self.jobs.then_some(&self.places);
         let desk = places.map(jobs::Places::desk);
         let desk = desk.transpose()?.map(Arc::new);
+        let door = self.limits.http.access.door(console::NEEDS)?;
+        let limits = self.limits.http.without_gate()?;
+        let door = door.map(|door| door.with_login(limits.tls.is_some()));
         let config = console::Config {
             jobs: desk,
             server: self.target.server.clone(),
@@ -77,7 +81,8 @@ impl Args {
             history: self.history.clone().filter(|address| !address.is_empty()),
             host: self.host.clone(),
             http_port: self.http_port,
-            http: self.limits.http.limits()?,
+            http: limits,
+            door: door.map(Arc::new),
             ..console::Config::default()
         };
         descriptors::check_limit(config.http.connections);

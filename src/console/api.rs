@@ -11,6 +11,8 @@ use super::assets;
 use super::hub::Hub;
 use super::jobs;
 use super::source::Events;
+use crate::access::gate::{self, Door, Path};
+use crate::access::{Need, Right};
 use crate::chat::client::ChatClient;
 use crate::chat::json;
 use crate::error::{Code, Error};
@@ -38,7 +40,37 @@ pub struct Api {
     pub jobs: Option<Arc<Desk>>,
     pub call_timeout: Duration,
     pub hub: Arc<Hub>,
+    pub door: Option<Arc<Door>>,
 }
+
+/// What a page needs, which shows everything.
+const PAGE: &[Need] = &[
+    Need::Right(Right::ChatRead),
+    Need::Right(Right::TodoRead),
+    Need::Right(Right::TickerRead),
+    Need::Right(Right::JobsRead),
+    Need::Right(Right::HistoryRead),
+];
+
+/// What each path needs.
+pub const NEEDS: &[Path] = &[
+    ("", "/api/chat", &[Need::Right(Right::ChatWrite)]),
+    ("", "/api/tasks", &[Need::Right(Right::TodoWrite)]),
+    ("", "/api/tasks/complete", &[Need::Right(Right::TodoWrite)]),
+    ("", "/api/jobs/send", &[Need::Right(Right::JobsWrite)]),
+    ("", "/api/jobs", &[Need::Right(Right::JobsRead)]),
+    ("POST", "/api/history", &[Need::Right(Right::HistoryWrite)]),
+    ("", "/api/history", &[Need::Right(Right::HistoryRead)]),
+    ("", "/events", PAGE),
+    ("", "/api/login", PAGE),
+    ("", "/", &[Need::Token]),
+    ("", "/jobs", &[Need::Token]),
+    ("", "/api/session", &[Need::Token]),
+    // Who has no session any more may leave too.
+    ("", "/api/logout", &[]),
+    ("", "/login", &[]),
+    ("", "/assets/", &[]),
+];
 
 type Call = fn(&Api, &[u8]) -> Result<String, Error>;
 
@@ -77,6 +109,13 @@ impl Api {
             ("/api/jobs", "GET") => self.list_jobs(&request.query),
             ("/api/jobs", _) => Response::wrong_method("GET"),
             ("/api/history", _) => Response::wrong_method("GET, POST"),
+            ("/api/login" | "/api/logout", "POST") => self.session(request),
+            ("/api/login" | "/api/logout", _) => Response::wrong_method("POST"),
+            ("/api/session", "GET") => {
+                let login = self.door.as_ref().is_some_and(|door| door.has_login());
+                answer(Ok((200, json!({ "login": login }).to_string())))
+            }
+            ("/api/session", _) => Response::wrong_method("GET"),
             ("/events", "GET") => self.events(request),
             ("/events", _) => Response::wrong_method("GET"),
             _ => match (assets::find(request), method) {
@@ -84,6 +123,21 @@ impl Api {
                 (Some(_), _) => Response::wrong_method("GET, HEAD"),
                 (None, _) => Response::error(404, "NOT_FOUND", format!("there is no {path}")),
             },
+        }
+    }
+
+    /// Begins or ends a session.
+    fn session(&self, request: &Request) -> Response {
+        let none = || Error::new(Code::Unimplemented, "there is no login here");
+        let cookie = self.door.as_ref().ok_or_else(none).and_then(|door| {
+            match request.path == gate::LOGIN {
+                true => door.log_in(request.header("authorization")),
+                false => door.log_out(request.header("cookie")).ok_or_else(none),
+            }
+        });
+        match cookie {
+            Ok(cookie) => answer(Ok((200, "{}".into()))).with_header("Set-Cookie", cookie),
+            Err(error) => answer(Err(error)),
         }
     }
 

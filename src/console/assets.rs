@@ -12,6 +12,8 @@ const SVG: &str = "image/svg+xml";
 /// Path, content type, content. A new tab's module is one more row.
 const TABLE: &[(&str, &str, &str)] = &[
     ("/", HTML, include_str!("assets/index.html")),
+    ("/login", HTML, include_str!("assets/login.html")),
+    ("/assets/login.js", JS, include_str!("assets/login.js")),
     ("/assets/icon.svg", SVG, include_str!("assets/icon.svg")),
     (
         "/assets/console.css",

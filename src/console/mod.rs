@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 
+use crate::access::gate::Door;
 use crate::chat::client::ChatClient;
 use crate::fanout::broadcast::Capacity;
 use crate::grpc::client::{Connection, Settings, named_environment};
@@ -35,6 +36,7 @@ use crate::todo::client::TodoClient;
 
 use crate::history::client::HistoryClient;
 use api::Api;
+pub use api::NEEDS;
 use feed::Feeds;
 use hub::Hub;
 
@@ -58,7 +60,7 @@ pub struct Config {
     pub history: Option<String>,
     /// Queue and results. Without them, pages have no tab for jobs.
     pub jobs: Option<Arc<Desk>>,
-    /// The address to listen on. There is no login, so the default is the loopback
+    /// The address to listen on. There is no login by default, so that is the loopback
     /// interface.
     pub host: String,
     /// 0 is any free port.
@@ -71,6 +73,8 @@ pub struct Config {
     pub call_timeout: Duration,
     pub connection: Settings,
     pub http: Limits,
+    /// Who may ask, and how often; its gate comes before that of `http`.
+    pub door: Option<Arc<Door>>,
     /// Backlog of one page, over which it is cut as a slow consumer.
     pub backlog: Capacity,
 }
@@ -88,6 +92,7 @@ impl Default for Config {
             call_timeout: Duration::from_secs(5),
             connection: Settings::default(),
             http: Limits::default(),
+            door: None,
             backlog: Capacity {
                 messages: 1024,
                 ..Capacity::default()
@@ -109,7 +114,7 @@ pub struct Handle {
 /// # Errors
 /// A port that is taken, or threads that cannot be started.
 pub fn start(config: &Config) -> std::io::Result<Handle> {
-    let front = Front::bind_named(&config.host, config.http_port)?;
+    let front = Front::bind_named(&config.host, config.http_port)?.named("console");
     let front = front.keep_lanes(QUICK_LANES, |path| !path.starts_with("/api/"));
     // A connection and a completion queue each, so that streams cause no
     // head-of-line blocking for calls.
@@ -132,12 +137,17 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
         jobs: config.jobs.clone(),
         call_timeout: config.call_timeout,
         hub: hub.clone(),
+        door: config.door.clone(),
     };
     let lanes = (0..LANES + QUICK_LANES).map(|_| {
         let api = api.clone();
         move |request| api.handle(&request)
     });
-    let http = front.serve(config.http.clone(), lanes.collect(), "web-lane")?;
+    let mut limits = config.http.clone();
+    if let Some(door) = &config.door {
+        limits.gate = Some(door.clone());
+    }
+    let http = front.serve(limits, lanes.collect(), "web-lane")?;
     Ok(Handle { hub, feeds, http })
 }
 

@@ -8,6 +8,8 @@ use super::executor::Executor;
 use super::operation::{Append, Read};
 use super::tail::Tail;
 use super::wire as json;
+use crate::access::gate::Path;
+use crate::access::{Need, Right};
 use crate::budget::{Budget, Hold};
 use crate::error::Error;
 use crate::http::{Request, Response};
@@ -25,6 +27,18 @@ GET /healthz      200 while the database answers
 
 /// Most senders in the answer to `GET /senders`.
 const SENDERS: i64 = 1000;
+
+/// What each path needs.
+pub const NEEDS: &[Path] = &[
+    ("POST", "/", &[Need::Right(Right::HistoryWrite)]),
+    ("POST", "/messages", &[Need::Right(Right::HistoryWrite)]),
+    ("", "/messages", &[Need::Right(Right::HistoryRead)]),
+    ("", "/senders", &[Need::Right(Right::HistoryRead)]),
+    ("", "/events", &[Need::Right(Right::HistoryRead)]),
+    ("", "/", &[]),
+    // The gate leaves it open to all.
+    ("", "/healthz", &[]),
+];
 
 pub struct Api {
     pub writer: Arc<Executor<Append>>,

@@ -8,6 +8,7 @@ use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use super::wire;
+use crate::access_log;
 use crate::error::{Code, Error};
 
 pub use super::entry::{Message, Page, Sender};
@@ -56,10 +57,11 @@ impl HistoryClient {
     pub fn append(&self, body: &[u8]) -> Result<(u16, String), Error> {
         let request = self.agent.post(self.url("/"));
         let request = request.header("Content-Type", "application/json");
-        self.answer(request.send(body)).map_err(|mut error| {
-            error.message += "; the message may have been stored or not";
-            error
-        })
+        self.answer(identified(request).send(body))
+            .map_err(|mut error| {
+                error.message += "; the message may have been stored or not";
+                error
+            })
     }
 
     /// A page of the log, likewise.
@@ -125,7 +127,7 @@ impl HistoryClient {
     }
 
     fn get(&self, path: &str) -> Result<(u16, String), Error> {
-        self.answer(self.agent.get(self.url(path)).call())
+        self.answer(identified(self.agent.get(self.url(path))).call())
     }
 
     fn get_ok(&self, path: &str) -> Result<String, Error> {
@@ -212,6 +214,14 @@ impl EventStream {
             }
             Err(error) => Err(error),
         }
+    }
+}
+
+/// With the id of the request that this thread works on.
+fn identified<B>(request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+    match access_log::current() {
+        Some(id) => request.header(access_log::HEADER, id),
+        None => request,
     }
 }
 

@@ -18,6 +18,7 @@ use crate::http::{Front, Limits, Serving};
 use crate::retry::Retry;
 
 use super::api::Api;
+pub use super::api::NEEDS;
 use super::executor::{BACKOFF, Executor};
 use super::operation::{Append, Read};
 use super::tail::Tail;
@@ -58,7 +59,7 @@ pub fn start(
     config: &Config,
     stop: &Receiver<()>,
 ) -> Result<Option<Handle>, Box<dyn std::error::Error>> {
-    let front = Front::bind_named(&config.host, config.http_port)?;
+    let front = Front::bind_named(&config.host, config.http_port)?.named("history");
     if !migrate(config, stop)? {
         return Ok(None);
     }

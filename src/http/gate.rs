@@ -20,8 +20,12 @@ pub trait Gate: Debug + Send + Sync {
     ///
     /// # Errors
     /// What it gets as its answer.
-    fn request(&self, peer: IpAddr, asked: &Asked<'_>) -> Result<(), Refusal>;
+    fn request(&self, peer: IpAddr, asked: &Asked<'_>) -> Result<Pass, Refusal>;
 }
+
+/// Whether a request may still be answered, which a stream asks again and again, at
+/// least every second. Without one, for as long as it likes.
+pub type Pass = Option<Box<dyn Fn() -> bool + Send>>;
 
 /// What is known of a request when the gate is asked.
 #[derive(Debug, Clone, Copy)]
@@ -30,4 +34,13 @@ pub struct Asked<'a> {
     /// The target without its query, not percent-decoded.
     pub path: &'a str,
     pub headers: &'a [(String, String)],
+}
+
+impl<'a> Asked<'a> {
+    /// The values of all header fields of this name, which is in lower case.
+    pub fn header(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let fields = self.headers.iter();
+        let fields = fields.filter(move |(known, _)| known.eq_ignore_ascii_case(name));
+        fields.map(|(_, value)| value.as_str())
+    }
 }

@@ -38,9 +38,13 @@ impl Refusal {
     /// 429, with the whole seconds until it is worth asking again.
     pub fn too_many(message: String, wait: Duration) -> Refusal {
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let header = Some((RETRY_AFTER, seconds.max(1).to_string()));
-        let refusal = Refusal::new(429, message);
-        Refusal { header, ..refusal }
+        Refusal::new(429, message).with_header(RETRY_AFTER, seconds.max(1).to_string())
+    }
+
+    #[must_use]
+    pub fn with_header(self, name: &'static str, value: impl Into<String>) -> Refusal {
+        let header = Some((name, value.into()));
+        Refusal { header, ..self }
     }
 
     /// Malformed in a way that leaves the rest of the connection meaningless.
@@ -79,7 +83,9 @@ impl From<Full> for Refusal {
 /// Reason phrase and error code of each status that the front itself answers.
 fn describe(status: u16) -> (&'static str, &'static str) {
     match status {
+        303 => ("See Other", "UNAUTHENTICATED"),
         400 => ("Bad Request", "INVALID_ARGUMENT"),
+        401 => ("Unauthorized", "UNAUTHENTICATED"),
         403 => ("Forbidden", "PERMISSION_DENIED"),
         408 => ("Request Timeout", "DEADLINE_EXCEEDED"),
         413 => ("Content Too Large", "RESOURCE_EXHAUSTED"),

@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::gate::Pass;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::budget::Hold;
@@ -53,7 +54,7 @@ impl Stream {
     /// Writes what the source has to send until it ends. With `chunked` false,
     /// only the head's length or the end of the connection tells the client that it
     /// is complete. `hold` is what the chunk in hand takes of the budget, unless
-    /// the handler holds that already.
+    /// the handler holds that already. When `pass` holds no longer, that is the end.
     ///
     /// # Errors
     /// The stream was cut off: the client left or does not read, the memory for
@@ -64,10 +65,10 @@ impl Stream {
         client: &mut Socket<'_>,
         chunked: bool,
         hold: Option<&mut Hold>,
-        stopping: &AtomicBool,
+        (pass, stopping): (&Pass, &AtomicBool),
     ) -> io::Result<()> {
         client.keep_alive();
-        let end = self.send_all(client, chunked, hold, stopping);
+        let end = self.send_all(client, chunked, hold, (pass, stopping));
         if let Err(error) = &end {
             tracing::debug!(%error, "a stream was cut off");
         }
@@ -79,13 +80,16 @@ impl Stream {
         client: &mut Socket<'_>,
         chunked: bool,
         mut hold: Option<&mut Hold>,
-        stopping: &AtomicBool,
+        (pass, stopping): (&Pass, &AtomicBool),
     ) -> io::Result<()> {
         loop {
             // A source that its owner has ended before the front gets to say so.
             let stopping = stopping.load(Ordering::SeqCst);
             let timeout = if stopping { Duration::ZERO } else { LOOK_TIME };
-            let next = self.next(timeout)?;
+            let next = match pass {
+                Some(holds) if !holds() => Next::End,
+                _ => self.next(timeout)?,
+            };
             if let (Next::Chunk(chunk), Some(hold)) = (&next, &mut hold) {
                 hold.set(chunk.capacity()).map_err(io::Error::other)?;
             }

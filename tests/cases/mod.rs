@@ -14,7 +14,7 @@ mod guard;
 mod health;
 mod history;
 mod jobs;
-mod layout;
+pub mod layout;
 mod limits;
 mod log;
 mod many;

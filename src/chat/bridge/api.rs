@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::postbox::{Flushed, Kept, Postbox};
+use crate::access::gate::Path;
+use crate::access::{Need, Right};
 use crate::budget::Budget;
 use crate::chat::client::ChatClient;
 use crate::chat::json;
 use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::http::{Request, Response};
+use crate::metrics;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
 
@@ -22,6 +25,13 @@ messenger: a bridge from HTTP to the gRPC chat (mes_grpc.MessengerServer).
 POST /sendMessage           {\"author\": \"...\", \"text\": \"...\"}  ->  {\"sendTime\": \"...\"}
 POST /getAndFlushMessages   all messages since the last call, as a JSON array
 ";
+
+/// What each path needs.
+pub const NEEDS: &[Path] = &[
+    ("", "/sendMessage", &[Need::Right(Right::ChatWrite)]),
+    ("", "/getAndFlushMessages", &[Need::Right(Right::ChatRead)]),
+    ("", "/", &[]),
+];
 
 pub struct Api {
     pub client: ChatClient,
@@ -75,7 +85,8 @@ impl Api {
         let hold = match self.memory.take(flushed.memory()) {
             Ok(hold) => hold,
             Err(full) => {
-                self.postbox.put_back(flushed);
+                let lost = self.postbox.put_back(flushed);
+                metrics::add(&metrics::DROPPED, &["messages"], lost);
                 return refusal(&Error::unavailable(full.to_string()));
             }
         };
@@ -94,7 +105,8 @@ impl Api {
         response.on_undelivered(move || {
             let messages = Arc::unwrap_or_clone(messages);
             let count = messages.len();
-            postbox.put_back(Flushed { messages, dropped });
+            let lost = postbox.put_back(Flushed { messages, dropped });
+            metrics::add(&metrics::DROPPED, &["messages"], lost);
             if count > 0 && losses.admit(0, Instant::now()) == Admission::Write {
                 let unlogged = losses.take_withheld().map_or(0, |[count]| count);
                 tracing::warn!(

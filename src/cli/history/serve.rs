@@ -98,7 +98,7 @@ impl Args {
                 sender_bytes: self.limits.max_sender_bytes,
                 text_bytes: self.limits.max_text_bytes,
             },
-            http: self.limits.http.limits()?,
+            http: self.limits.http.limits(server::NEEDS)?,
         })
     }
 

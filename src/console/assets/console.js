@@ -7,7 +7,7 @@ import * as log from "./history.js";
 import * as jobs from "./jobs.js";
 import * as ticker from "./ticker.js";
 import * as todo from "./todo.js";
-import { h, icon, localTime } from "./dom.js";
+import { get, h, icon, localTime, post } from "./dom.js";
 import { Stream } from "./stream.js";
 
 const MODULES = [chat, todo, ticker, log, jobs];
@@ -160,6 +160,10 @@ function problem() {
 function announce(text) {
   document.getElementById("announcer").textContent = text;
 }
+
+const logout = document.getElementById("logout");
+logout.onclick = () => post("/api/logout", {}).then(() => location.assign("/login"), ({ message }) => announce(message));
+get("/api/session").then(({ login }) => (logout.hidden = !login), () => {});
 
 addEventListener("hashchange", fromAddress);
 document.addEventListener("visibilitychange", () => !document.hidden && current.hooks.shown?.());

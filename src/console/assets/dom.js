@@ -73,6 +73,12 @@ export function post(path, body) {
 /** Gets JSON, likewise. */
 export const get = (path) => call("Try again.", path);
 
+/** Goes to the login if the session is over, which does not come back by itself. */
+export async function leaveIfOver() {
+  const answer = await fetch("/api/session").catch(() => null);
+  if (answer?.status === 401) location.assign(`/login${location.hash}`);
+}
+
 async function call(consequence, path, options) {
   let answer;
   try {
@@ -82,6 +88,7 @@ async function call(consequence, path, options) {
   }
   const content = await answer.json().catch(() => ({}));
   if (answer.ok) return content;
+  if (answer.status === 401) leaveIfOver();
   const { code, message = `The console answered ${answer.status}.` } = content.error ?? {};
   const words = {
     DEADLINE_EXCEEDED: `There was no answer in time. ${consequence}`,

@@ -1,6 +1,8 @@
 // The one stream of events for the whole page: browsers open only six
 // connections to a host, so the tabs share it.
 
+import { leaveIfOver } from "./dom.js";
+
 const RETRY = { first: 250, most: 2_000 };
 
 /** The console says something every 5 seconds; silence means a dead connection. */
@@ -76,6 +78,7 @@ export class Stream {
   #failed() {
     this.close();
     this.#onState("lost");
+    leaveIfOver();
     this.#retry = setTimeout(() => this.open(), this.#wait * (0.5 + Math.random() / 2));
     this.#wait = Math.min(this.#wait * 2, RETRY.most);
   }

@@ -3,14 +3,17 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::num::NonZeroU32;
 use std::time::Instant;
 
+use messenger::access::rate::{BUCKETS, Key, Limiter, Rate};
+use messenger::error::Code;
 use serde_json::{Value, json};
 
-use crate::support::SOON;
 use crate::support::http::request;
 use crate::support::process::{Process, command};
 use crate::support::programs::{Bridge, Console, Log, Python, Server, messenger};
+use crate::support::{SOON, eventually};
 
 /// Enough for who calls every 100 ms, and for no Python program that does not wait.
 const MODEST: [&str; 4] = ["--rate", "20/s", "--rate-burst", "10"];
@@ -221,4 +224,88 @@ fn a_rate_that_cannot_be_is_named() {
         assert_ne!(server.wait_exit(SOON), 0);
         assert!(server.log().contains(words), "{flags:?}: {}", server.log());
     }
+}
+
+fn limiter(rate: &str, burst: u32) -> Limiter {
+    Limiter::new(rate.parse().unwrap(), NonZeroU32::new(burst))
+}
+
+fn peer(address: &str) -> Key {
+    Key::peer(address.parse().unwrap())
+}
+
+fn token(number: usize) -> Key {
+    Key::Token(number.to_string().into())
+}
+
+#[test]
+fn rates_are_written_with_their_unit() {
+    for wrong in [
+        "",
+        "100",
+        "100/h",
+        "0/s",
+        "-1/s",
+        "/s",
+        "1.5/s",
+        "1000001/s",
+    ] {
+        assert!(wrong.parse::<Rate>().is_err(), "{wrong}");
+    }
+    for right in ["1/s", "30/m", "1000000/s"] {
+        assert_eq!(right.parse::<Rate>().unwrap().to_string(), right);
+    }
+}
+
+#[test]
+fn each_has_a_bucket_and_learns_when_to_come_again() {
+    let limiter = limiter("1/m", 2);
+    for _ in 0..2 {
+        limiter.check(&peer("10.0.0.1")).unwrap();
+    }
+    let error = limiter.check(&peer("10.0.0.1")).unwrap_err();
+    assert_eq!(error.code, Code::ResourceExhausted);
+    let wait = error.retry_after.unwrap();
+    assert!((30..=60).contains(&wait.as_secs()), "{wait:?}");
+    assert!(error.message.contains("1/m, 2 at once"), "{error}");
+    limiter.check(&peer("10.0.0.2")).unwrap();
+    let connection = Key::connection("10.0.0.1".parse().unwrap());
+    limiter.check(&connection).unwrap();
+}
+
+#[test]
+fn a_network_of_64_bits_and_a_mapped_address_are_one_peer() {
+    assert_eq!(peer("2001:db8::1"), peer("2001:db8::ffff:1:2:3"));
+    assert_ne!(peer("2001:db8::1"), peer("2001:db8:0:1::1"));
+    assert_eq!(peer("::ffff:10.0.0.1"), peer("10.0.0.1"));
+}
+
+#[test]
+fn at_the_bound_the_known_keep_their_buckets_and_the_new_share_one() {
+    let limiter = limiter("1/m", 2);
+    for n in 0..BUCKETS {
+        limiter.check(&token(n)).unwrap();
+    }
+    for n in 1..=2 {
+        limiter.check(&token(BUCKETS + n)).unwrap();
+    }
+    assert!(limiter.check(&token(BUCKETS + 3)).is_err());
+    limiter.check(&token(0)).unwrap();
+}
+
+#[test]
+fn full_buckets_are_forgotten_when_there_are_too_many() {
+    // Each is full again after half a second, and forgotten after one.
+    let limiter = limiter("2/s", 1);
+    for n in 0..=BUCKETS {
+        let _ = limiter.check(&token(n));
+    }
+    let mut next = BUCKETS;
+    let mut has_its_own = || {
+        next += 1;
+        limiter.check(&token(next)).is_ok()
+    };
+    eventually(SOON, "two in turn have buckets of their own", || {
+        has_its_own() && has_its_own()
+    });
 }

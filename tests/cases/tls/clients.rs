@@ -5,7 +5,9 @@ use serde_json::json;
 use crate::support::certificates::Authority;
 use crate::support::http::{flush, request, send};
 use crate::support::jobs::Place;
-use crate::support::programs::{Bridge, Console, Program, Python, Server, messenger};
+use crate::support::programs::{
+    Bridge, Console, Program, Python, Server, messenger, messenger_with,
+};
 use crate::support::tls::{ca, flags};
 use crate::support::{SOON, eventually};
 
@@ -63,6 +65,16 @@ fn the_terminal_commands_speak_tls() {
             (&["ticker", "AAPL"], "AAPL"),
         ],
     );
+}
+
+#[test]
+fn the_systems_authorities_are_enough() {
+    let (server, ca, _folder) = ours();
+    let address = server.address();
+    let system = ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", ca.as_str());
+    let send = ["send", "--server", &address, "--tls", "anna", "Hello"];
+    let mut process = messenger_with(&send, &[system]);
+    assert_eq!(process.wait_exit(SOON), 0, "{}", process.log());
 }
 
 #[test]
