@@ -1,7 +1,7 @@
 //! A file of tokens, as `messenger token` writes it, and calls with them.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -141,12 +141,11 @@ impl Call {
         }
     }
 
-    /// The status after all messages, and how long it took to come.
-    pub fn end(&mut self) -> (RpcStatus, Duration) {
-        let started = std::time::Instant::now();
+    /// The status after all messages.
+    pub fn end(&mut self) -> RpcStatus {
         loop {
             if let Err(status) = self.next() {
-                return (status, started.elapsed());
+                return status;
             }
         }
     }
