@@ -33,6 +33,7 @@
 //! Every buffer, queue and wait is bounded, most of them by [`Limits`].
 
 mod accept;
+pub mod agent;
 mod answer;
 mod array;
 mod chunked;

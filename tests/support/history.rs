@@ -142,6 +142,7 @@ impl Store {
 pub fn load(replicas: &[Program], requests: usize, progress: &(dyn Fn(u64) + Sync)) -> Outcome {
     let config = Config {
         replicas: replicas.iter().map(Program::address).collect(),
+        tls: None,
         workers: 50,
         requests,
     };

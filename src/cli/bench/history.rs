@@ -159,6 +159,7 @@ impl Args {
         let programs = programs.collect::<io::Result<Vec<_>>>()?;
         let config = run::Config {
             replicas: programs.iter().map(|p| p.address().to_owned()).collect(),
+            tls: None,
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,
         };

@@ -12,6 +12,7 @@ use super::check::{Book, Violations};
 use crate::http::client::Client;
 use crate::latency::Latencies;
 use crate::sync::{lock, unpoisoned};
+use crate::tls;
 
 /// Who the messages are from.
 const SENDERS: [&str; 10] = [
@@ -31,6 +32,8 @@ const SENDERS: [&str; 10] = [
 pub struct Config {
     /// host:port of each replica; each request goes to one at random.
     pub replicas: Vec<String>,
+    /// Without it, plain HTTP.
+    pub tls: Option<tls::Client>,
     pub workers: usize,
     /// Of each worker, one after the other.
     pub requests: usize,
@@ -131,7 +134,8 @@ struct Shared {
 
 fn work(config: &Config, name: &str, shared: &Mutex<Shared>, progress: &(dyn Fn(u64) + Sync)) {
     let replicas = config.replicas.iter();
-    let mut clients: Vec<_> = replicas.map(|address| Client::new(address)).collect();
+    let client = |address: &String| Client::new(address, config.tls.as_ref());
+    let mut clients: Vec<_> = replicas.map(client).collect();
     for request in 0..config.requests {
         let replica = fastrand::usize(..clients.len());
         let sender = SENDERS[fastrand::usize(..SENDERS.len())];
