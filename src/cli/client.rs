@@ -201,6 +201,8 @@ impl Args {
             )
             .into());
         }
+        let (access, tls) = (&self.limits.http.access, config.http.tls.is_some());
+        access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(config.http.connections);
         let _metrics = self.metrics.open(Vec::new())?;
         let Some(handle) = bridge::start(&config, &stop)? else {
