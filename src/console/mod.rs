@@ -125,7 +125,10 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     let (ask, asks) = bounded(ASKS);
     let hub = Arc::new(Hub::new(config.backlog, SYMBOLS, ask));
     let history = config.history.as_ref();
-    let history = history.map(|address| HistoryClient::new(address, config.call_timeout));
+    let history = history.map(|address| {
+        let token = config.connection.token.clone();
+        HistoryClient::new(address, config.call_timeout, token)
+    });
     let feeds = connect("grpc-feed");
     let feeds = Feeds::start(&feeds, config, history.clone(), &hub, asks)?;
     hub.wait_until_up(Instant::now() + config.connect_wait);

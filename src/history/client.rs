@@ -8,6 +8,7 @@ use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
 use super::wire;
+use crate::access::Bearer;
 use crate::error::{Code, Error};
 
 pub use super::entry::{Message, Page, Sender};
@@ -29,12 +30,14 @@ pub struct HistoryClient {
     address: String,
     agent: ureq::Agent,
     timeout: Duration,
+    token: Option<Bearer>,
 }
 
 impl HistoryClient {
     /// `timeout` bounds connecting, and, with a second more, each call: so a
     /// service's own timeout, which says what became of the message, comes first.
-    pub fn new(address: &str, timeout: Duration) -> Self {
+    /// Each has the token, if there is one.
+    pub fn new(address: &str, timeout: Duration, token: Option<Bearer>) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             // The service may have closed one that was kept, and then nobody
@@ -45,6 +48,7 @@ impl HistoryClient {
             address: address.into(),
             agent: config.build().new_agent(),
             timeout,
+            token,
         }
     }
 
@@ -54,7 +58,7 @@ impl HistoryClient {
     /// # Errors
     /// No answer.
     pub fn append(&self, body: &[u8]) -> Result<(u16, String), Error> {
-        let request = self.agent.post(self.url("/"));
+        let request = self.with_token(self.agent.post(self.url("/")));
         let request = request.header("Content-Type", "application/json");
         self.answer(request.send(body)).map_err(|mut error| {
             error.message += "; the message may have been stored or not";
@@ -98,7 +102,12 @@ impl HistoryClient {
             connection.set_write_timeout(Some(SILENCE))?;
             // Version 1.0, so that the answer is not chunked.
             let Self { address, .. } = self;
-            let head = format!("GET /events?after={after} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+            let head = format!("GET /events?after={after} HTTP/1.0\r\nHost: {address}\r\n");
+            let token = self.token.as_ref().map(|token| {
+                let value = token.header();
+                format!("Authorization: {value}\r\n")
+            });
+            let head = head + &token.unwrap_or_default() + "\r\n";
             (&connection).write_all(head.as_bytes())?;
             let mut stream = EventStream {
                 lines: BufReader::new(connection),
@@ -125,7 +134,14 @@ impl HistoryClient {
     }
 
     fn get(&self, path: &str) -> Result<(u16, String), Error> {
-        self.answer(self.agent.get(self.url(path)).call())
+        self.answer(self.with_token(self.agent.get(self.url(path))).call())
+    }
+
+    fn with_token<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("Authorization", &**token.header()),
+            None => request,
+        }
     }
 
     fn get_ok(&self, path: &str) -> Result<String, Error> {

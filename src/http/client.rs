@@ -11,6 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// A minimal blocking HTTP client. For one thread.
 pub struct Client {
     address: String,
+    authorization: Option<String>,
     connection: Option<TcpStream>,
     answer: Vec<u8>,
 }
@@ -23,8 +24,18 @@ impl Client {
     pub fn new(address: &str) -> Self {
         Self {
             address: address.to_owned(),
+            authorization: None,
             connection: None,
             answer: Vec::new(),
+        }
+    }
+
+    /// With the value of `Authorization` in each request, if one is needed.
+    #[must_use]
+    pub fn with_authorization(self, authorization: Option<String>) -> Self {
+        Self {
+            authorization,
+            ..self
         }
     }
 
@@ -34,8 +45,11 @@ impl Client {
     /// # Errors
     /// What the connection says, an answer other than 200, or one without a length.
     pub fn post(&mut self, path: &str, body: &str) -> io::Result<Vec<u8>> {
+        let authorization = self.authorization.as_ref();
+        let authorization = authorization.map(|value| format!("Authorization: {value}\r\n"));
+        let authorization = authorization.unwrap_or_default();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         );

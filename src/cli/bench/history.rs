@@ -158,6 +158,7 @@ impl Args {
         });
         let programs = programs.collect::<io::Result<Vec<_>>>()?;
         let config = run::Config {
+            token: None,
             replicas: programs.iter().map(|p| p.address().to_owned()).collect(),
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use crate::cli::Error;
 use crate::cli::rows::{Column, table};
+use crate::cli::{Error, access};
 use crate::history::load::{plot, run};
 
 /// Put load on the replicas of one message log, and check every answer
@@ -24,6 +24,8 @@ pub struct Args {
         value_parser = address
     )]
     urls: Vec<String>,
+    #[command(flatten)]
+    token: access::Client,
     #[command(flatten)]
     size: Size,
     /// Print one JSON object instead of the table
@@ -74,6 +76,7 @@ impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let config = run::Config {
             replicas: self.urls.clone(),
+            token: self.token.read()?,
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,
         };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::check::{Book, Violations};
+use crate::access::Bearer;
 use crate::http::client::Client;
 use crate::latency::Latencies;
 use crate::sync::{lock, unpoisoned};
@@ -32,6 +33,8 @@ pub struct Config {
     /// host:port of each replica; each request goes to one at random.
     pub replicas: Vec<String>,
     pub workers: usize,
+    /// The token of each request.
+    pub token: Option<Bearer>,
     /// Of each worker, one after the other.
     pub requests: usize,
 }
@@ -131,7 +134,12 @@ struct Shared {
 
 fn work(config: &Config, name: &str, shared: &Mutex<Shared>, progress: &(dyn Fn(u64) + Sync)) {
     let replicas = config.replicas.iter();
-    let mut clients: Vec<_> = replicas.map(|address| Client::new(address)).collect();
+    let mut clients: Vec<_> = replicas
+        .map(|address| {
+            let token = config.token.as_ref().map(|token| (*token.header()).clone());
+            Client::new(address).with_authorization(token)
+        })
+        .collect();
     for request in 0..config.requests {
         let replica = fastrand::usize(..clients.len());
         let sender = SENDERS[fastrand::usize(..SENDERS.len())];
