@@ -37,14 +37,12 @@ fn is_sound(id: &str) -> bool {
     (1..=MOST).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Runs `work` for the request of this id: the calls that this thread makes meanwhile
+/// This thread works on the request of this id from now on: the calls that it makes
 /// have the id too.
-pub fn within<R>(id: Option<&str>, work: impl FnOnce() -> R) -> R {
-    let id = id.filter(|_| ON.load(Ordering::Relaxed));
-    CURRENT.set(id.map(str::to_owned));
-    let result = work();
-    CURRENT.set(None);
-    result
+pub fn work_for<'a>(id: impl FnOnce() -> Option<&'a str>) {
+    if ON.load(Ordering::Relaxed) {
+        CURRENT.set(id().map(str::to_owned));
+    }
 }
 
 /// The id of the request that this thread works on.

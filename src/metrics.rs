@@ -1,183 +1,156 @@
-//! What a process counts, for Prometheus: the registry and its text.
+//! What a process counts, for Prometheus: all metrics in one table, and their text.
 //!
-//! Off until [`turn_on`] is called, which is before any service starts: each metric
-//! is an `Option` then, looked up once by whoever counts, and `None` costs a branch.
-//! Names of labels and their values are written in the code, never by a client, so
-//! that the number of series is bounded. Any thread.
+//! Off until [`turn_on`] is called, which is before any service starts; whoever counts
+//! asks [`on`] first, or once. Values of labels stand in the code or are statuses, never
+//! what a client has sent, so the number of series is bounded. Any thread.
 
-use std::sync::OnceLock;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, Mutex};
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{
-    Encoder as _, HistogramOpts, IntGauge, IntGaugeVec, Opts, Registry, Result, TextEncoder,
-};
-pub use prometheus::{Histogram, IntCounter, IntCounterVec};
+use prometheus::{Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
 
 use crate::budget::Budget;
+use crate::sync::lock;
 
-/// The content type of [`text`].
-pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+pub use prometheus::{Histogram, IntCounter, TEXT_FORMAT};
 
-/// Buckets for durations: a call here takes tens of microseconds, a lost one seconds.
-pub const SECONDS: &[f64] = &[
+/// A call here takes tens of microseconds, a lost one seconds.
+const SECONDS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
+const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
-/// Labels whose values are fixed.
-pub type Labels<'a> = &'a [(&'static str, &'a str)];
-
-static REGISTRY: OnceLock<Registry> = OnceLock::new();
-
-/// Counts from now on, beginning with `process_*`.
-pub fn turn_on() {
-    let registry = REGISTRY.get_or_init(Registry::new);
-    let process = prometheus::process_collector::ProcessCollector::for_self();
-    // Registered already: it was on.
-    let _ = registry.register(Box::new(process));
+/// Each is registered when it is used for the first time.
+macro_rules! table {
+    ($($id:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal $($buckets:ident)?;)*) => {$(
+        #[doc = $help]
+        pub static $id: LazyLock<$kind> = LazyLock::new(|| {
+            let opts = Opts::new($name, $help);
+            $(let opts = HistogramOpts::from(opts).buckets($buckets.to_vec());)?
+            let made = $kind::new(opts, &[$($label),*]).expect("a name and labels");
+            // Fails for two of the same name only, which a test would see.
+            let _ = prometheus::register(Box::new(made.clone()));
+            made
+        });
+    )*};
 }
 
-/// All metrics in Prometheus' text format.
+table! {
+    STARTED: IntCounterVec "grpc_server_started_total" ["grpc_type", "grpc_service", "grpc_method"]
+        "Calls and streams that began, also those that were refused.";
+    HANDLED: IntCounterVec "grpc_server_handled_total" ["grpc_type", "grpc_service", "grpc_method", "grpc_code"]
+        "Calls and streams that are over, by status.";
+    HANDLING: HistogramVec "grpc_server_handling_seconds" ["grpc_type", "grpc_service", "grpc_method"]
+        "Time to the answer of a call, or to the end of a stream." SECONDS;
+    STREAMS: IntGaugeVec "messenger_streams" []
+        "Open streams of the server.";
+    ACCEPTED: IntCounterVec "messenger_messages_accepted_total" ["service"]
+        "Messages or changes that were accepted and have their place in the order.";
+    DELIVERIES: IntCounterVec "messenger_deliveries_total" ["service"]
+        "Messages that were handed to the transport, to all readers of a stream.";
+    SLOW: IntCounterVec "messenger_slow_consumers_total" ["service"]
+        "Readers that were cut because their backlog was full.";
+    BACKLOG: IntGaugeVec "messenger_backlog_bytes" ["service"]
+        "Bytes that wait for readers, a message once for each of them.";
+    COMMIT: HistogramVec "messenger_commit_seconds" ["store"]
+        "Time to commit a transaction, failed ones too." SECONDS;
+    BATCH: HistogramVec "messenger_log_batch_messages" []
+        "Messages in one transaction of the log; the sum is all that were stored." SIZES;
+    POSTBOX: IntGaugeVec "messenger_postbox_messages" []
+        "Messages that were received and not flushed yet.";
+    DROPPED: IntCounterVec "messenger_dropped_total" ["what"]
+        "What was thrown away because its place was full.";
+    HELD: IntGaugeVec "messenger_memory_held_bytes" ["service"]
+        "Bytes held for requests that come in and answers that are not taken yet.";
+    LIMIT: IntGaugeVec "messenger_memory_limit_bytes" ["service"]
+        "The limit of messenger_memory_held_bytes.";
+    REQUESTS: IntCounterVec "http_requests_total" ["service", "status"]
+        "HTTP requests that were answered, and connections that were refused.";
+    ANSWERING: HistogramVec "http_request_duration_seconds" ["service"]
+        "Time from a whole request to the end of its answer, or of its stream." SECONDS;
+    QUEUE: IntGaugeVec "messenger_jobs_queue_depth" ["queue"]
+        "Tasks that no worker has, and those in the dead-letter queue.";
+    ATTEMPTS: IntCounterVec "messenger_jobs_attempts_total" ["status"]
+        "Times that the message server was asked about a task.";
+    JOBS: IntCounterVec "messenger_jobs_total" ["state"]
+        "Jobs that are settled and stored.";
+}
+
+static ON: AtomicBool = AtomicBool::new(false);
+
+/// Called before each scrape.
+static ASKS: Mutex<Vec<Box<dyn Fn() + Send>>> = Mutex::new(Vec::new());
+
+/// Counts from now on.
+pub fn turn_on() {
+    ON.store(true, Ordering::Relaxed);
+    for what in ["messages", "log_lines"] {
+        DROPPED.with_label_values(&[what]);
+    }
+}
+
+/// Whether anything is to be counted.
+pub fn on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+/// All metrics, with `process_*`, in [`TEXT_FORMAT`].
 pub fn text() -> Vec<u8> {
+    lock(&ASKS).iter().for_each(|ask| ask());
     let mut text = Vec::new();
-    if let Some(registry) = REGISTRY.get()
-        && let Err(error) = TextEncoder::new().encode(&registry.gather(), &mut text)
-    {
+    let encoded = prometheus::TextEncoder::new().encode(&prometheus::gather(), &mut text);
+    if let Err(error) = encoded {
         tracing::error!(%error, "metrics cannot be written");
     }
     text
 }
 
-/// A counter for each value of the labels `by`, which are few.
-pub fn counters(name: &str, help: &str, fixed: Labels<'_>, by: &[&str]) -> Option<IntCounterVec> {
-    register(|| IntCounterVec::new(opts(name, help, fixed), by))
+/// Has this called before each scrape, on the thread "metrics", to set what nobody else
+/// counts.
+pub fn at_scrape(ask: impl Fn() + Send + 'static) {
+    if on() {
+        lock(&ASKS).push(Box::new(ask));
+    }
 }
 
-/// A histogram with these buckets.
-pub fn histogram(name: &str, help: &str, fixed: Labels<'_>, buckets: &[f64]) -> Option<Histogram> {
-    let opts = HistogramOpts::from(opts(name, help, fixed)).buckets(buckets.to_vec());
-    register(|| Histogram::with_opts(opts))
+/// Sets one gauge.
+pub fn set(gauges: &IntGaugeVec, labels: &[&str], value: usize) {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    gauges.with_label_values(labels).set(value);
+}
+
+/// Raises a counter to what somebody counts anyway.
+pub fn raise(counters: &IntCounterVec, labels: &[&str], to: u64) {
+    let counter = counters.with_label_values(labels);
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
+/// Counts one more, or so many.
+pub fn add(counters: &IntCounterVec, labels: &[&str], more: u64) {
+    if on() {
+        counters.with_label_values(labels).inc_by(more);
+    }
+}
+
+/// Counts a value.
+pub fn observe(histograms: &HistogramVec, labels: &[&str], value: f64) {
+    if on() {
+        histograms.with_label_values(labels).observe(value);
+    }
+}
+
+/// Runs a commit to this store, and counts how long it takes.
+pub fn committing<R>(store: &str, commit: impl FnOnce() -> R) -> R {
+    let _timer = on().then(|| COMMIT.with_label_values(&[store]).start_timer());
+    commit()
 }
 
 /// What is held of a budget, and its limit.
-pub fn memory(service: &str, budget: &Budget) {
-    let (held, limit, labels) = (budget.clone(), budget.limit(), &[("service", service)]);
-    let help = "Bytes held for requests that come in and answers that are not taken yet.";
-    gauge("messenger_memory_held_bytes", help, labels, move || {
-        held.held()
+pub fn memory(service: &'static str, budget: &Budget) {
+    let budget = budget.clone();
+    at_scrape(move || {
+        set(&HELD, &[service], budget.held());
+        set(&LIMIT, &[service], budget.limit());
     });
-    let help = "The limit of messenger_memory_held_bytes.";
-    gauge("messenger_memory_limit_bytes", help, labels, move || limit);
-}
-
-/// How long commits to this store take.
-pub fn commits(store: &str) -> Option<Histogram> {
-    let help = "Time to commit a transaction, failed ones too.";
-    histogram(
-        "messenger_commit_seconds",
-        help,
-        &[("store", store)],
-        SECONDS,
-    )
-}
-
-/// Runs `work`, and counts how long it takes.
-pub fn timed<R>(histogram: Option<&Histogram>, work: impl FnOnce() -> R) -> R {
-    let Some(histogram) = histogram else {
-        return work();
-    };
-    let since = Instant::now();
-    let result = work();
-    histogram.observe(since.elapsed().as_secs_f64());
-    result
-}
-
-/// A value that may fall: asked for at each scrape, on the thread that answers it.
-pub fn gauge(
-    name: &str,
-    help: &str,
-    fixed: Labels<'_>,
-    ask: impl Fn() -> usize + Send + Sync + 'static,
-) {
-    let set = move |gauge: &IntGauge| gauge.set(i64::try_from(ask()).unwrap_or(i64::MAX));
-    register_asked(|| IntGauge::with_opts(opts(name, help, fixed)), set);
-}
-
-/// As [`gauge`], for a count that somebody keeps anyway and that never falls.
-pub fn counter(
-    name: &str,
-    help: &str,
-    fixed: Labels<'_>,
-    ask: impl Fn() -> u64 + Send + Sync + 'static,
-) {
-    let raise = move |counter: &IntCounter| counter.inc_by(ask().saturating_sub(counter.get()));
-    register_asked(|| IntCounter::with_opts(opts(name, help, fixed)), raise);
-}
-
-/// As [`gauge`], one for each value of the label `by`; none while there is no answer.
-pub fn gauges<const N: usize>(
-    name: &str,
-    help: &str,
-    by: &str,
-    ask: impl Fn() -> Option<[(&'static str, u64); N]> + Send + Sync + 'static,
-) {
-    let set = move |gauges: &IntGaugeVec| {
-        gauges.reset();
-        for (value, number) in ask().into_iter().flatten() {
-            let gauge = gauges.with_label_values(&[value]);
-            gauge.set(i64::try_from(number).unwrap_or(i64::MAX));
-        }
-    };
-    register_asked(|| IntGaugeVec::new(opts(name, help, &[]), &[by]), set);
-}
-
-/// A metric that is brought up to date when it is collected.
-struct Asked<M, F> {
-    metric: M,
-    update: F,
-}
-
-impl<M: Collector, F: Fn(&M) + Send + Sync> Collector for Asked<M, F> {
-    fn desc(&self) -> Vec<&Desc> {
-        self.metric.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        (self.update)(&self.metric);
-        self.metric.collect()
-    }
-}
-
-fn register_asked<M: Collector + 'static>(
-    make: impl FnOnce() -> Result<M>,
-    update: impl Fn(&M) + Send + Sync + 'static,
-) {
-    add(|registry| {
-        let metric = make()?;
-        registry.register(Box::new(Asked { metric, update }))
-    });
-}
-
-fn register<M: Collector + Clone + 'static>(make: impl FnOnce() -> Result<M>) -> Option<M> {
-    add(|registry| {
-        let metric = make()?;
-        registry.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    })
-}
-
-/// `None` when metrics are off. A mistake in a name is told, and costs that metric.
-fn add<T>(add: impl FnOnce(&Registry) -> Result<T>) -> Option<T> {
-    let added = add(REGISTRY.get()?);
-    let told = added.inspect_err(|error| tracing::error!(%error, "a metric is missing"));
-    told.ok()
-}
-
-fn opts(name: &str, help: &str, fixed: Labels<'_>) -> Opts {
-    let opts = Opts::new(name, help);
-    fixed.iter().fold(opts, |opts, (label, value)| {
-        opts.const_label(*label, *value)
-    })
 }

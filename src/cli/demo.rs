@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
-use super::{Error, services, signals};
+use super::{Error, metrics, services, signals};
 use crate::chat::bridge;
 use crate::console;
 use crate::grpc::client::Settings;
@@ -61,6 +61,8 @@ pub struct Args {
     )]
     history_port: u16,
     #[command(flatten)]
+    metrics: metrics::Args,
+    #[command(flatten)]
     services: services::Args,
 }
 
@@ -75,6 +77,7 @@ const LOG_LANES: usize = 8;
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop_or_reload()?;
+        let _metrics = self.metrics.open(Vec::new())?;
         let mut config = server::Config {
             host: self.host.clone(),
             ports: vec![self.port],

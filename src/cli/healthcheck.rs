@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Error, access, duration, target, tls};
 use crate::chat::bridge;
 use crate::grpc::server;
+use crate::http::agent::agent;
 
 /// Exit with 0 if a server or a bridge is healthy, else with 1 and a reason
 ///
@@ -50,6 +51,7 @@ Examples:
   messenger healthcheck --server chat.example:51075
   messenger healthcheck --http                         the bridge on localhost
   messenger healthcheck --http localhost:8070/healthz  a replica of the log
+  messenger healthcheck --http https://chat.example    with a certificate of the system's authorities
   MESSENGER_SERVER_PORT=6000 messenger healthcheck";
 
 impl Args {
@@ -67,13 +69,13 @@ impl Args {
             Some(address) => address.to_owned(),
             None => localhost(self.http_port, "--http-port")?,
         };
-        let agent = ureq::Agent::config_builder()
+        let config = ureq::Agent::config_builder()
             .timeout_global(Some(self.timeout))
             // Check the program itself, not through a proxy.
-            .proxy(None)
-            .build()
-            .new_agent();
-        agent.get(format!("http://{address}")).call()?;
+            .proxy(None);
+        let tls = self.tls.read()?.map(|tls| tls.get());
+        let (agent, url) = agent(&address, tls.as_deref(), config)?;
+        agent.get(url).call()?;
         Ok(())
     }
 

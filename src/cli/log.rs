@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::sync::Mutex;
 
+use crate::metrics;
 use crate::sync::lock;
 
 use clap::ValueEnum;
@@ -95,6 +96,7 @@ impl Write for Line {
         let mut stderr = io::stderr().lock();
         if !takes_a_line(&stderr) {
             *dropped += 1;
+            metrics::add(&metrics::DROPPED, &["log_lines"], 1);
             return Ok(line.len());
         }
         stderr.write_all(&cut(line))?;

@@ -44,7 +44,7 @@ impl Args {
         let Some(port) = self.metrics_port else {
             return Ok(None);
         };
-        let front = Front::bind_named(&self.metrics_host, port)?;
+        let front = Front::bind_named(&self.metrics_host, port)?.named("metrics");
         metrics::turn_on();
         pages.push(("/metrics", Box::new(|_| scrape())));
         let serving = front.serve(
@@ -90,7 +90,7 @@ fn answer(pages: &[Page], request: &Request) -> Response {
 fn scrape() -> Response {
     Response {
         status: 200,
-        headers: vec![("Content-Type".into(), metrics::CONTENT_TYPE.into())],
+        headers: vec![("Content-Type".into(), metrics::TEXT_FORMAT.into())],
         body: metrics::text(),
         ..Response::default()
     }

@@ -50,6 +50,7 @@ Examples:
   messenger server --services chat             only the chat
   messenger server --data-dir ~/messenger      tasks survive a restart
   messenger server --auth-tokens tokens.jsonl  only for who has a token
+  messenger server --tls-cert server.pem --tls-key server.key
   MESSENGER_SERVER_PORT=6000 messenger server";
 
 #[derive(clap::Args, Debug)]

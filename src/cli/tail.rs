@@ -29,6 +29,7 @@ const EXAMPLES: &str = "\
 Examples:
   messenger tail
   messenger tail --json | jq .text
+  messenger tail --server chat.example:51075 --tls-ca ca.pem
   messenger tail --count 1                exit after the first message";
 
 const TIMEOUT: Duration = Duration::from_secs(5);

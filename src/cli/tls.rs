@@ -109,6 +109,7 @@ macro_rules! client {
 }
 
 client!(Connect, "the server", "", "MESSENGER_");
+client!(ConnectToLog, "the log", "history-", "MESSENGER_HISTORY_");
 client!(
     ConnectToServer,
     "the server",

@@ -18,9 +18,12 @@ pub struct Args {
     target: target::Address,
     #[command(flatten)]
     server_tls: tls::ConnectToServer,
-    /// A replica of the message log; without it there is no tab History
+    /// A replica of the message log, https://HOST:PORT for TLS; without it there is no tab
+    /// History
     #[arg(long, env = "MESSENGER_HISTORY_ADDR", value_name = "HOST:PORT")]
     history: Option<String>,
+    #[command(flatten)]
+    history_tls: tls::ConnectToLog,
     /// Show the tab Jobs, for the queue and results of the flags below
     #[arg(long, env = "MESSENGER_WEB_JOBS")]
     jobs: bool,
@@ -78,6 +81,7 @@ impl Args {
                 ..Settings::default()
             },
             // Compose files set variables to nothing when they mean none.
+            history_tls: self.history_tls.read()?,
             history: self.history.clone().filter(|address| !address.is_empty()),
             host: self.host.clone(),
             http_port: self.http_port,

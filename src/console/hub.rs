@@ -20,6 +20,7 @@ use crate::chat::client::Message;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription, Wakeups};
 use crate::fanout::clock::Timestamp;
+use crate::grpc::journal::count_fanout;
 use crate::history::client;
 use crate::sync::lock;
 use crate::ticker::client::Symbol;
@@ -84,8 +85,10 @@ impl Hub {
             proved: Instant::now(),
         };
         let epoch = format!("{:x}", fastrand::u64(..));
+        let broadcast = Broadcast::new(backlog);
+        count_fanout("console", &broadcast);
         Self {
-            broadcast: Broadcast::new(backlog),
+            broadcast,
             state: Mutex::new(State {
                 replay: Replay::new(epoch, REPLAY),
                 tasks: None,

@@ -32,6 +32,8 @@ use crate::fanout::broadcast::Capacity;
 use crate::grpc::client::{Connection, Settings, named_environment};
 use crate::http::{Front, Limits, Serving};
 use crate::jobs::client::Desk;
+use crate::reload::Live;
+use crate::tls;
 use crate::todo::client::TodoClient;
 
 use crate::history::client::HistoryClient;
@@ -55,9 +57,10 @@ const ASKS: usize = 256;
 pub struct Config {
     /// The server, host:port.
     pub server: String,
-    /// A replica of the history service, host:port. Without one, pages have no tab
-    /// for it.
+    /// A replica of the history service, host:port or https://host:port. Without one,
+    /// pages have no tab for it.
     pub history: Option<String>,
+    pub history_tls: Option<Arc<Live<tls::Client>>>,
     /// Queue and results. Without them, pages have no tab for jobs.
     pub jobs: Option<Arc<Desk>>,
     /// The address to listen on. There is no login by default, so that is the loopback
@@ -84,6 +87,7 @@ impl Default for Config {
         Self {
             server: "localhost:51075".into(),
             history: None,
+            history_tls: None,
             jobs: None,
             host: "127.0.0.1".into(),
             http_port: 8090,
@@ -114,7 +118,7 @@ pub struct Handle {
 /// # Errors
 /// A port that is taken, or threads that cannot be started.
 pub fn start(config: &Config) -> std::io::Result<Handle> {
-    let front = Front::bind_named(&config.host, config.http_port)?;
+    let front = Front::bind_named(&config.host, config.http_port)?.named("console");
     let front = front.keep_lanes(QUICK_LANES, |path| !path.starts_with("/api/"));
     // A connection and a completion queue each, so that streams cause no
     // head-of-line blocking for calls.
@@ -126,8 +130,8 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     let hub = Arc::new(Hub::new(config.backlog, SYMBOLS, ask));
     let history = config.history.as_ref();
     let history = history.map(|address| {
-        let token = config.connection.token.clone();
-        HistoryClient::new(address, config.call_timeout, token)
+        let client = HistoryClient::new(address, config.history_tls.clone(), config.call_timeout);
+        client.with_token(config.connection.token.clone())
     });
     let feeds = connect("grpc-feed");
     let feeds = Feeds::start(&feeds, config, history.clone(), &hub, asks)?;

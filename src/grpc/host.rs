@@ -63,8 +63,7 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let unfinished = Unfinished::start()?;
     let (memory, open) = (config.memory.part(4), streams.clone());
     metrics::memory("grpc", &memory);
-    let help = "Streams that are open, of all services.";
-    metrics::gauge("messenger_streams", help, &[], move || open.open());
+    metrics::at_scrape(move || metrics::set(&metrics::STREAMS, &[], open.open()));
     let (receive_bytes, gate) = (config.receive_bytes, Gate(config.admission.clone()));
     let mut methods = Methods::new(unfinished, memory, receive_bytes, gate);
     for service in &hosted {

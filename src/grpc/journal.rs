@@ -23,7 +23,7 @@ use super::STACK_BYTES;
 use crate::access_log;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::Broadcast;
-use crate::metrics::{self, Histogram, IntCounter, IntCounterVec};
+use crate::metrics::{self, Histogram, IntCounter};
 use crate::retry::supervised;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
@@ -160,9 +160,8 @@ impl StreamLog {
 
     /// So many messages more were handed to the transport.
     pub(super) fn sent(&self, messages: u64) {
-        let meter = self.call.as_ref().and_then(|call| call.meter.as_deref());
-        if let Some(sent) = meter.and_then(|meter| meter.sent.as_ref()) {
-            sent.inc_by(messages);
+        if let Some(meter) = self.call.as_ref().and_then(|call| call.meter.as_deref()) {
+            meter.sent.inc_by(messages);
         }
     }
 
@@ -296,87 +295,46 @@ impl Drop for Call {
 
 /// What is counted of one method, under the names that go-grpc-prometheus uses.
 pub(super) struct Meter {
+    labels: [&'static str; 3],
     started: IntCounter,
-    handled: IntCounterVec,
     seconds: Histogram,
     /// Messages of a stream.
-    sent: Option<IntCounter>,
+    sent: IntCounter,
 }
 
 impl Meter {
     /// `None` when metrics are off. `method` is "/package.Service/Method".
-    pub(super) fn of(method: &str, kind: &str) -> Option<Arc<Self>> {
+    pub(super) fn of(method: &'static str, kind: &'static str) -> Option<Arc<Self>> {
         let (service, name) = method.trim_start_matches('/').split_once('/')?;
-        let labels = &[
-            ("grpc_type", kind),
-            ("grpc_service", service),
-            ("grpc_method", name),
-        ];
-        let one = |counters: IntCounterVec| counters.with_label_values::<&str>(&[]);
-        let started = metrics::counters(
-            "grpc_server_started_total",
-            "Calls and streams that began, also those that were refused.",
-            labels,
-            &[],
-        )?;
-        let handled = metrics::counters(
-            "grpc_server_handled_total",
-            "Calls and streams that are over, by status.",
-            labels,
-            &["grpc_code"],
-        )?;
-        // So that a rate is right from the first one on.
-        handled.with_label_values(&["OK"]);
-        let seconds = metrics::histogram(
-            "grpc_server_handling_seconds",
-            "Time to the answer of a call, or to the end of a stream.",
-            labels,
-            metrics::SECONDS,
-        )?;
-        let sent = (kind != "unary").then(|| {
-            metrics::counters(
-                "messenger_deliveries_total",
-                "Messages that were handed to the transport, to all readers of a stream.",
-                &[("service", service)],
-                &[],
-            )
-        });
-        Some(Arc::new(Self {
-            started: one(started),
-            handled,
-            seconds,
-            sent: sent.flatten().map(one),
-        }))
+        let labels = [kind, service, name];
+        metrics::on().then(|| {
+            // There at once, so that a rate is right from the first one on.
+            metrics::HANDLED.with_label_values(&[kind, service, name, "OK"]);
+            Arc::new(Self {
+                labels,
+                started: metrics::STARTED.with_label_values(&labels),
+                seconds: metrics::HANDLING.with_label_values(&labels),
+                sent: metrics::DELIVERIES.with_label_values(&[service]),
+            })
+        })
     }
 
     fn handled(&self, status: &str, seconds: f64) {
-        self.handled.with_label_values(&[status]).inc();
+        let [kind, service, name] = self.labels;
+        metrics::add(&metrics::HANDLED, &[kind, service, name, status], 1);
         self.seconds.observe(seconds);
     }
 }
 
-/// Counts of a fan-out, read at each scrape.
-pub fn count_fanout<T: Clone + Send + 'static>(service: &str, fanout: &Broadcast<T>) {
-    let labels = &[("service", service)];
-    let [accepted, slow, backlog] = [(); 3].map(|()| fanout.clone());
-    metrics::counter(
-        "messenger_messages_accepted_total",
-        "Messages or changes that were accepted and have their place in the order.",
-        labels,
-        move || accepted.published(),
-    );
-    metrics::counter(
-        "messenger_slow_consumers_total",
-        "Readers that were cut because their backlog was full.",
-        labels,
-        move || slow.slow_consumers(),
-    );
-    metrics::gauge(
-        "messenger_backlog_bytes",
-        "Bytes that wait for readers, a message once for each of them.",
-        labels,
-        move || backlog.backlog_bytes(),
-    );
+/// Has a fan-out's own counts read at each scrape.
+pub fn count_fanout<T: Clone + Send + 'static>(service: &'static str, fanout: &Broadcast<T>) {
+    let fanout = fanout.clone();
+    metrics::at_scrape(move || {
+        let labels = &[service];
+        metrics::raise(&metrics::ACCEPTED, labels, fanout.published());
+        metrics::raise(&metrics::SLOW, labels, fanout.slow_consumers());
+        metrics::set(&metrics::BACKLOG, labels, fanout.backlog_bytes());
+    });
 }
 
 /// Status and error message. The message may quote users' text, so it is

@@ -1,15 +1,21 @@
 //! The client of the history service, by HTTP.
 //!
-//! Calls use ureq. The stream of new messages is read from a socket of its own,
-//! since it has to be closed from another thread, and when it is silent.
+//! The stream of new messages has an agent of its own, since it has to be closed from
+//! another thread, and when it is silent.
 
-use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs as _};
+use std::io::{self, BufRead as _, BufReader, Read as _};
+use std::sync::Arc;
 use std::time::Duration;
+
+use ureq::{Agent, BodyReader, RequestBuilder};
 
 use super::wire;
 use crate::access::Bearer;
+use crate::access_log;
 use crate::error::{Code, Error};
+use crate::http::agent::agent;
+use crate::reload::Live;
+use crate::tls;
 
 pub use super::entry::{Message, Page, Sender};
 
@@ -26,30 +32,55 @@ const ANSWER_BYTES: u64 = 32 << 20;
 /// Calls may be made from any thread; each has its own connection.
 #[derive(Clone, Debug)]
 pub struct HistoryClient {
-    /// host:port
     address: String,
-    agent: ureq::Agent,
+    tls: Option<Arc<Live<tls::Client>>>,
     timeout: Duration,
     token: Option<Bearer>,
 }
 
 impl HistoryClient {
+    /// `address` is host:port, or https://host:port; with `tls` both mean the latter.
     /// `timeout` bounds connecting, and, with a second more, each call: so a
     /// service's own timeout, which says what became of the message, comes first.
-    /// Each has the token, if there is one.
-    pub fn new(address: &str, timeout: Duration, token: Option<Bearer>) -> Self {
-        let config = ureq::Agent::config_builder()
+    pub fn new(address: &str, tls: Option<Arc<Live<tls::Client>>>, timeout: Duration) -> Self {
+        Self {
+            address: address.into(),
+            tls,
+            timeout,
+            token: None,
+        }
+    }
+
+    /// With this token in each request, if there is one.
+    #[must_use]
+    pub fn with_token(self, token: Option<Bearer>) -> Self {
+        Self { token, ..self }
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("Authorization", &**token.header()),
+            None => request,
+        }
+    }
+
+    /// For one call or stream, with the certificates as they are now, and how URLs
+    /// begin.
+    fn agent(&self, time: Option<Duration>) -> Result<(Agent, String), Error> {
+        let config = Agent::config_builder()
             .http_status_as_error(false)
             // The service may have closed one that was kept, and then nobody
             // would know what became of a message.
             .max_idle_connections(0)
-            .timeout_global(Some(timeout + Duration::from_secs(1)));
-        Self {
-            address: address.into(),
-            agent: config.build().new_agent(),
-            timeout,
-            token,
-        }
+            .timeout_connect(Some(self.timeout))
+            .timeout_per_read(time.is_none().then_some(SILENCE))
+            .timeout_global(time);
+        let tls = self.tls.as_ref().map(|tls| tls.get());
+        agent(&self.address, tls.as_deref(), config).map_err(|e| self.unreachable(&e))
+    }
+
+    fn caller(&self) -> Result<(Agent, String), Error> {
+        self.agent(Some(self.timeout + Duration::from_secs(1)))
     }
 
     /// Appends a message; `body` is sent as it is. Returns status and JSON of
@@ -58,12 +89,14 @@ impl HistoryClient {
     /// # Errors
     /// No answer.
     pub fn append(&self, body: &[u8]) -> Result<(u16, String), Error> {
-        let request = self.with_token(self.agent.post(self.url("/")));
+        let (agent, start) = self.caller()?;
+        let request = self.authorized(agent.post(start + "/"));
         let request = request.header("Content-Type", "application/json");
-        self.answer(request.send(body)).map_err(|mut error| {
-            error.message += "; the message may have been stored or not";
-            error
-        })
+        self.answer(identified(request).send(body))
+            .map_err(|mut error| {
+                error.message += "; the message may have been stored or not";
+                error
+            })
     }
 
     /// A page of the log, likewise.
@@ -96,52 +129,23 @@ impl HistoryClient {
     /// # Errors
     /// No connection, or no stream.
     pub fn follow(&self, after: i64) -> Result<EventStream, Error> {
-        let connection = self.connect().map_err(|e| self.unreachable(&e))?;
-        let open = || -> io::Result<EventStream> {
-            connection.set_read_timeout(Some(SILENCE))?;
-            connection.set_write_timeout(Some(SILENCE))?;
-            // Version 1.0, so that the answer is not chunked.
-            let Self { address, .. } = self;
-            let head = format!("GET /events?after={after} HTTP/1.0\r\nHost: {address}\r\n");
-            let token = self.token.as_ref().map(|token| {
-                let value = token.header();
-                format!("Authorization: {value}\r\n")
-            });
-            let head = head + &token.unwrap_or_default() + "\r\n";
-            (&connection).write_all(head.as_bytes())?;
-            let mut stream = EventStream {
-                lines: BufReader::new(connection),
-            };
-            let status = stream.line()?;
-            if status.split(' ').nth(1) != Some("200") {
-                return Err(io::Error::other(format!("it answered {status}")));
-            }
-            while !stream.line()?.is_empty() {}
-            Ok(stream)
-        };
-        open().map_err(|error| self.unreachable(&error))
-    }
-
-    fn connect(&self) -> io::Result<TcpStream> {
-        let mut last = io::Error::new(ErrorKind::NotFound, "there is no such address");
-        for address in self.address.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&address, self.timeout) {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = error,
-            }
+        let (agent, start) = self.agent(None)?;
+        let request = agent.get(format!("{start}/events?after={after}"));
+        let answer = self.authorized(request).call();
+        let answer = answer.map_err(|error| self.unreachable(&error))?;
+        if answer.status() != 200 {
+            return Err(self.unreachable(&format!("it answered {}", answer.status())));
         }
-        Err(last)
+        let body = answer.into_body().into_with_config().limit(u64::MAX);
+        Ok(EventStream {
+            lines: BufReader::new(body.reader()),
+            agent,
+        })
     }
 
     fn get(&self, path: &str) -> Result<(u16, String), Error> {
-        self.answer(self.with_token(self.agent.get(self.url(path))).call())
-    }
-
-    fn with_token<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
-        match &self.token {
-            Some(token) => request.header("Authorization", &**token.header()),
-            None => request,
-        }
+        let (agent, start) = self.caller()?;
+        self.answer(identified(self.authorized(agent.get(start + path))).call())
     }
 
     fn get_ok(&self, path: &str) -> Result<String, Error> {
@@ -149,10 +153,6 @@ impl HistoryClient {
             (200, body) => Ok(body),
             (status, _) => Err(self.unreachable(&format!("it answered {path} with {status}"))),
         }
-    }
-
-    fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
     }
 
     fn answer(
@@ -181,19 +181,15 @@ impl HistoryClient {
 
 /// The new messages of the log, in their order.
 pub struct EventStream {
-    lines: BufReader<TcpStream>,
+    lines: BufReader<BodyReader<'static>>,
+    agent: Agent,
 }
 
 impl EventStream {
     /// A function that ends the stream from another thread.
-    ///
-    /// # Errors
-    /// No descriptor left.
-    pub fn closer(&self) -> Result<impl FnOnce() + Send + use<>, Error> {
-        let connection = self.lines.get_ref().try_clone().map_err(lost)?;
-        Ok(move || {
-            let _ = connection.shutdown(Shutdown::Both);
-        })
+    pub fn closer(&self) -> impl FnOnce() + Send + use<> {
+        let agent = self.agent.clone();
+        move || agent.shutdown()
     }
 
     /// Blocks for the next message; `heard` is called for whatever comes, beats too.
@@ -222,12 +218,21 @@ impl EventStream {
             }
             Ok(_) if line.is_empty() => Err(io::Error::other("the stream ended")),
             Ok(_) => Err(io::Error::other("the stream ended within a line")),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-                let silence = format!("no data for {SILENCE:?}");
-                Err(io::Error::new(ErrorKind::TimedOut, silence))
-            }
-            Err(error) => Err(error),
+            Err(error) => Err(match error.get_ref().and_then(|e| e.downcast_ref()) {
+                Some(ureq::Error::Timeout(_)) => {
+                    io::Error::other(format!("no data for {SILENCE:?}"))
+                }
+                _ => error,
+            }),
         }
+    }
+}
+
+/// With the id of the request that this thread works on.
+fn identified<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
+    match access_log::current() {
+        Some(id) => request.header(access_log::HEADER, id),
+        None => request,
     }
 }
 

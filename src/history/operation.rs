@@ -9,6 +9,7 @@ use super::wire;
 use crate::budget::Hold;
 use crate::error::Error;
 use crate::http::Response;
+use crate::metrics;
 
 /// Appends a message.
 pub struct Append(pub Draft);
@@ -37,7 +38,8 @@ impl Operation for Append {
     fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<AppendReply>, Failure> {
         let drafts: Vec<_> = batch.into_iter().map(|Append(draft)| draft).collect();
         let count = drafts.len();
-        let messages = store.append(drafts)?;
+        let messages = metrics::committing("history", || store.append(drafts))?;
+        metrics::observe(&metrics::BATCH, &[], count as f64);
         let messages: Vec<_> = messages.iter().map(wire::message).collect();
         let before = messages.len().saturating_sub(count);
         let own = before..messages.len();

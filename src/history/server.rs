@@ -59,7 +59,7 @@ pub fn start(
     config: &Config,
     stop: &Receiver<()>,
 ) -> Result<Option<Handle>, Box<dyn std::error::Error>> {
-    let front = Front::bind_named(&config.host, config.http_port)?;
+    let front = Front::bind_named(&config.host, config.http_port)?.named("history");
     if !migrate(config, stop)? {
         return Ok(None);
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::connection::{Shared, serve};
+use super::journal;
 use super::open::Connection;
 use super::refusal::Refusal;
 
@@ -50,11 +51,11 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
                 let gate = shared.limits.gate.as_ref();
                 let full = connections.len() >= shared.limits.connections;
                 if let Some(Err(refusal)) = gate.map(|gate| gate.connection(peer)) {
-                    refused.add(stream, &refusal);
+                    refused.add(stream, &refusal, shared);
                 } else if full && !connections.make_room() {
                     let limit = shared.limits.connections;
                     let message = format!("over the limit of {limit} connections");
-                    refused.add(stream, &Refusal::new(503, message));
+                    refused.add(stream, &Refusal::new(503, message), shared);
                 } else {
                     number += 1;
                     let started = start(number, stream, peer, shared);
@@ -63,8 +64,8 @@ pub(super) fn run(listener: &TcpListener, wake: &UnixStream, shared: &Arc<Shared
                             tracing::warn!(%error, "no threads for more connections");
                         }
                         if let Some(stream) = stream {
-                            refused
-                                .add(stream, &Refusal::new(503, "no thread for this connection"));
+                            let refusal = Refusal::new(503, "no thread for this connection");
+                            refused.add(stream, &refusal, shared);
                         }
                     } else {
                         threadless = false;
@@ -121,7 +122,8 @@ struct Refused {
 }
 
 impl Refused {
-    fn add(&mut self, mut stream: TcpStream, refusal: &Refusal) {
+    fn add(&mut self, mut stream: TcpStream, refusal: &Refusal, shared: &Shared) {
+        journal::count(shared.service, refusal.status);
         let bytes = match self.silently {
             true => Vec::new(),
             false => refusal.encode(true, true),

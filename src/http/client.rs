@@ -1,9 +1,11 @@
 //! A minimal blocking HTTP client for load: one keep-alive connection, one request
 //! after the other. The services' own clients use ureq.
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
+
+use crate::tls;
 
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -11,19 +13,25 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// A minimal blocking HTTP client. For one thread.
 pub struct Client {
     address: String,
+    tls: Option<tls::Client>,
     authorization: Option<String>,
-    connection: Option<TcpStream>,
+    connection: Option<Box<dyn Stream>>,
     answer: Vec<u8>,
 }
+
+trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
 
 /// Where an answer's body begins, where it ends, and whether the connection may
 /// be used again.
 type Extent = (usize, usize, bool);
 
 impl Client {
-    pub fn new(address: &str) -> Self {
+    pub fn new(address: &str, tls: Option<&tls::Client>) -> Self {
         Self {
             address: address.to_owned(),
+            tls: tls.cloned(),
             authorization: None,
             connection: None,
             answer: Vec::new(),
@@ -77,11 +85,19 @@ impl Client {
         Ok(self.answer[start..end].to_vec())
     }
 
-    fn connect(&self) -> io::Result<TcpStream> {
+    fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let connection = TcpStream::connect(&self.address)?;
         connection.set_nodelay(true)?;
         connection.set_read_timeout(Some(TIMEOUT))?;
-        Ok(connection)
+        let Some(tls) = &self.tls else {
+            return Ok(Box::new(connection));
+        };
+        let host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
+        let name = tls.name.as_deref().unwrap_or(host);
+        let session = tls.connector()?.build().connect(name, connection);
+        Ok(Box::new(
+            session.map_err(|error| io::Error::other(error.to_string()))?,
+        ))
     }
 }
 

@@ -11,6 +11,7 @@ use super::answer::{Body, Extent, Style, encode_head};
 use super::exchange::{Answered, Exchange};
 use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
+use super::journal::{self, Entry};
 use super::limits::Limits;
 use super::open::{Connection, Connections, Turn};
 use super::origin;
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) streams: Streams,
     pub(super) stopping: AtomicBool,
     pub(super) connections: Connections,
+    /// The name under which requests are counted and logged.
+    pub(super) service: &'static str,
 }
 
 /// Serves `connection` until it ends.
@@ -56,7 +59,8 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 return;
             }
         }
-        let head = match intake.next(&mut client, limits, connection, &mut hold) {
+        let peer = connection.peer();
+        let mut head = match intake.next(&mut client, limits, connection, &mut hold) {
             Ok(Some(head)) => head,
             Ok(None) | Err(Failure::Gone) => return,
             Err(Failure::Refused(mut refusal)) => {
@@ -65,14 +69,17 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 }
                 connection.set(Turn::Ours);
                 intake.free(&mut hold);
-                if client.write(&refusal.encode(true, true), b"").is_ok() {
+                let mut entry = journal::begin(shared.service, peer, None);
+                let mut bytes = refusal.encode(true, true);
+                journal::mark(&mut entry, &mut bytes);
+                if client.write(&bytes, b"").is_ok() {
                     client.close_softly(limits);
                 }
                 return;
             }
         };
-        let (body, peer) = (&intake.body, connection.peer());
-        let buffers = &mut buffers;
+        buffers.entry = journal::begin(shared.service, peer, Some(&mut head));
+        let (body, buffers) = (&intake.body, &mut buffers);
         let fate = answer(&mut client, peer, shared, &head, body, buffers, &mut hold);
         hold.force(0);
         match fate {
@@ -104,6 +111,8 @@ fn over(limits: &Limits) -> Refusal {
 struct Buffers {
     out: Vec<u8>,
     answer: Vec<u8>,
+    /// Of the request that is answered now.
+    entry: Option<Entry>,
 }
 
 enum Fate {
@@ -123,7 +132,7 @@ fn answer(
     buffers: &mut Buffers,
     hold: &mut Hold,
 ) -> Fate {
-    let Buffers { out, answer } = buffers;
+    let Buffers { out, answer, entry } = buffers;
     let limits = &shared.limits;
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     let allowed = origin::check(head, client.local(), &shared.limits.hosts);
@@ -179,6 +188,7 @@ fn answer(
             };
             let whole = if streamed { extent.head } else { answer.len() };
             let encoded = encode_head(answer, style, out);
+            journal::mark(entry, out);
             let mut written = encoded.and_then(|()| client.write(out, &answer[extent.head..whole]));
             if let (Ok(()), Some(stream), true) = (&written, stream, head.method != "HEAD") {
                 let chunked = form == Body::Streamed && !head.http10;
@@ -201,13 +211,15 @@ fn answer(
         }
         Err(refusal) => {
             // The request was read whole, so the connection is still in step.
-            let bytes = refusal.encode(!keep_alive, head.method != "HEAD");
+            let mut bytes = refusal.encode(!keep_alive, head.method != "HEAD");
+            journal::mark(entry, &mut bytes);
             match client.write(&bytes, b"") {
                 Ok(()) => Fate::Delivered { keep_alive },
                 Err(_) => Fate::Lost,
             }
         }
     };
+    *entry = None;
     for buffer in [out, answer] {
         buffer.clear();
         buffer.shrink_to(KEPT_BYTES);

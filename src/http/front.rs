@@ -23,6 +23,7 @@ use super::message::{Request, Response};
 use super::open::Connections;
 use super::receipt::Receipts;
 use super::stream::Streams;
+use crate::metrics;
 use crate::retry::supervised;
 
 /// Connections that the kernel completes before they are accepted.
@@ -37,6 +38,7 @@ pub struct Front {
     socket: OwnedFd,
     local_addr: SocketAddr,
     kept: Kept,
+    service: &'static str,
 }
 
 impl Front {
@@ -78,6 +80,12 @@ impl Front {
         Front { kept, ..self }
     }
 
+    /// The name under which requests are counted and logged.
+    #[must_use]
+    pub fn named(self, service: &'static str) -> Front {
+        Front { service, ..self }
+    }
+
     /// The address, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -103,10 +111,12 @@ impl Front {
                 "no lanes to serve with",
             ));
         }
+        metrics::memory(self.service, &limits.memory);
         let receipts = Arc::new(Receipts::default());
         let lanes = Lanes::start(lanes, name, &receipts)?;
         let exchange = Exchange::open(lanes.socket(), count, self.kept, &limits, receipts)?;
         let shared = Arc::new(Shared {
+            service: self.service,
             limits,
             exchange,
             streams: Streams::default(),
@@ -145,6 +155,7 @@ impl Front {
             socket,
             local_addr,
             kept,
+            service: "http",
         })
     }
 }

@@ -22,6 +22,7 @@ use super::exchange::PROBE;
 use super::head::token;
 use super::message::{Request, Response};
 use super::receipt::{Attached, NUMBER_HEADER, Receipts};
+use crate::access_log;
 use crate::retry::supervised;
 
 use rustix::fs::{Mode, OFlags};
@@ -178,6 +179,7 @@ fn run(
             );
             continue;
         }
+        access_log::work_for(|| request.header(access_log::HEADER));
         let mut response = catch_unwind(AssertUnwindSafe(|| handler(request)))
             .unwrap_or_else(|panic| internal_error(&*panic));
         // Before the answer leaves, so that the front finds it there.

@@ -19,7 +19,7 @@
 //! loop, which takes in a request (`intake`, `head`, `chunked`, `origin`, `gate`), passes it
 //! through a private connection (`exchange`, `answer`) to the loop that calls the handler
 //! (`lane`), and writes the answer (`socket`). `receipt` tells a handler
-//! when that last step failed.
+//! when that last step failed. `journal` counts requests and writes their lines.
 //!
 //! An answer may also be streamed ([`Response::stream`]). Its handler returns at
 //! once, like any other, with a [`Source`], which `receipt` passes to the
@@ -33,6 +33,7 @@
 //! Every buffer, queue and wait is bounded, most of them by [`Limits`].
 
 mod accept;
+pub mod agent;
 mod answer;
 mod array;
 mod chunked;
@@ -43,6 +44,7 @@ mod front;
 mod gate;
 mod head;
 mod intake;
+mod journal;
 mod lane;
 mod limits;
 mod message;

@@ -11,6 +11,7 @@ use super::queue::failpoint::{self, Point};
 use super::queue::{DeadLetter, Queue, Token};
 use super::results::{JobStore, Known};
 use crate::db::Error;
+use crate::metrics;
 use crate::retry::Retry;
 
 /// Reports that may wait; over it workers block (backpressure).
@@ -99,7 +100,7 @@ impl Ledger {
             }
         }
         if !jobs.is_empty() {
-            self.persist(|store| store.commit(&jobs))?;
+            self.persist(|store| metrics::committing("jobs", || store.commit(&jobs)))?;
             failpoint::reach(Point::AfterStore);
         }
         for (id, reply) in questions {
@@ -107,7 +108,11 @@ impl Ledger {
             let _ = reply.send(self.persist(|store| store.find(&id))?);
         }
         let over = jobs.iter().filter(|job| job.state != State::Queued);
-        finished(&over.collect::<Vec<_>>());
+        let over: Vec<_> = over.collect();
+        for job in &over {
+            metrics::add(&metrics::JOBS, &[job.state.name()], 1);
+        }
+        finished(&over);
         if !acks.is_empty() {
             self.queue.ack(acks);
         }

@@ -15,6 +15,7 @@ use super::results::Known;
 use super::task::{self, Part};
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
+use crate::metrics;
 use crate::retry::Retry;
 use crate::status;
 
@@ -113,7 +114,12 @@ impl Worker {
         let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let asked = part.task.clone();
-            match asked.and_then(|task| self.client.answer(&task)) {
+            let answer = asked.and_then(|task| self.client.answer(&task));
+            let status = answer
+                .as_ref()
+                .map_or_else(|e| status::name(e.code), |_| "OK");
+            metrics::add(&metrics::ATTEMPTS, &[status], 1);
+            match answer {
                 Ok(result) => {
                     job.attempts += 1;
                     job.state = State::Done;

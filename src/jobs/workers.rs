@@ -12,6 +12,7 @@ use super::queue::{self, Queue};
 use super::results as store;
 use super::{ledger, worker};
 use crate::grpc::client::{Connection, Settings, environment};
+use crate::metrics;
 
 pub use super::desk::Desk;
 pub use super::queue::OpenError as StartError;
@@ -39,6 +40,9 @@ pub struct Config {
 /// How long a shutdown waits for calls that are under way.
 const END: Duration = Duration::from_secs(3);
 
+/// How long a scrape waits for the depth of the queue.
+const DEPTH: Duration = Duration::from_secs(1);
+
 /// Running workers.
 pub struct Handle {
     stop: Sender<()>,
@@ -58,6 +62,7 @@ pub fn start(
 ) -> Result<Handle, StartError> {
     let store = store::open(&config.store)?;
     let queue = Arc::new(Queue::open(&config.queue)?);
+    count_depth(&queue);
     let (stop, stopped) = bounded(0);
     let (end, ended) = bounded(0);
     let (reports, inbox) = bounded(ledger::QUEUE);
@@ -106,6 +111,20 @@ impl Handle {
             tracing::warn!("a call did not end in time; its task will be redelivered");
         }
     }
+}
+
+/// Asks for the depth of the queue at each scrape; without an answer in time the scrape
+/// has none.
+fn count_depth(queue: &Arc<Queue>) {
+    // Not kept alive: it ends when it is dropped.
+    let queue = Arc::downgrade(queue);
+    metrics::at_scrape(move || {
+        metrics::QUEUE.reset();
+        if let Some(depth) = queue.upgrade().and_then(|queue| queue.depth_soon(DEPTH)) {
+            metrics::set(&metrics::QUEUE, &["waiting"], depth.waiting as usize);
+            metrics::set(&metrics::QUEUE, &["dead"], depth.dead as usize);
+        }
+    });
 }
 
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {

@@ -27,7 +27,7 @@ use crate::grpc::host::Hosted;
 use crate::grpc::journal::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
-use crate::metrics::{self, Histogram};
+use crate::metrics;
 use crate::retry::supervised;
 use crate::sync::lock;
 
@@ -116,7 +116,6 @@ impl Todo {
             limits: config.limits,
             store,
             shared: shared.clone(),
-            commits: metrics::commits("todo"),
         };
         let thread = thread::Builder::new().name("todo-owner".into());
         let thread = thread.spawn(move || supervised(|| owner.run(&queue, &stopped)))?;
@@ -274,7 +273,6 @@ struct Owner {
     limits: Limits,
     store: Option<TodoStore>,
     shared: Arc<Shared>,
-    commits: Option<Histogram>,
 }
 
 /// Who waits for the transaction.
@@ -340,7 +338,7 @@ impl Owner {
             return Ok(());
         }
         if let Some(store) = &mut self.store
-            && let Err(error) = metrics::timed(self.commits.as_ref(), || store.commit(changes))
+            && let Err(error) = metrics::committing("todo", || store.commit(changes))
         {
             tracing::error!(%error, "changes to the to-do list are refused");
             self.draft = self.shared.list().list.clone();

@@ -33,7 +33,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("retry", &[]),
     ("tls", &["reload"]),
     ("latency", &[]),
-    ("metrics", &["budget"]),
+    ("metrics", &["budget", "sync"]),
     ("number", &[]),
     ("throttle", &["sync"]),
     ("generated", &[]),

@@ -143,6 +143,7 @@ pub fn load(replicas: &[Program], requests: usize, progress: &(dyn Fn(u64) + Syn
     let config = Config {
         token: None,
         replicas: replicas.iter().map(Program::address).collect(),
+        tls: None,
         workers: 50,
         requests,
     };

@@ -13,6 +13,7 @@ use crate::chat::json;
 use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::http::{Request, Response};
+use crate::metrics;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
 
@@ -84,7 +85,8 @@ impl Api {
         let hold = match self.memory.take(flushed.memory()) {
             Ok(hold) => hold,
             Err(full) => {
-                self.postbox.put_back(flushed);
+                let lost = self.postbox.put_back(flushed);
+                metrics::add(&metrics::DROPPED, &["messages"], lost);
                 return refusal(&Error::unavailable(full.to_string()));
             }
         };
@@ -103,7 +105,8 @@ impl Api {
         response.on_undelivered(move || {
             let messages = Arc::unwrap_or_clone(messages);
             let count = messages.len();
-            postbox.put_back(Flushed { messages, dropped });
+            let lost = postbox.put_back(Flushed { messages, dropped });
+            metrics::add(&metrics::DROPPED, &["messages"], lost);
             if count > 0 && losses.admit(0, Instant::now()) == Admission::Write {
                 let unlogged = losses.take_withheld().map_or(0, |[count]| count);
                 tracing::warn!(

@@ -16,6 +16,7 @@ use super::client::ChatClient;
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::{Settings, environment};
 use crate::http::{Front, Limits, Serving};
+use crate::metrics;
 use crate::throttle::Throttle;
 use postbox::{Capacity, Postbox};
 
@@ -70,7 +71,7 @@ pub struct Handle {
 /// A port that is taken, or a thread that cannot be started.
 pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Handle>> {
     // The port is reserved first, so that a taken one is known at once.
-    let front = Front::bind_named(&config.host, config.http_port)?;
+    let front = Front::bind_named(&config.host, config.http_port)?.named("bridge");
     // A connection each, so that incoming messages cause no head-of-line blocking
     // for answers; one completion queue for both, since two that poll in one
     // process wake each other.
@@ -78,6 +79,8 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     let connect = || ChatClient::new(environment.clone(), &config.server, &config.connection);
     let reading = Arc::new(connect());
     let postbox = Arc::new(Postbox::new(config.postbox));
+    let kept = postbox.clone();
+    metrics::at_scrape(move || metrics::set(&metrics::POSTBOX, &[], kept.waiting()));
     let link = Arc::new(Link::default());
     let (live_sender, live) = bounded(1);
     let reader = StreamReader::start(config, &reading, &postbox, &link, live_sender)?;

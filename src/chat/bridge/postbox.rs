@@ -92,6 +92,11 @@ impl Postbox {
         contents.make_room(&self.capacity)
     }
 
+    /// How many messages wait.
+    pub fn waiting(&self) -> usize {
+        lock(&self.contents).messages.len()
+    }
+
     /// Takes everything out; each message is in exactly one flush.
     pub fn flush(&self) -> Flushed {
         let mut contents = lock(&self.contents);

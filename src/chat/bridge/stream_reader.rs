@@ -14,6 +14,7 @@ use super::postbox::Postbox;
 use crate::chat::client::{ChatClient, ChatStream};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::Proof;
+use crate::metrics;
 use crate::retry::{Retry, supervised};
 use crate::sync::lock;
 
@@ -226,7 +227,11 @@ impl Work {
 
     fn deliver(&mut self, message: crate::chat::message::Message) {
         let time = message.send_time;
-        self.dropped += self.postbox.deliver(message);
+        let dropped = self.postbox.deliver(message);
+        if dropped > 0 {
+            metrics::add(&metrics::DROPPED, &["messages"], dropped);
+        }
+        self.dropped += dropped;
         self.link.delivered(time);
         let logged = self.dropped_logged;
         if self.dropped > 0 && logged.is_none_or(|logged| logged.elapsed() >= DROPPED_PERIOD) {

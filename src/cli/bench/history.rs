@@ -160,6 +160,7 @@ impl Args {
         let config = run::Config {
             token: None,
             replicas: programs.iter().map(|p| p.address().to_owned()).collect(),
+            tls: None,
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,
         };

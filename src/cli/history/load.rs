@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::rows::{Column, table};
-use crate::cli::{Error, access};
+use crate::cli::{Error, access, tls};
 use crate::history::load::{plot, run};
 
 /// Put load on the replicas of one message log, and check every answer
@@ -26,6 +26,8 @@ pub struct Args {
     urls: Vec<String>,
     #[command(flatten)]
     token: access::Client,
+    #[command(flatten)]
+    tls: tls::Connect,
     #[command(flatten)]
     size: Size,
     /// Print one JSON object instead of the table
@@ -58,24 +60,37 @@ Examples:
 
 The exit code is 1 if an answer contradicts itself or another one.";
 
-/// host:port of `http://host:port`.
+/// host:port of `http://host:port`; one of `https://host:port` keeps that.
 fn address(url: &str) -> Result<String, String> {
-    let address = url.strip_prefix("http://").unwrap_or(url);
+    let (scheme, default, address) = match url.split_once("://") {
+        Some(("https", address)) => ("https://", 443, address),
+        Some(("http", address)) => ("", 80, address),
+        _ => ("", 80, url),
+    };
     let address = address.strip_suffix('/').unwrap_or(address);
     if address.is_empty() || address.contains('/') {
         return Err("write it like http://localhost:8070".into());
     }
     let port = address.rsplit(':').next().unwrap_or_default();
     Ok(match port.parse::<u16>() {
-        Ok(_) => address.to_owned(),
-        Err(_) => format!("{address}:80"),
+        Ok(_) => format!("{scheme}{address}"),
+        Err(_) => format!("{scheme}{address}:{default}"),
     })
 }
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
+        let mut tls = self.tls.read()?.map(|tls| (*tls.get()).clone());
+        let encrypted = self.urls.iter().filter_map(|u| u.strip_prefix("https://"));
+        let mut replicas: Vec<String> = encrypted.map(str::to_owned).collect();
+        match replicas.len() {
+            0 => replicas.clone_from(&self.urls),
+            all if all == self.urls.len() => drop(tls.get_or_insert_default()),
+            _ => return Err("--url: either all are https:// or none is".into()),
+        }
         let config = run::Config {
-            replicas: self.urls.clone(),
+            replicas,
+            tls,
             token: self.token.read()?,
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,
@@ -183,7 +198,8 @@ mod tests {
         assert_eq!(address("http://a:1"), Ok("a:1".into()));
         assert_eq!(address("a:1/"), Ok("a:1".into()));
         assert_eq!(address("http://a"), Ok("a:80".into()));
-        assert!(address("https://a").is_err());
+        assert_eq!(address("https://a/"), Ok("https://a:443".into()));
+        assert!(address("ftp://a").is_err());
         assert!(address("http://a/b").is_err() && address("").is_err());
     }
 }

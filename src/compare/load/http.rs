@@ -28,7 +28,7 @@ pub fn send(
     let end = start + time;
     let answered = AtomicU64::new(0);
     let client = || -> io::Result<Latencies> {
-        let (mut client, mut latencies) = (Client::new(bridge.address()), Latencies::new()?);
+        let (mut client, mut latencies) = (Client::new(bridge.address(), None), Latencies::new()?);
         loop {
             let sent = Instant::now();
             if sent >= end {
@@ -69,7 +69,7 @@ pub fn flush(
     messages: usize,
     rounds: usize,
 ) -> io::Result<Latencies> {
-    let mut client = Client::new(bridge.address());
+    let mut client = Client::new(bridge.address(), None);
     let mut flush = || client.post("/getAndFlushMessages", "");
     // Until the subscription is live.
     let deadline = Instant::now() + TIMEOUT;

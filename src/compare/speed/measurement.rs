@@ -189,7 +189,7 @@ impl Kind {
         let started = Instant::now();
         if name == "start-bridge" {
             let bridge = toolbox.bridge(peer, server.address())?;
-            let mut client = Client::new(bridge.address());
+            let mut client = Client::new(bridge.address(), None);
             let first = || client.post("/getAndFlushMessages", "").map(drop);
             return started_after(started, &bridge, first);
         }

@@ -25,7 +25,7 @@ impl Feed for HistoryFeed {
         let senders = self.client.senders()?;
         let mut last = messages.last().map_or(0, |message| message.number);
         let mut stream = self.client.follow(last)?;
-        link.opened(stream.closer()?);
+        link.opened(stream.closer());
         hub.set_log(Log::new(&messages, senders));
         link.live(hub, Service::History);
         loop {

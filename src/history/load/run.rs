@@ -13,6 +13,7 @@ use crate::access::Bearer;
 use crate::http::client::Client;
 use crate::latency::Latencies;
 use crate::sync::{lock, unpoisoned};
+use crate::tls;
 
 /// Who the messages are from.
 const SENDERS: [&str; 10] = [
@@ -32,9 +33,11 @@ const SENDERS: [&str; 10] = [
 pub struct Config {
     /// host:port of each replica; each request goes to one at random.
     pub replicas: Vec<String>,
-    pub workers: usize,
+    /// Without it, plain HTTP.
+    pub tls: Option<tls::Client>,
     /// The token of each request.
     pub token: Option<Bearer>,
+    pub workers: usize,
     /// Of each worker, one after the other.
     pub requests: usize,
 }
@@ -134,12 +137,11 @@ struct Shared {
 
 fn work(config: &Config, name: &str, shared: &Mutex<Shared>, progress: &(dyn Fn(u64) + Sync)) {
     let replicas = config.replicas.iter();
-    let mut clients: Vec<_> = replicas
-        .map(|address| {
-            let token = config.token.as_ref().map(|token| (*token.header()).clone());
-            Client::new(address).with_authorization(token)
-        })
-        .collect();
+    let client = |address: &String| {
+        let token = config.token.as_ref().map(|token| (*token.header()).clone());
+        Client::new(address, config.tls.as_ref()).with_authorization(token)
+    };
+    let mut clients: Vec<_> = replicas.map(client).collect();
     for request in 0..config.requests {
         let replica = fastrand::usize(..clients.len());
         let sender = SENDERS[fastrand::usize(..SENDERS.len())];

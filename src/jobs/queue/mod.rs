@@ -250,6 +250,18 @@ impl Queue {
         self.ask(within, Command::Depth)
     }
 
+    /// As [`Queue::depth`], but `None` if there is no answer in time, whatever the
+    /// owner is busy with.
+    pub fn depth_soon(&self, within: Duration) -> Option<Depth> {
+        let (reply, answer) = bounded(1);
+        self.commands
+            .as_ref()?
+            .try_send(Command::Depth(reply))
+            .ok()?;
+        self.waker.wake();
+        answer.recv_timeout(within).ok()?.ok()
+    }
+
     /// The newest tasks in the embedded queue; RabbitMQ cannot list any.
     ///
     /// # Errors

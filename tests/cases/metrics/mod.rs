@@ -1,6 +1,8 @@
 //! What one sees of a process from outside: metrics, and the access log.
 
+mod access_log;
 mod server;
+mod services;
 
 use crate::support::http::request;
 use crate::support::jobs::Place;

@@ -151,3 +151,32 @@ fn a_stream_stays_when_its_client_has_other_files() {
     tail.signal(Signal::HUP);
     assert_eq!(tail.wait_exit(SOON), 0);
 }
+
+#[test]
+fn another_authority_of_clients_counts_for_those_who_come() {
+    let (ours, old, new) = (
+        Authority::new("ours"),
+        Authority::new("old"),
+        Authority::new("new"),
+    );
+    let (pair, trusted, clients) = (ours.issue(&HOSTS), ca(&ours), ca(&old));
+    let mutual = [&flags(&pair)[..], &["--tls-client-ca", &clients]].concat();
+    let server = Server::start(&mutual);
+    let address = server.address();
+    let (known, other) = (old.issue(&["anna"]), new.issue(&["bert"]));
+    let connect = |command: &[&str], pair| {
+        let flags = [
+            &["--server", &address, "--tls-ca", &trusted],
+            &flags(pair)[..],
+        ];
+        messenger(&[command, &flags.concat()].concat())
+    };
+    let send = |pair| connect(&["send", "anna", "Hello"], pair).wait_exit(SOON);
+    assert_eq!((send(&known), send(&other)), (0, 1));
+    let tail = connect(&["tail"], &known);
+    tail.wait_for_log(SOON, "subscribed to");
+    replace(&old.file(), &fs::read(new.file()).unwrap());
+    server.wait_for_log(SOON, AGAIN);
+    assert_eq!((send(&known), send(&other)), (1, 0));
+    tail.wait_for_line(SOON, "anna: Hello");
+}

@@ -6,3 +6,4 @@ mod databases;
 mod front;
 mod grpc;
 mod http;
+mod http_clients;
