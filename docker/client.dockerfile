@@ -28,6 +28,8 @@ RUN --mount=type=bind,source=docker/install.sh,target=/tmp/install.sh \
 RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin messenger
 COPY --from=builder /build/target/release/messenger /usr/local/bin/messenger
 
+# Longer than docker stop waits by itself: docker stop --time 40
+ENV MESSENGER_DRAIN=30s
 USER messenger
 EXPOSE 8080
 HEALTHCHECK --interval=5s --timeout=5s --start-period=10s --retries=3 \

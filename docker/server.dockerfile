@@ -30,6 +30,8 @@ COPY --from=builder /build/target/release/messenger /usr/local/bin/messenger
 
 # Tasks survive a new container if this is a volume.
 ENV MESSENGER_DATA_DIR=/var/lib/messenger
+# Longer than docker stop waits by itself: docker stop --time 40
+ENV MESSENGER_DRAIN=30s
 RUN install -d -o messenger -m 700 "$MESSENGER_DATA_DIR"
 VOLUME /var/lib/messenger
 

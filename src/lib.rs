@@ -11,7 +11,7 @@
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> access | fanout`,
 //! and every module may use `access_log`, `budget`, `error`, `json`, `latency`, `metrics`,
-//! `number`, `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
+//! `number`, `readiness`, `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -104,6 +104,8 @@ pub mod latency;
 pub mod metrics;
 #[cfg(not(feature = "shuttle"))]
 pub mod number;
+#[cfg(not(feature = "shuttle"))]
+pub mod readiness;
 #[cfg(not(feature = "shuttle"))]
 pub mod reload;
 #[cfg(not(feature = "shuttle"))]

@@ -83,7 +83,7 @@ impl<T: Send + Sync + 'static> Live<T> {
     /// Reads now. Reads again, for as long as the process runs, within half a second
     /// whenever one of the files is replaced, written, removed or comes back, and at each
     /// [`read_again`]: on the thread "reload", which serves all, so `read` must not wait
-    /// for anything. `what` names it in the log: "the certificate".
+    /// for anything. What comes from a pipe is read now only. `what` names it in the log: "the certificate".
     ///
     /// # Errors
     /// Why it cannot be read now, or no thread.
@@ -109,6 +109,10 @@ impl<T: Send + Sync + 'static> Live<T> {
             }
             Err(error) => tracing::error!(%error, "{what} cannot be read again; the old one stays"),
         });
+        // A pipe can be read only once, and a second time would wait for ever.
+        if !files.iter().all(|file| file.is_file()) {
+            return Ok(live);
+        }
         let mut all = lock(&ALL);
         if all.watched.is_empty() {
             let thread = std::thread::Builder::new().name("reload".into());

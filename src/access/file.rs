@@ -2,15 +2,17 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use chrono::DateTime;
+use openssl::bn::BigNum;
 use openssl::sha::sha256;
 use serde::{Deserialize, Serialize};
 
-use super::right::Rights;
+use super::right::Right;
 
 /// Most tokens of a file, and the longest line and name.
 pub const MAX_TOKENS: usize = 1000;
@@ -24,7 +26,7 @@ pub struct Entry {
     pub name: String,
     /// Of the whole token, in hexadecimal digits.
     pub sha256: String,
-    pub rights: Vec<String>,
+    pub rights: Vec<Right>,
     /// RFC 3339; never without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires: Option<String>,
@@ -35,14 +37,14 @@ pub struct Entry {
 pub struct Token {
     pub name: Arc<str>,
     pub(super) digest: [u8; 32],
-    pub(super) rights: Rights,
-    pub(super) expires: Option<SystemTime>,
+    rights: Vec<Right>,
+    expires: Option<SystemTime>,
 }
 
 impl Entry {
     /// # Errors
     /// The field that is wrong, without its value.
-    pub fn token(&self) -> Result<Token, String> {
+    fn token(&self) -> Result<Token, String> {
         let named = |c: u8| c.is_ascii_alphanumeric() || b"._@-".contains(&c);
         if !(1..=MAX_NAME_BYTES).contains(&self.name.len()) || !self.name.bytes().all(named) {
             return Err(format!(
@@ -50,7 +52,6 @@ impl Entry {
             ));
         }
         let digest = digest(&self.sha256).ok_or("sha256: 64 hexadecimal digits are needed")?;
-        let rights = Rights::parse(&self.rights).map_err(|error| format!("rights: {error}"))?;
         let expires = self.expires.as_deref().map(DateTime::parse_from_rfc3339);
         let expires = expires.transpose().map_err(|error| {
             format!("expires: {error}; a time like 2030-12-31T23:59:59Z is needed")
@@ -58,17 +59,15 @@ impl Entry {
         Ok(Token {
             name: self.name.as_str().into(),
             digest,
-            rights,
+            rights: self.rights.clone(),
             expires: expires.map(SystemTime::from),
         })
     }
 }
 
 impl Token {
-    /// # Errors
-    /// The file that cannot be read, or its first line that is wrong.
-    pub(super) fn all(file: &Path) -> Result<Vec<Self>, String> {
-        Ok(parse(file)?.into_iter().map(|(_, token)| token).collect())
+    pub fn has(&self, right: Right) -> bool {
+        self.rights.contains(&right) || self.rights.contains(&Right::All)
     }
 
     pub fn has_expired(&self, now: SystemTime) -> bool {
@@ -76,20 +75,19 @@ impl Token {
     }
 }
 
-/// All entries, checked, in the order of the file.
+/// All entries and what they say, in the order of the file.
 ///
 /// # Errors
 /// The file that cannot be read, or its first line that is wrong.
-pub fn read(file: &Path) -> Result<Vec<Entry>, String> {
-    Ok(parse(file)?.into_iter().map(|(entry, _)| entry).collect())
+pub fn read(file: &Path) -> Result<Vec<(Entry, Token)>, String> {
+    let text = bounded(file, MAX_TOKENS * MAX_LINE_BYTES);
+    parse(file, &text.map_err(|e| format!("{}: {e}", file.display()))?)
 }
 
-fn parse(file: &Path) -> Result<Vec<(Entry, Token)>, String> {
-    let name = file.display();
-    let text = bounded(file, MAX_TOKENS * MAX_LINE_BYTES).map_err(|e| format!("{name}: {e}"))?;
+fn parse(file: &Path, text: &str) -> Result<Vec<(Entry, Token)>, String> {
     let mut all: Vec<(Entry, Token)> = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let wrong = |what: String| format!("{name}: line {}: {what}", number + 1);
+        let wrong = |what: String| format!("{}: line {}: {what}", file.display(), number + 1);
         if line.trim().is_empty() {
             continue;
         }
@@ -101,10 +99,10 @@ fn parse(file: &Path) -> Result<Vec<(Entry, Token)>, String> {
         }
         let entry: Entry = serde_json::from_str(line).map_err(|e| wrong(e.to_string()))?;
         let token = entry.token().map_err(wrong)?;
-        for (_, other) in &all {
-            if other.name == token.name || other.digest == token.digest {
-                return Err(wrong(format!("the same name or sha256 as {}", other.name)));
-            }
+        let same =
+            |(_, other): &&(Entry, Token)| other.name == token.name || other.digest == token.digest;
+        if let Some((_, other)) = all.iter().find(same) {
+            return Err(wrong(format!("the same name or sha256 as {}", other.name)));
         }
         all.push((entry, token));
     }
@@ -127,11 +125,8 @@ pub(super) fn bounded(file: &Path, most: usize) -> io::Result<String> {
 /// other.
 ///
 /// # Errors
-/// What `change` says, or the file; it is then as it was.
-pub fn change<R>(
-    file: &Path,
-    change: impl FnOnce(&mut Vec<Entry>) -> Result<R, String>,
-) -> Result<R, String> {
+/// What is wrong with the file, as it is or would be; it is then as it was.
+pub fn change(file: &Path, change: impl FnOnce(&mut Vec<Entry>)) -> Result<(), String> {
     // Where a link leads.
     let file = &fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
@@ -139,40 +134,37 @@ pub fn change<R>(
     let failed = |error: io::Error| format!("{}: {error}", file.display());
     let turn = File::open(folder).map_err(failed)?;
     turn.lock().map_err(failed)?;
-    let mut entries = match file.exists() {
-        true => read(file)?,
-        false => Vec::new(),
-    };
-    let result = change(&mut entries)?;
+    let old = fs::metadata(file).ok();
+    let all = old.as_ref().map_or(Ok(Vec::new()), |_| read(file))?;
+    let mut entries = all.into_iter().map(|(entry, _)| entry).collect();
+    change(&mut entries);
     let mut text = String::new();
     for entry in &entries {
         text += &serde_json::to_string(entry).map_err(|error| error.to_string())?;
         text.push('\n');
     }
+    // What would be refused when it is read is not written.
+    parse(file, &text)?;
     // Made with mode 0600.
     let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     new.write_all(text.as_bytes()).map_err(failed)?;
     new.as_file().sync_all().map_err(failed)?;
-    // What would be refused when it is read is not written.
-    parse(new.path())?;
+    // Whoever reads it has to be able to read the new one.
+    if let Some(old) = old {
+        fchown(new.as_file(), Some(old.uid()), Some(old.gid())).map_err(failed)?;
+    }
     new.persist(file).map_err(|error| failed(error.error))?;
-    turn.sync_all().map_err(failed)?;
-    Ok(result)
+    turn.sync_all().map_err(failed)
 }
 
 /// A token's hash, as an entry has it.
-pub fn hash(token: &str) -> String {
+pub fn hash(token: &[u8]) -> String {
     let hex = |byte: &u8| format!("{byte:02x}");
-    sha256(token.as_bytes()).iter().map(hex).collect()
+    sha256(token).iter().map(hex).collect()
 }
 
 fn digest(hex: &str) -> Option<[u8; 32]> {
-    let mut digest = [0; 32];
-    if hex.len() != 64 || !hex.bytes().all(|c| c.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (byte, at) in digest.iter_mut().zip((0..).step_by(2)) {
-        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
-    }
-    Some(digest)
+    let well_formed = hex.len() == 64 && hex.bytes().all(|c| c.is_ascii_hexdigit());
+    let number = well_formed.then(|| BigNum::from_hex_str(hex).ok())??;
+    number.to_vec_padded(32).ok()?.try_into().ok()
 }

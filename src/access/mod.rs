@@ -13,5 +13,5 @@ mod tokens;
 pub use admission::Admission;
 pub use bearer::{Bearer, MAX_TOKEN_BYTES};
 pub use file::Token;
-pub use right::{Need, Right, Rights};
+pub use right::{Need, Right};
 pub use tokens::{Access, Denied, Grant, Lease};

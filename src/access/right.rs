@@ -1,72 +1,51 @@
 //! The rights that a token can have, and what a call needs.
 
-/// A right of a token, written `service:what`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+use std::fmt;
+use std::str::FromStr;
+
+use serde::de::IntoDeserializer as _;
+use serde::{Deserialize, Serialize};
+
+/// A right of a token; its name is the one in files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub enum Right {
+    #[serde(rename = "chat:read")]
     ChatRead,
+    #[serde(rename = "chat:write")]
     ChatWrite,
+    #[serde(rename = "todo:read")]
     TodoRead,
+    #[serde(rename = "todo:write")]
     TodoWrite,
+    #[serde(rename = "ticker:read")]
     TickerRead,
     /// The message service: answers are computed, and nothing changes.
+    #[serde(rename = "message:call")]
     MessageCall,
+    #[serde(rename = "jobs:read")]
     JobsRead,
+    #[serde(rename = "jobs:write")]
     JobsWrite,
+    #[serde(rename = "history:read")]
     HistoryRead,
+    #[serde(rename = "history:write")]
     HistoryWrite,
+    /// All of them.
+    #[serde(rename = "*")]
+    All,
 }
 
-/// As a right, it stands for all of them.
-pub const ALL: &str = "*";
-
-const NAMES: [(Right, &str); 10] = [
-    (Right::ChatRead, "chat:read"),
-    (Right::ChatWrite, "chat:write"),
-    (Right::TodoRead, "todo:read"),
-    (Right::TodoWrite, "todo:write"),
-    (Right::TickerRead, "ticker:read"),
-    (Right::MessageCall, "message:call"),
-    (Right::JobsRead, "jobs:read"),
-    (Right::JobsWrite, "jobs:write"),
-    (Right::HistoryRead, "history:read"),
-    (Right::HistoryWrite, "history:write"),
-];
-
-impl Right {
-    pub fn name(self) -> &'static str {
-        NAMES[self as usize].1
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
-/// The rights of one token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Rights(u16);
+impl FromStr for Right {
+    type Err = serde::de::value::Error;
 
-impl Rights {
-    /// # Errors
-    /// One that there is not, with those that there are.
-    pub fn parse(names: &[impl AsRef<str>]) -> Result<Self, String> {
-        let mut rights = 0;
-        for name in names {
-            let name = name.as_ref();
-            let known = NAMES
-                .iter()
-                .filter(|(_, known)| name == ALL || name == *known);
-            let bits = known.fold(0, |bits, (right, _)| bits | 1 << *right as u16);
-            if bits == 0 {
-                let known: Vec<_> = NAMES.iter().map(|(_, name)| *name).collect();
-                let known = known.join(", ");
-                return Err(format!(
-                    "no right {name:?}: there are {known}, and {ALL} for all"
-                ));
-            }
-            rights |= bits;
-        }
-        Ok(Self(rights))
-    }
-
-    pub fn has(self, right: Right) -> bool {
-        self.0 & 1 << right as u16 != 0
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::deserialize(name.into_deserializer())
     }
 }
 
@@ -83,28 +62,5 @@ pub enum Need {
 impl From<Right> for Need {
     fn from(right: Right) -> Self {
         Self::Right(right)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_stand_in_the_order_of_the_rights() {
-        for (right, name) in NAMES {
-            assert_eq!(right.name(), name);
-            let rights = Rights::parse(&[name]).unwrap();
-            for (other, _) in NAMES {
-                assert_eq!(rights.has(other), other == right, "{name} {other:?}");
-            }
-            assert!(Rights::parse(&[ALL]).unwrap().has(right));
-            assert!(!Rights::default().has(right));
-        }
-        let error = Rights::parse(&["chat:read", "chat:reed"]).unwrap_err();
-        assert!(
-            error.contains("\"chat:reed\"") && error.contains("todo:write"),
-            "{error}"
-        );
     }
 }

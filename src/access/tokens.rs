@@ -13,7 +13,7 @@ use openssl::memcmp;
 use openssl::sha::sha256;
 
 use super::bearer::MAX_TOKEN_BYTES;
-use super::file::Token;
+use super::file::{self, Token};
 use super::right::{Need, Right};
 use crate::error::{Code, Error};
 use crate::reload::Live;
@@ -46,7 +46,7 @@ struct Leases {
 
 struct Held {
     grant: Grant,
-    end: Box<dyn FnOnce(Error) + Send>,
+    end: Option<Box<dyn FnOnce(Error) + Send>>,
 }
 
 /// A token that was accepted for something.
@@ -67,7 +67,7 @@ pub enum Denied {
     Unknown,
     #[error("authorization: the token has expired")]
     Expired,
-    #[error("authorization: the token does not have the right {}", .0.name())]
+    #[error("authorization: the token does not have the right {0}")]
     Lacks(Right),
 }
 
@@ -97,7 +97,8 @@ impl Access {
     pub fn open(file: &Path) -> Result<Self, Box<dyn std::error::Error>> {
         let name = file.to_owned();
         let tokens = Live::read("the file of tokens", [file], move || {
-            let mut tokens: Vec<_> = Token::all(&name)?.into_iter().map(Arc::new).collect();
+            let all = file::read(&name)?.into_iter();
+            let mut tokens: Vec<_> = all.map(|(_, token)| Arc::new(token)).collect();
             if tokens.is_empty() {
                 tracing::warn!("there is no token in the file: every call is refused");
             }
@@ -113,9 +114,13 @@ impl Access {
         });
         let weak = Arc::downgrade(&shared);
         let work = move || {
-            for () in &asked {
+            // First of all, since it may begin again after a panic.
+            loop {
                 while weak.upgrade().is_some_and(|it| it.look(SystemTime::now())) {
                     thread::sleep(LOOK);
+                }
+                if asked.recv().is_err() {
+                    return;
                 }
             }
         };
@@ -131,19 +136,9 @@ impl Access {
     pub fn check(&self, authorization: Option<&[u8]>, need: Need) -> Result<Grant, Denied> {
         let value = authorization.ok_or(Denied::Missing)?;
         let (scheme, token) = value.split_at_checked(7).ok_or(Denied::Malformed)?;
-        if !scheme.eq_ignore_ascii_case(b"bearer ") {
-            return Err(Denied::Malformed);
-        }
-        self.check_token(token, need)
-    }
-
-    /// The same for a token alone.
-    ///
-    /// # Errors
-    /// Why not.
-    pub fn check_token(&self, token: &[u8], need: Need) -> Result<Grant, Denied> {
-        let well_formed = (1..=MAX_TOKEN_BYTES).contains(&token.len());
-        if !well_formed || !token.iter().all(u8::is_ascii_graphic) {
+        let scheme = scheme.eq_ignore_ascii_case(b"bearer ");
+        let length = (1..=MAX_TOKEN_BYTES).contains(&token.len());
+        if !scheme || !length || !token.iter().all(u8::is_ascii_graphic) {
             return Err(Denied::Malformed);
         }
         let digest = sha256(token);
@@ -163,13 +158,13 @@ impl Access {
     /// # Errors
     /// Why not.
     pub fn check_again(&self, grant: &Grant, need: Need) -> Result<Grant, Denied> {
-        let (token, need) = (grant.token.clone(), need);
+        let token = grant.token.clone();
         Grant { token, need }.again(&self.0.tokens.get(), SystemTime::now())
     }
 
-    /// Calls `end` once, within a second, when the grant holds no longer: the token has
-    /// expired, was taken out of the file, or has lost the right. On the thread
-    /// "access-timer" or on this one; it must not block. Not after the lease is dropped.
+    /// Calls `end` within a second when the grant holds no longer: the token has expired,
+    /// was taken out of the file, or has lost the right. On the thread "access-timer" or on
+    /// this one; it must not block. At most once, and not long after the lease is dropped.
     pub fn lease(&self, grant: Grant, end: impl FnOnce(Error) + Send + 'static) -> Lease {
         let mut leases = lock(&self.0.leases);
         let id = leases.next;
@@ -177,7 +172,7 @@ impl Access {
         // The file may have changed since the check.
         match grant.again(&self.0.tokens.get(), SystemTime::now()) {
             Ok(grant) => {
-                let end = Box::new(end);
+                let end = Some(Box::new(end) as _);
                 leases.held.insert(id, Held { grant, end });
                 if !std::mem::replace(&mut leases.watched, true) {
                     // Full: the thread is about to look.
@@ -199,25 +194,25 @@ impl Shared {
         let (version, tokens) = (self.tokens.version(), self.tokens.get());
         let mut leases = lock(&self.leases);
         let changed = std::mem::replace(&mut leases.version, version) != version;
-        let mut ends = Vec::new();
         let valid = |grant: &Grant| match changed {
             true => grant.again(&tokens, now),
             false => grant.clone().valid(now),
         };
         let mut over = Vec::new();
-        for (id, held) in &mut leases.held {
-            match valid(&held.grant) {
-                Ok(grant) => held.grant = grant,
-                Err(denied) => over.push((*id, denied)),
+        leases.held.retain(|_, held| match valid(&held.grant) {
+            Ok(grant) => {
+                held.grant = grant;
+                true
             }
-        }
-        for (id, denied) in over {
-            ends.extend(leases.held.remove(&id).map(|held| (held.end, denied)));
-        }
+            Err(denied) => {
+                over.extend(held.end.take().map(|end| (end, denied)));
+                false
+            }
+        });
         leases.watched = !leases.held.is_empty();
         let watched = leases.watched;
         drop(leases);
-        for (end, denied) in ends {
+        for (end, denied) in over {
             end(denied.over());
         }
         watched
@@ -233,7 +228,7 @@ impl Grant {
     fn valid(self, now: SystemTime) -> Result<Self, Denied> {
         match self.need {
             _ if self.token.has_expired(now) => Err(Denied::Expired),
-            Need::Right(right) if !self.token.rights.has(right) => Err(Denied::Lacks(right)),
+            Need::Right(right) if !self.token.has(right) => Err(Denied::Lacks(right)),
             _ => Ok(self),
         }
     }

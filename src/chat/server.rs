@@ -1,7 +1,5 @@
 //! The chat: SendMessage and ReadMessages on one ordered fan-out.
 
-use protobuf::reflect::FileDescriptor;
-
 use super::message::Limits;
 use super::wire;
 use super::wire::Draft;
@@ -32,10 +30,6 @@ pub struct Chat {
 impl Hosted for Chat {
     fn name(&self) -> &'static str {
         wire::SERVICE
-    }
-
-    fn file(&self) -> &'static FileDescriptor {
-        wire::file_descriptor()
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {

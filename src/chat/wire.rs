@@ -10,8 +10,6 @@ use crate::grpc::method::{self, Encoded};
 
 pub use crate::generated::messenger::{ChatMessage, SendMessageRequest, SendMessageResponse};
 
-pub use crate::generated::messenger::file_descriptor;
-
 /// The name under which the service is known to health checks.
 pub const SERVICE: &str = "mes_grpc.MessengerServer";
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    Error, access, affinity, descriptors, duration, memory, metrics, signals, target, tls,
+    Error, access, affinity, descriptors, drain, duration, memory, metrics, signals, target, tls,
 };
 use crate::access::gate;
 use crate::chat::bridge;
@@ -47,6 +47,8 @@ pub struct Args {
     /// waking one on another CPU is most of its cost
     #[arg(long, env = "MESSENGER_PIN_CPU", value_name = "N")]
     pin_cpu: Option<u16>,
+    #[command(flatten)]
+    drain: drain::Args,
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
@@ -202,7 +204,8 @@ impl Args {
             .into());
         }
         descriptors::check_limit(config.http.connections);
-        let _metrics = self.metrics.open(Vec::new())?;
+        let ready = &config.http.ready;
+        let _metrics = self.metrics.open(ready)?;
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());
         };
@@ -211,8 +214,7 @@ impl Args {
             config.http.scheme(),
             handle.local_addr()
         );
-        stop.recv()?;
-        tracing::info!("shutting down");
+        self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())
     }

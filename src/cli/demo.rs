@@ -16,6 +16,7 @@ use crate::http::Limits;
 use crate::jobs::queue;
 use crate::jobs::results as store;
 use crate::jobs::workers;
+use crate::readiness::Readiness;
 
 /// Run server, bridge, message log, worker and web console in one process, to try things
 #[derive(clap::Args, Debug)]
@@ -77,13 +78,13 @@ const LOG_LANES: usize = 8;
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop_or_reload()?;
-        let _metrics = self.metrics.open(Vec::new())?;
         let mut config = server::Config {
             host: self.host.clone(),
             ports: vec![self.port],
             ..server::Config::default()
         };
         config.ports.extend(&self.also_port);
+        let _metrics = self.metrics.open(&config.ready)?;
         let limits = services::Limits::default();
         let server = self.services.host(&config, limits)?;
         // Whatever happens to the others, the server shuts down gracefully.
@@ -132,6 +133,7 @@ impl Args {
             prefetch: 1,
             attempts: 5,
             call_timeout: Duration::from_secs(10),
+            ready: Readiness::default(),
         };
         Ok(Some(workers::start(&config, |_| {})?))
     }

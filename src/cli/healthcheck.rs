@@ -19,8 +19,9 @@ pub struct Args {
     /// The gRPC server to check; has no environment variable
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "http")]
     server: Option<String>,
-    /// Check a bridge, a console or a message log over HTTP instead; without a value
-    /// the one on localhost; has no environment variable
+    /// Check a bridge, a console or a message log over HTTP instead, or a metrics port,
+    /// at /readyz unless a path is given; without a value the one on localhost; has no
+    /// environment variable
     #[arg(long, value_name = "HOST:PORT[/PATH]")]
     http: Option<Option<String>>,
     /// Port of the server on localhost
@@ -50,7 +51,7 @@ Examples:
   messenger healthcheck --service mes_grpc.MessengerServer
   messenger healthcheck --server chat.example:51075
   messenger healthcheck --http                         the bridge on localhost
-  messenger healthcheck --http localhost:8070/healthz  a replica of the log
+  messenger healthcheck --http localhost:8070          a replica of the log
   messenger healthcheck --http https://chat.example    with a certificate of the system's authorities
   MESSENGER_SERVER_PORT=6000 messenger healthcheck";
 
@@ -65,10 +66,16 @@ impl Args {
     }
 
     fn ask_http(&self, address: Option<&str>) -> Result<(), Error> {
-        let address = match address {
+        let mut address = match address {
             Some(address) => address.to_owned(),
             None => localhost(self.http_port, "--http-port")?,
         };
+        let place = address
+            .split_once("://")
+            .map_or(&*address, |(_, place)| place);
+        if !place.contains('/') {
+            address += "/readyz";
+        }
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(self.timeout))
             // Check the program itself, not through a proxy.

@@ -8,6 +8,7 @@ use crate::access_log;
 use crate::budget::Budget;
 use crate::http::{Front, Limits, Request, Response, Serving};
 use crate::metrics;
+use crate::readiness::Readiness;
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Observation")]
@@ -29,15 +30,12 @@ pub struct Args {
     access_log: bool,
 }
 
-/// A path of the metrics port, and what answers GET and HEAD there; it runs on the
-/// thread "metrics" and should not wait for anybody.
-pub type Page = (&'static str, Box<dyn Fn(&Request) -> Response + Send>);
-
 impl Args {
-    /// Turns on the access log, and opens the port, with these pages beside /metrics; `None` if it is not wanted.
+    /// Turns on the access log, and opens the port, where /readyz tells this too; `None` if
+    /// it is not wanted.
     /// To be called once, before the services start, which count only if it is open.
     /// Dropping the result closes it.
-    pub fn open(&self, mut pages: Vec<Page>) -> Result<Option<Serving>, Error> {
+    pub fn open(&self, ready: &Readiness) -> Result<Option<Serving>, Error> {
         if self.access_log {
             access_log::turn_on();
         }
@@ -46,10 +44,9 @@ impl Args {
         };
         let front = Front::bind_named(&self.metrics_host, port)?.named("metrics");
         metrics::turn_on();
-        pages.push(("/metrics", Box::new(|_| scrape())));
         let serving = front.serve(
-            limits(),
-            vec![move |request| answer(&pages, &request)],
+            limits(ready.clone()),
+            vec![move |request| answer(&request)],
             "metrics",
         )?;
         println!(
@@ -61,7 +58,7 @@ impl Args {
 }
 
 /// Small: who scrapes asks every few seconds, on one connection.
-fn limits() -> Limits {
+fn limits(ready: Readiness) -> Limits {
     Limits {
         header_bytes: 8 * 1024,
         body_bytes: 0,
@@ -69,20 +66,19 @@ fn limits() -> Limits {
         memory: Budget::new(16 << 20),
         streams: 0,
         lane_wait: Duration::from_secs(5),
+        ready,
         answer_time: Duration::from_secs(10),
         ..Limits::default()
     }
 }
 
-fn answer(pages: &[Page], request: &Request) -> Response {
-    let page = pages.iter().find(|(path, _)| *path == request.path);
-    match (page, request.method.as_str()) {
-        (Some((_, answer)), "GET" | "HEAD") => answer(request),
-        (Some(_), _) => Response::wrong_method("GET, HEAD"),
-        (None, _) => {
-            let there: Vec<_> = pages.iter().map(|(path, _)| *path).collect();
-            let there = there.join(", ");
-            Response::error(404, "NOT_FOUND", format!("there is nothing but {there}"))
+fn answer(request: &Request) -> Response {
+    match (&*request.path, &*request.method) {
+        ("/metrics", "GET" | "HEAD") => scrape(),
+        ("/metrics", _) => Response::wrong_method("GET, HEAD"),
+        _ => {
+            let there = "there is nothing but /metrics, /livez and /readyz";
+            Response::error(404, "NOT_FOUND", there)
         }
     }
 }

@@ -21,6 +21,7 @@ mod compare;
 mod data_dir;
 mod demo;
 mod descriptors;
+mod drain;
 mod duration;
 mod healthcheck;
 mod history;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Error, access, descriptors, duration, memory, metrics, services, signals, tls};
+use super::{Error, access, descriptors, drain, duration, memory, metrics, services, signals, tls};
 use crate::budget::Budget;
 use crate::fanout::broadcast;
 use crate::grpc::server;
+use crate::readiness::Readiness;
 use crate::{chat, todo};
 
 /// Run the gRPC server: chat, to-do list, stock ticker and message service
@@ -34,6 +35,8 @@ pub struct Args {
     services: services::Args,
     #[command(flatten)]
     access: access::Args,
+    #[command(flatten)]
+    drain: drain::Args,
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
@@ -112,6 +115,10 @@ struct Limits {
         value_name = "N"
     )]
     max_streams: usize,
+    /// Greatest age of a stream, a tenth more or less for each; then it ends with
+    /// UNAVAILABLE, so that clients spread anew over several servers
+    #[arg(long, env = "MESSENGER_MAX_STREAM_AGE", value_name = "TIME", value_parser = age)]
+    max_stream_age: Option<Duration>,
     /// Backlog of one reader in messages; over it the reader is cut as a slow consumer
     #[arg(
         long,
@@ -133,6 +140,12 @@ struct Limits {
     memory: memory::Args,
 }
 
+fn age(text: &str) -> Result<Duration, String> {
+    let age = duration::parse(text)?;
+    let fits = (age >= Duration::from_secs(1)).then_some(age);
+    fits.ok_or_else(|| "has to be at least 1s".into())
+}
+
 impl Args {
     fn transport(&self, memory: Budget) -> Result<server::Config, Error> {
         let limits = &self.limits;
@@ -146,7 +159,8 @@ impl Args {
             metadata_bytes: limits.max_metadata_bytes,
             memory,
             streams: limits.max_streams,
-            stream_age: None,
+            stream_age: limits.max_stream_age,
+            ready: Readiness::default(),
             keepalive: limits.keepalive,
             keepalive_timeout: limits.keepalive_timeout,
             admission: self.access.admission()?,
@@ -184,13 +198,13 @@ impl Args {
             tracing::warn!("without TLS, tokens are plain text: whoever sees one may use it");
         }
         descriptors::check_limit(transport.streams);
-        let _metrics = self.metrics.open(Vec::new())?;
+        let _metrics = self.metrics.open(&transport.ready)?;
         let handle = self.services.host(&transport, limits)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);
         }
-        stop.recv()?;
-        tracing::info!("shutting down");
+        let ready = &transport.ready;
+        self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::{Error, duration};
 use crate::fanout::broadcast;
 use crate::grpc::host::{self, Handle, Hosted};
 use crate::grpc::server;
+use crate::readiness::Readiness;
 use crate::{chat, jobs, ticker, todo};
 
 #[derive(clap::Args, Debug)]
@@ -67,7 +68,7 @@ impl Args {
 
     /// Starts the services, and the server that hosts them.
     pub fn host(&self, transport: &server::Config, limits: Limits) -> Result<Handle, Error> {
-        let handle = host::start(transport, self.start(limits)?)?;
+        let handle = host::start(transport, self.start(limits, &transport.ready)?)?;
         // Only now, so that a server that cannot start logs only why.
         if self.services.contains(&Service::Todo) {
             match &self.data_dir {
@@ -78,7 +79,7 @@ impl Args {
         Ok(handle)
     }
 
-    fn start(&self, limits: Limits) -> Result<Vec<Box<dyn Hosted>>, Error> {
+    fn start(&self, limits: Limits, ready: &Readiness) -> Result<Vec<Box<dyn Hosted>>, Error> {
         let mut services = self.services.clone();
         services.sort_unstable_by_key(|service| *service as u8);
         services.dedup();
@@ -87,7 +88,7 @@ impl Args {
                 limits: limits.chat,
                 backlog: limits.backlog,
             })) as Box<dyn Hosted>),
-            Service::Todo => self.todo(limits),
+            Service::Todo => self.todo(limits, ready),
             Service::Ticker => Ok(Box::new(ticker::server::Ticker::start(self.ticker())?) as _),
             Service::Message => Ok(Box::new(jobs::server::Messages::start()?) as _),
         });
@@ -99,11 +100,12 @@ impl Args {
         self.data_dir.as_deref()
     }
 
-    fn todo(&self, limits: Limits) -> Result<Box<dyn Hosted>, Error> {
+    fn todo(&self, limits: Limits, ready: &Readiness) -> Result<Box<dyn Hosted>, Error> {
         Ok(Box::new(todo::server::Todo::start(todo::server::Config {
             limits: limits.todo,
             backlog: limits.backlog,
             data_dir: self.data_dir.clone(),
+            ready: ready.clone(),
         })?))
     }
 

@@ -9,6 +9,7 @@ use comfy_table::{Table, presets};
 
 use super::{Error, duration};
 use crate::access::file::{self, Entry};
+use crate::access::{Right, Token};
 
 /// Make, list and remove tokens, which say who may do what on a server
 ///
@@ -46,7 +47,7 @@ enum Command {
             value_delimiter = ',',
             required = true
         )]
-        right: Vec<String>,
+        right: Vec<Right>,
         /// Time after which it is refused; never without it
         #[arg(long, env = "MESSENGER_TOKEN_EXPIRES", value_name = "TIME", value_parser = duration::parse)]
         expires: Option<Duration>,
@@ -72,9 +73,6 @@ enum Command {
     },
 }
 
-/// Random bytes of a token.
-const SECRET_BYTES: usize = 32;
-
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         match &self.command {
@@ -84,34 +82,34 @@ impl Args {
                 expires,
                 tokens,
             } => {
-                let token = secret()?;
+                let mut random = [0; 32];
+                openssl::rand::rand_bytes(&mut random)?;
+                // The prefix tells people and scanners what it is.
+                let token = format!("messenger_{}", file::hash(&random));
                 let expires = expires.map(|time| DateTime::<Utc>::from(SystemTime::now() + time));
                 let entry = Entry {
                     name: name.clone(),
-                    sha256: file::hash(&token),
+                    sha256: file::hash(token.as_bytes()),
                     rights: right.clone(),
                     expires: expires.map(|time| time.to_rfc3339_opts(SecondsFormat::Secs, true)),
                 };
-                entry.token()?;
-                file::change(&tokens.file, |entries| {
-                    if entries.iter().any(|entry| entry.name == *name) {
-                        return Err(format!("there is a token {name} already; remove it first"));
-                    }
-                    entries.push(entry);
-                    Ok(())
-                })?;
+                file::change(&tokens.file, |entries| entries.push(entry))?;
                 println!("{token}");
             }
-            Command::List { json, tokens } => list(&file::read(&tokens.file)?, *json)?,
+            Command::List { json: true, tokens } => {
+                let all = file::read(&tokens.file)?.into_iter();
+                let entries: Vec<_> = all.map(|(entry, _)| entry).collect();
+                println!("{}", serde_json::to_string(&entries)?);
+            }
+            Command::List { tokens, .. } => println!("{}", table(&file::read(&tokens.file)?)),
             Command::Remove { name, tokens } => {
+                let mut removed = 0;
                 file::change(&tokens.file, |entries| {
-                    let before = entries.len();
-                    entries.retain(|entry| entry.name != *name);
-                    let found = entries.len() < before;
-                    found
-                        .then_some(())
-                        .ok_or(format!("there is no token {name}"))
+                    removed = entries.extract_if(.., |entry| entry.name == *name).count();
                 })?;
+                if removed == 0 {
+                    return Err(format!("there is no token {name}").into());
+                }
                 println!("removed {name}");
             }
         }
@@ -119,28 +117,16 @@ impl Args {
     }
 }
 
-fn list(entries: &[Entry], json: bool) -> Result<(), Error> {
-    if json {
-        println!("{}", serde_json::to_string(entries)?);
-        return Ok(());
-    }
+fn table(all: &[(Entry, Token)]) -> Table {
     let mut table = Table::new();
     let header = ["name", "rights", "expires"];
     table.load_style(presets::NOTHING).set_header(header);
-    for entry in entries {
-        let expired = entry.token()?.has_expired(SystemTime::now());
-        let expires = entry.expires.as_deref().unwrap_or("never");
-        let expires = format!("{expires}{}", if expired { " (expired)" } else { "" });
-        table.add_row([entry.name.clone(), entry.rights.join(" "), expires]);
+    for (entry, token) in all {
+        let rights: Vec<_> = entry.rights.iter().map(ToString::to_string).collect();
+        let expires = entry.expires.clone().unwrap_or("never".into());
+        let expired = token.has_expired(SystemTime::now());
+        let expires = expires + if expired { " (expired)" } else { "" };
+        table.add_row([entry.name.clone(), rights.join(" "), expires]);
     }
-    println!("{table}");
-    Ok(())
-}
-
-/// A token that nobody can guess; the prefix tells people and scanners what it is.
-fn secret() -> Result<String, Error> {
-    let mut bytes = [0; SECRET_BYTES];
-    openssl::rand::rand_bytes(&mut bytes)?;
-    let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
-    Ok(digits.fold("messenger_".to_owned(), |token, digits| token + &digits))
+    table
 }

@@ -3,7 +3,7 @@
 use super::client::HttpLimits;
 use std::sync::Arc;
 
-use super::{Error, descriptors, jobs, metrics, signals, target, tls};
+use super::{Error, descriptors, drain, jobs, metrics, signals, target, tls};
 use crate::console;
 use crate::grpc::client::Settings;
 
@@ -41,6 +41,8 @@ pub struct Args {
     #[command(flatten)]
     places: jobs::Places,
     #[command(flatten)]
+    drain: drain::Args,
+    #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
     limits: Limits,
@@ -65,7 +67,6 @@ struct Limits {
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop_or_reload()?;
-        let _metrics = self.metrics.open(Vec::new())?;
         let places = self.jobs.then_some(&self.places);
         let desk = places.map(jobs::Places::desk);
         let desk = desk.transpose()?.map(Arc::new);
@@ -90,14 +91,15 @@ impl Args {
             ..console::Config::default()
         };
         descriptors::check_limit(config.http.connections);
+        let ready = &config.http.ready;
+        let _metrics = self.metrics.open(ready)?;
         let handle = console::start(&config)?;
         println!(
             "messenger web listening on {}://{}",
             config.http.scheme(),
             handle.local_addr()
         );
-        stop.recv()?;
-        tracing::info!("shutting down");
+        self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())
     }

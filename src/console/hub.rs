@@ -22,6 +22,7 @@ use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscrip
 use crate::fanout::clock::Timestamp;
 use crate::grpc::journal::count_fanout;
 use crate::history::client;
+use crate::readiness::Checked;
 use crate::sync::lock;
 use crate::ticker::client::Symbol;
 use crate::ticker::wire::Update;
@@ -259,6 +260,14 @@ impl Hub {
     pub fn beat(&self) -> Event {
         let services = &self.lock().services;
         event::beat(services.iter().map(|h| (h.service, h.proved.elapsed())))
+    }
+
+    /// Whether this service is reached; for one that does not exist nobody waits.
+    pub fn check(&self, service: Service) -> Checked {
+        match self.lock().health(service).is_down() {
+            true => Err("not reached".into()),
+            false => Ok(()),
+        }
     }
 
     /// Blocks until all existing services are reached, or the deadline.

@@ -39,6 +39,7 @@ use crate::todo::client::TodoClient;
 use crate::history::client::HistoryClient;
 use api::Api;
 pub use api::NEEDS;
+use event::Service;
 use feed::Feeds;
 use hub::Hub;
 
@@ -48,6 +49,9 @@ const QUICK_LANES: usize = 2;
 
 /// Symbols of all pages together: what the server takes from one stream.
 const SYMBOLS: usize = 100;
+
+/// How long /readyz waits for a service, after a call that writes has failed.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// Requests for symbols that may wait to be requested; over it they are requested a second
 /// later.
@@ -137,6 +141,18 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     let feeds = Feeds::start(&feeds, config, history.clone(), &hub, asks)?;
     hub.wait_until_up(Instant::now() + config.connect_wait);
     let calls = connect("grpc-call");
+    for service in Service::ALL {
+        let hub = hub.clone();
+        let ready = &config.http.ready;
+        ready.needs(service.name(), move || hub.check(service));
+    }
+    let (server, log, desk) = (calls.clone(), history.clone(), config.jobs.clone());
+    config.http.ready.tries(move || {
+        let (log, desk) = (log.as_ref(), desk.as_ref());
+        server.serves(TRIAL).is_ok()
+            && log.is_none_or(|log| log.is_ready().is_ok())
+            && desk.is_none_or(|desk| desk.depth(TRIAL).is_ok())
+    });
     let api = Api {
         chat: ChatClient::over(calls.clone()),
         todo: TodoClient::over(calls, config.call_timeout),
@@ -162,6 +178,12 @@ impl Handle {
     /// The address of the HTTP port.
     pub fn local_addr(&self) -> std::net::SocketAddr {
         self.http.local_addr()
+    }
+
+    /// The time before a shutdown: pages' streams end one by one, calls are answered.
+    /// Blocks for all of it.
+    pub fn drain(&self, over: Duration) {
+        self.http.drain(over);
     }
 
     /// Graceful shutdown: ends all pages' streams, then the feeds, then the port.

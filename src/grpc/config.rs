@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::access::Admission;
 use crate::budget::Budget;
+use crate::readiness::Readiness;
 use crate::reload::Live;
 use crate::tls;
 
@@ -36,6 +37,8 @@ pub struct Config {
     pub keepalive: Duration,
     /// Keepalive timeout: without an answer to the ping, the connection is closed.
     pub keepalive_timeout: Duration,
+    /// What the metrics port's /readyz tells.
+    pub ready: Readiness,
     /// Who may call, and how often.
     pub admission: Admission,
     /// Plain text without it.
@@ -63,6 +66,7 @@ impl Default for Config {
             stream_age: None,
             keepalive: Duration::from_secs(10),
             keepalive_timeout: Duration::from_secs(3),
+            ready: Readiness::default(),
             admission: Admission::default(),
             tls: None,
         }

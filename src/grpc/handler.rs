@@ -179,9 +179,9 @@ impl Methods {
         self.budget.clone()
     }
 
-    /// Registers a unary method, for callers who have what it needs. `handler` runs on a completion-queue thread and
-    /// must not block; what it returns is dropped once an answer that it gave at
-    /// once is on its way. A panic becomes INTERNAL.
+    /// Registers a unary method, for callers who have what it needs. `handler` runs on a
+    /// completion-queue thread and must not block; what it returns is dropped once an
+    /// answer that it gave at once is on its way. A panic becomes INTERNAL.
     pub fn unary<Q, R, A, T>(
         mut self,
         method: &Method<Q, R>,
@@ -255,8 +255,8 @@ impl Methods {
         self
     }
 
-    /// Registers a server stream, for callers who have what it needs. `handler` runs on a completion-queue thread and
-    /// must not block.
+    /// Registers a server stream, for callers who have what it needs. `handler` runs on a
+    /// completion-queue thread and must not block.
     pub fn stream<Q: Send + 'static>(
         mut self,
         method: &Method<Q, Encoded>,

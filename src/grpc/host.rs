@@ -4,13 +4,12 @@
 
 use std::time::Duration;
 
-use protobuf::reflect::FileDescriptor;
 use protobuf::well_known_types::empty::Empty;
 
 use super::gate::Gate;
 use super::handler::Methods;
-use super::health::{self, Health};
-use super::reflection::{self, Described};
+use super::health::Health;
+use super::reflection;
 use super::request::Unfinished;
 use super::server::{self, BindError, Config, Server};
 use super::stream::Streams;
@@ -22,9 +21,6 @@ use crate::metrics;
 pub trait Hosted: Send {
     /// The name under which health checks know it.
     fn name(&self) -> &'static str;
-
-    /// Where it is declared, for reflection.
-    fn file(&self) -> &'static FileDescriptor;
 
     /// Registers its methods; server streams are served on `streams`.
     fn register(&self, methods: Methods, streams: &Streams) -> Methods;
@@ -73,7 +69,7 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
     let methods = methods.unary(&subscription::PROBE, Need::Token, |_, reply| {
         reply.send(Ok(Empty::new()));
     });
-    let methods = reflection::register(methods, &streams, described(&hosted));
+    let methods = reflection::register(methods, &streams, &names);
     let server = Server::start(config, environment, streams.clone(), methods.build())?;
     Ok(Handle {
         server,
@@ -81,25 +77,6 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
         hosted,
         streams,
     })
-}
-
-/// The services of this server, but for reflection.
-fn described(hosted: &[Box<dyn Hosted>]) -> impl Iterator<Item = Described> {
-    let own = [
-        Described {
-            name: health::wire::SERVICE,
-            file: health::wire::file_descriptor(),
-        },
-        Described {
-            name: subscription::SERVICE,
-            file: subscription::file_descriptor(),
-        },
-    ];
-    let hosted = hosted.iter().map(|service| Described {
-        name: service.name(),
-        file: service.file(),
-    });
-    hosted.chain(own)
 }
 
 impl Handle {

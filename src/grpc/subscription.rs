@@ -6,10 +6,6 @@ use protobuf::well_known_types::empty::Empty;
 
 use super::method::{self, Encoded};
 
-pub use crate::generated::subscriptions::file_descriptor;
-
-pub const SERVICE: &str = "messenger.Subscriptions";
-
 /// Our extension, which other servers answer with UNIMPLEMENTED. A server that
 /// answers OK acknowledges each server stream that is asked for with
 /// [`ACK_HEADER`] by an empty first message, sent once the subscription is

@@ -80,7 +80,7 @@ impl Api {
         self.limits.check(&draft)?;
         // Before it is stored, so that the error may say that it was not.
         let hold = self.hold(request.body.len()).map_err(not_stored)?;
-        let reply = self.writer.ask(Append(draft))?;
+        let reply = self.writer.ask(Append(Some(draft)))?;
         self.tail.look();
         Ok(reply.response(hold))
     }

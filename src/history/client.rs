@@ -124,6 +124,14 @@ impl HistoryClient {
         wire::parse_senders(&self.get_ok("/senders")?)
     }
 
+    /// Whether the log is ready, for writes too.
+    ///
+    /// # Errors
+    /// It is not, or does not answer.
+    pub fn is_ready(&self) -> Result<(), Error> {
+        self.get_ok("/readyz").map(drop)
+    }
+
     /// Follows the messages after this number.
     ///
     /// # Errors

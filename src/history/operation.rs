@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::http::Response;
 use crate::metrics;
 
-/// Appends a message.
-pub struct Append(pub Draft);
+/// Appends a message. Without one it writes all the same, to see whether that works.
+pub struct Append(pub Option<Draft>);
 
 /// The answer to an append: the newest messages, the own one last. The answers of
 /// one batch share their messages, each encoded as JSON once.
@@ -36,20 +36,26 @@ impl Operation for Append {
     const TOGETHER: usize = usize::MAX;
 
     fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<AppendReply>, Failure> {
-        let drafts: Vec<_> = batch.into_iter().map(|Append(draft)| draft).collect();
+        let real: Vec<bool> = batch.iter().map(|Append(draft)| draft.is_some()).collect();
+        let drafts: Vec<_> = batch
+            .into_iter()
+            .filter_map(|Append(draft)| draft)
+            .collect();
         let count = drafts.len();
         let messages = metrics::committing("history", || store.append(drafts))?;
         metrics::observe(&metrics::BATCH, &[], count as f64);
         let messages: Vec<_> = messages.iter().map(wire::message).collect();
-        let before = messages.len().saturating_sub(count);
-        let own = before..messages.len();
+        let mut own = messages.len().saturating_sub(count)..;
         let messages = Arc::new(messages);
-        Ok(own
-            .map(|own| AppendReply {
-                messages: messages.clone(),
-                own,
-            })
-            .collect())
+        let reply = |real: bool| AppendReply {
+            messages: messages.clone(),
+            own: if real {
+                own.next().unwrap_or_default()
+            } else {
+                0
+            },
+        };
+        Ok(real.into_iter().map(reply).collect())
     }
 
     fn consequence(stored: Stored) -> &'static str {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 
 use super::database::Database;
-use super::entry as rules;
+use super::entry::{self as rules, Page};
 use crate::db::Error as StoreError;
 use crate::http::{Front, Limits, Serving};
 use crate::retry::Retry;
@@ -68,6 +68,15 @@ pub fn start(
     let reader = Executor::start("history-reader", database, config.lanes, timeout)?;
     let (writer, reader) = (Arc::new(writer), Arc::new(reader));
     let tail = Tail::start(reader.clone())?;
+    let (reads, writes) = (reader.clone(), writer.clone());
+    let ready = &config.http.ready;
+    ready.needs("database", move || {
+        reads
+            .page(Page::newest())
+            .map(drop)
+            .map_err(|it| it.message)
+    });
+    ready.tries(move || writes.ask(Append(None)).is_ok());
     let lane = || {
         let api = Api {
             writer: writer.clone(),
@@ -116,6 +125,12 @@ impl Handle {
     /// The address of the HTTP port.
     pub fn local_addr(&self) -> std::net::SocketAddr {
         self.http.local_addr()
+    }
+
+    /// The time before a shutdown: followers' streams end one by one, requests are
+    /// answered. Blocks for all of it.
+    pub fn drain(&self, over: Duration) {
+        self.http.drain(over);
     }
 
     /// Graceful shutdown: followers' streams end, requests in flight are answered,

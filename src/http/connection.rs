@@ -195,7 +195,12 @@ fn answer(
                 let hold = (form == Body::Streamed).then_some(hold);
                 // What has a length is not ended before.
                 let pass = pass.filter(|_| form == Body::Streamed);
-                written = stream.send(client, chunked, hold, (&pass, &shared.stopping));
+                written = stream.send(
+                    client,
+                    chunked,
+                    hold,
+                    (place.as_ref(), &pass, &shared.stopping),
+                );
             }
             drop(place);
             let keep_alive = style.keep_alive;

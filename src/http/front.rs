@@ -21,6 +21,7 @@ use super::lane::Lanes;
 use super::limits::Limits;
 use super::message::{Request, Response};
 use super::open::Connections;
+use super::ready;
 use super::receipt::Receipts;
 use super::stream::Streams;
 use crate::metrics;
@@ -95,6 +96,7 @@ impl Front {
     /// the handler of one loop, which runs on a thread called `name` (or
     /// `name-0`, `name-1`, ... if there are several; 15 bytes are shown).
     ///
+    /// /livez and /readyz are answered before a handler hears of them ([`Limits::ready`]).
     /// A handler that panics is logged, answered with 500, and called again.
     ///
     /// # Errors
@@ -113,6 +115,9 @@ impl Front {
         }
         metrics::memory(self.service, &limits.memory);
         let receipts = Arc::new(Receipts::default());
+        let lanes = lanes.into_iter();
+        let lanes = lanes.map(|handler| ready::with(limits.ready.clone(), handler));
+        let lanes = lanes.collect();
         let lanes = Lanes::start(lanes, name, &receipts)?;
         let exchange = Exchange::open(lanes.socket(), count, self.kept, &limits, receipts)?;
         let shared = Arc::new(Shared {
@@ -173,6 +178,14 @@ impl Serving {
     /// The address that it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// The time before a shutdown: opens no more streams (503), and ends those that are
+    /// open one by one, evenly over this time; requests are answered. Blocks for all
+    /// of it.
+    pub fn drain(&self, over: Duration) {
+        self.shared.streams.drain(over);
+        thread::sleep(over);
     }
 
     /// Graceful shutdown: stops accepting, closes idle connections at once, lets

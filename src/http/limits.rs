@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::gate::Gate;
 use crate::budget::Budget;
+use crate::readiness::Readiness;
 use crate::reload::Live;
 use crate::tls;
 
@@ -55,6 +56,8 @@ pub struct Limits {
     pub drain_time: Duration,
     /// Who may ask, and how often. Without one: all, as often as they like.
     pub gate: Option<Arc<dyn Gate>>,
+    /// What /readyz tells.
+    pub ready: Readiness,
     /// With it, all clients have to speak TLS; each handshake takes what is there then.
     pub tls: Option<Arc<Live<tls::Server>>>,
 }
@@ -84,6 +87,7 @@ impl Default for Limits {
             drain_bytes: 2 * 1024 * 1024,
             drain_time: Duration::from_secs(2),
             gate: None,
+            ready: Readiness::default(),
             tls: None,
         }
     }

@@ -50,6 +50,7 @@ mod limits;
 mod message;
 mod open;
 mod origin;
+mod ready;
 mod receipt;
 mod refusal;
 mod socket;

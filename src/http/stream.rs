@@ -6,8 +6,9 @@
 
 use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::gate::Pass;
 use super::refusal::Refusal;
@@ -43,6 +44,10 @@ pub enum Next {
     End,
 }
 
+/// What ends a stream that its source does not: the front's drain, a pass that holds no
+/// longer, the front's end.
+pub(super) type Until<'a> = (Option<&'a Place<'a>>, &'a Pass, &'a AtomicBool);
+
 /// A source on its way from the handler to the end. None of its panics gets out.
 pub(super) struct Stream(Option<Box<dyn Source>>);
 
@@ -65,10 +70,10 @@ impl Stream {
         client: &mut Socket<'_>,
         chunked: bool,
         hold: Option<&mut Hold>,
-        (pass, stopping): (&Pass, &AtomicBool),
+        (place, pass, stopping): Until<'_>,
     ) -> io::Result<()> {
         client.keep_alive();
-        let end = self.send_all(client, chunked, hold, (pass, stopping));
+        let end = self.send_all(client, chunked, hold, (place, pass, stopping));
         if let Err(error) = &end {
             tracing::debug!(%error, "a stream was cut off");
         }
@@ -80,15 +85,17 @@ impl Stream {
         client: &mut Socket<'_>,
         chunked: bool,
         mut hold: Option<&mut Hold>,
-        (pass, stopping): (&Pass, &AtomicBool),
+        (place, pass, stopping): Until<'_>,
     ) -> io::Result<()> {
         loop {
             // A source that its owner has ended before the front gets to say so.
             let stopping = stopping.load(Ordering::SeqCst);
-            let timeout = if stopping { Duration::ZERO } else { LOOK_TIME };
+            let left = place.and_then(Place::left);
             let next = match pass {
                 Some(holds) if !holds() => Next::End,
-                _ => self.next(timeout)?,
+                _ if left == Some(Duration::ZERO) => Next::End,
+                _ if stopping => self.next(Duration::ZERO)?,
+                _ => self.next(left.map_or(LOOK_TIME, |left| left.min(LOOK_TIME)))?,
             };
             if let (Next::Chunk(chunk), Some(hold)) = (&next, &mut hold) {
                 hold.set(chunk.capacity()).map_err(io::Error::other)?;
@@ -132,28 +139,59 @@ impl Drop for Stream {
     }
 }
 
-/// The number of open streams.
+/// The number of open streams, and how they end.
 #[derive(Default)]
-pub(super) struct Streams(AtomicUsize);
+pub(super) struct Streams {
+    open: AtomicUsize,
+    opened: AtomicUsize,
+    /// Since when the front drains, and over which time.
+    drain: OnceLock<(Instant, Duration)>,
+}
 
 /// Held as long as a stream is open.
-pub(super) struct Place<'a>(&'a Streams);
+pub(super) struct Place<'a> {
+    streams: &'a Streams,
+    number: usize,
+}
+
+impl Place<'_> {
+    /// The time until this stream has to end, if the front drains. Multiples of the
+    /// golden ratio spread streams evenly, whichever of them are open.
+    fn left(&self) -> Option<Duration> {
+        let (since, over) = self.streams.drain.get()?;
+        let share = (self.number as f64 * 0.618_033_988_749_895).fract();
+        let due = *since + over.mul_f64(share);
+        Some(due.saturating_duration_since(Instant::now()))
+    }
+}
 
 impl Streams {
     /// A place among at most `limit`.
     pub(super) fn enter(&self, limit: usize) -> Result<Place<'_>, Refusal> {
         // Counted before the look, so that two cannot both take the last place.
-        let place = Place(self);
-        if self.0.fetch_add(1, Ordering::SeqCst) < limit {
+        let place = Place {
+            streams: self,
+            number: self.opened.fetch_add(1, Ordering::Relaxed),
+        };
+        let before = self.open.fetch_add(1, Ordering::SeqCst);
+        if self.drain.get().is_some() {
+            return Err(Refusal::new(503, "shutting down"));
+        }
+        if before < limit {
             return Ok(place);
         }
         let message = format!("over the limit of {limit} open streams");
         Err(Refusal::new(503, message))
     }
+
+    /// Opens no more, and ends those that are open one by one over this time.
+    pub(super) fn drain(&self, over: Duration) {
+        let _ = self.drain.set((Instant::now(), over));
+    }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::SeqCst);
+        self.streams.open.fetch_sub(1, Ordering::SeqCst);
     }
 }

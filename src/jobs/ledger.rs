@@ -12,6 +12,7 @@ use super::queue::{DeadLetter, Queue, Token};
 use super::results::{JobStore, Known};
 use crate::db::Error;
 use crate::metrics;
+use crate::readiness::Readiness;
 use crate::retry::Retry;
 
 /// Reports that may wait; over it workers block (backpressure).
@@ -43,6 +44,7 @@ pub struct Ledger {
     reports: Receiver<Report>,
     /// Disconnected when it is time to end.
     stopped: Receiver<()>,
+    ready: Readiness,
 }
 
 /// Nothing can be stored any more.
@@ -54,12 +56,14 @@ impl Ledger {
         queue: Arc<Queue>,
         reports: Receiver<Report>,
         stopped: Receiver<()>,
+        ready: Readiness,
     ) -> Self {
         Self {
             store,
             queue,
             reports,
             stopped,
+            ready,
         }
     }
 
@@ -131,9 +135,13 @@ impl Ledger {
         let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let error = match work(&mut *self.store) {
-                Ok(done) => return Ok(done),
+                Ok(done) => {
+                    self.ready.wrote(Ok(()));
+                    return Ok(done);
+                }
                 Err(error) => error,
             };
+            self.ready.wrote(Err("results cannot be stored".into()));
             if retry.is_news(&error) {
                 tracing::warn!("cannot store results, trying again: {error}");
             }

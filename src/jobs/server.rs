@@ -9,8 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
-use protobuf::reflect::FileDescriptor;
-
 use super::task;
 use super::wire;
 use crate::access::Right;
@@ -94,10 +92,6 @@ impl Messages {
 impl Hosted for Messages {
     fn name(&self) -> &'static str {
         wire::SERVICE
-    }
-
-    fn file(&self) -> &'static FileDescriptor {
-        wire::file_descriptor()
     }
 
     fn register(&self, methods: Methods, _: &Streams) -> Methods {

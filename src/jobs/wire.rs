@@ -15,8 +15,6 @@ pub use crate::generated::message_service::{
     MessageResponse, TextRequest,
 };
 
-pub use crate::generated::message_service::file_descriptor;
-
 /// The name under which the service is known to health checks.
 pub const SERVICE: &str = "message.MessageService";
 

@@ -13,6 +13,7 @@ use super::results as store;
 use super::{ledger, worker};
 use crate::grpc::client::{Connection, Settings, environment};
 use crate::metrics;
+use crate::readiness::Readiness;
 
 pub use super::desk::Desk;
 pub use super::queue::OpenError as StartError;
@@ -35,10 +36,15 @@ pub struct Config {
     pub attempts: u32,
     /// For one call of the message server.
     pub call_timeout: Duration,
+    /// What the metrics port's /readyz tells.
+    pub ready: Readiness,
 }
 
 /// How long a shutdown waits for calls that are under way.
 const END: Duration = Duration::from_secs(3);
+
+/// How long /readyz waits for the queue.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long a scrape waits for the depth of the queue.
 const DEPTH: Duration = Duration::from_secs(1);
@@ -62,6 +68,11 @@ pub fn start(
 ) -> Result<Handle, StartError> {
     let store = store::open(&config.store)?;
     let queue = Arc::new(Queue::open(&config.queue)?);
+    let asked = queue.clone();
+    config.ready.needs("queue", move || {
+        let depth = asked.depth(LOOK);
+        depth.map(drop).map_err(|error| error.message)
+    });
     count_depth(&queue);
     let (stop, stopped) = bounded(0);
     let (end, ended) = bounded(0);
@@ -69,7 +80,13 @@ pub fn start(
     let connection = Connection::new(environment(), &config.target, &config.connection);
     let client = MessageClient::over(connection, config.call_timeout);
     let deliveries = queue.consume(config.workers.max(1).saturating_mul(config.prefetch.max(1)));
-    let ledger = ledger::Ledger::new(store, queue.clone(), inbox, stopped.clone());
+    let ledger = ledger::Ledger::new(
+        store,
+        queue.clone(),
+        inbox,
+        stopped.clone(),
+        config.ready.clone(),
+    );
     let running = end.clone();
     spawn("jobs-ledger", move || {
         ledger.run(finished);

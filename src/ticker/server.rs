@@ -10,7 +10,6 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use protobuf::reflect::FileDescriptor;
 use tracing::Level;
 
 use super::market::{Market, Quote, Symbol};
@@ -102,10 +101,6 @@ impl Ticker {
 impl Hosted for Ticker {
     fn name(&self) -> &'static str {
         wire::SERVICE
-    }
-
-    fn file(&self) -> &'static FileDescriptor {
-        wire::file_descriptor()
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {

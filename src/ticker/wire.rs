@@ -10,8 +10,6 @@ use crate::grpc::method::{self, Encoded};
 
 pub use proto::{StockUpdate, TickerRequest};
 
-pub use crate::generated::fin::file_descriptor;
-
 /// The name under which the service is known to health checks.
 pub const SERVICE: &str = "StockTicker";
 

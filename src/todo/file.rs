@@ -79,6 +79,15 @@ impl TodoStore {
         written().map_err(failed)
     }
 
+    /// Writes, and changes nothing.
+    ///
+    /// # Errors
+    /// What SQLite says.
+    pub fn try_write(&mut self) -> Result<(), Error> {
+        let written = self.connection.pragma_update(None, "user_version", 0);
+        written.map_err(self.failed())
+    }
+
     fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
         let file = self.file.clone();
         move |reason| Error::Sqlite {

@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
-use protobuf::reflect::FileDescriptor;
 
 use super::file::TodoStore;
 use super::list::{Change, Limits, Task, TaskList};
@@ -28,8 +28,12 @@ use crate::grpc::journal::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
 use crate::metrics;
+use crate::readiness::Readiness;
 use crate::retry::supervised;
 use crate::sync::lock;
+
+/// How long a trial may wait for the owner.
+const TRIAL: Duration = Duration::from_secs(1);
 
 /// Requests that may wait for the owner; more are refused.
 const QUEUE: usize = 4096;
@@ -44,6 +48,8 @@ pub struct Config {
     pub backlog: Capacity,
     /// Where the list is kept; `None` is in memory.
     pub data_dir: Option<PathBuf>,
+    /// Is told how writes go.
+    pub ready: Readiness,
 }
 
 /// The to-do list, to be hosted. Dropping it answers what was accepted, and
@@ -88,6 +94,8 @@ pub enum StartError {
 enum Request {
     Add(String, Reply<wire::AddTaskResponse>),
     Complete(i32, Reply<wire::CompleteTaskResponse>),
+    /// Whether it can be written now.
+    Try(Sender<bool>),
 }
 
 impl Todo {
@@ -116,7 +124,14 @@ impl Todo {
             limits: config.limits,
             store,
             shared: shared.clone(),
+            ready: config.ready.clone(),
         };
+        let asked = requests.clone();
+        config.ready.tries(move || {
+            let (reply, answer) = bounded(1);
+            let sent = asked.try_send(Request::Try(reply)).is_ok();
+            sent && answer.recv_timeout(TRIAL) == Ok(true)
+        });
         let thread = thread::Builder::new().name("todo-owner".into());
         let thread = thread.spawn(move || supervised(|| owner.run(&queue, &stopped)))?;
         let inbox = Inbox {
@@ -134,10 +149,6 @@ impl Todo {
 impl Hosted for Todo {
     fn name(&self) -> &'static str {
         wire::SERVICE
-    }
-
-    fn file(&self) -> &'static FileDescriptor {
-        wire::file_descriptor()
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {
@@ -223,6 +234,7 @@ impl Request {
         match self {
             Self::Add(_, reply) => reply.send(Err(error)),
             Self::Complete(_, reply) => reply.send(Err(error)),
+            Self::Try(_) => {}
         }
     }
 }
@@ -273,6 +285,7 @@ struct Owner {
     limits: Limits,
     store: Option<TodoStore>,
     shared: Arc<Shared>,
+    ready: Readiness,
 }
 
 /// Who waits for the transaction.
@@ -317,6 +330,10 @@ impl Owner {
                     }
                     Err(error) => reply.send(Err(error)),
                 },
+                Request::Try(reply) => {
+                    let store = self.store.as_mut();
+                    let _ = reply.send(store.is_none_or(|store| store.try_write().is_ok()));
+                }
             }
         }
         let stored = self.commit(&changes);
@@ -340,10 +357,12 @@ impl Owner {
         if let Some(store) = &mut self.store
             && let Err(error) = metrics::committing("todo", || store.commit(changes))
         {
+            self.ready.wrote(Err("tasks cannot be stored".into()));
             tracing::error!(%error, "changes to the to-do list are refused");
             self.draft = self.shared.list().list.clone();
             return Err(Error::unavailable("the to-do list cannot be stored"));
         }
+        self.ready.wrote(Ok(()));
         for change in changes {
             self.shared.publish(change);
             let (id, title) = (change.task.id, &*change.task.title);

@@ -15,8 +15,6 @@ pub use proto::{
     GetTasksResponse, TaskUpdate, WatchTasksRequest,
 };
 
-pub use crate::generated::todo::file_descriptor;
-
 /// The name under which the service is known to health checks.
 pub const SERVICE: &str = "todo.TodoService";
 

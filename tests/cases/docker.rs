@@ -253,6 +253,10 @@ fn the_compose_file_names_only_commands_variables_and_things_that_exist() {
                 );
             }
         }
+        // Else it would be killed in the middle of its drain.
+        if service["image"].is_null() {
+            assert_eq!(service["stop_grace_period"], "40s", "{name}");
+        }
         // What `up` leaves out runs once, when it is called by its name.
         let once = !service["profiles"].is_null();
         let restart = if once { "no" } else { "unless-stopped" };

@@ -1,6 +1,6 @@
 //! A scrape of a metrics port, parsed strictly: what a test does not expect is a panic.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::http::request;
 use super::{SOON, eventually};
@@ -45,6 +45,32 @@ impl Scrape {
     /// The value of exactly this series.
     pub fn value(&self, series: &str) -> Option<f64> {
         self.series.get(series).copied()
+    }
+
+    /// The names of all series, with their labels.
+    pub fn series(&self) -> impl Iterator<Item = &String> {
+        self.series.keys()
+    }
+
+    /// Whether there is a series of this name.
+    pub fn has(&self, name: &str) -> bool {
+        self.series
+            .keys()
+            .any(|it| it.split('{').next() == Some(name))
+    }
+
+    /// The names of the labels of a family.
+    pub fn labels(&self, family: &str) -> BTreeSet<String> {
+        let parts = ["", "_bucket", "_sum", "_count"].map(|part| format!("{family}{part}"));
+        let mut labels = BTreeSet::new();
+        for series in self.series.keys() {
+            let (name, rest) = series.split_once('{').unwrap_or((series, ""));
+            if parts.iter().any(|part| part == name) {
+                let fields = rest.split("\",").filter_map(|it| it.split_once("=\""));
+                labels.extend(fields.map(|(label, _)| label.to_owned()));
+            }
+        }
+        labels
     }
 
     /// The number of all series, without those that scrapes themselves make.

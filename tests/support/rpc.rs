@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use futures_util::StreamExt as _;
@@ -182,11 +182,17 @@ impl Crowd {
 
     /// Waits until all streams are over, and returns how each of them ended.
     pub fn ends(&self, within: Duration) -> Vec<Error> {
-        let deadline = std::time::Instant::now() + within;
+        let ends = self.timed_ends(within).into_iter();
+        ends.map(|(_, end)| end).collect()
+    }
+
+    /// The same, with when this was seen.
+    pub fn timed_ends(&self, within: Duration) -> Vec<(Instant, Error)> {
+        let deadline = Instant::now() + within;
         let mut ends = Vec::new();
         while ends.len() < self.size {
             match self.events.recv_deadline(deadline) {
-                Ok(Event::End(end)) => ends.push(end),
+                Ok(Event::End(end)) => ends.push((Instant::now(), end)),
                 Ok(Event::Live | Event::Message) => {}
                 Err(_) => panic!(
                     "{} of {} were told within {within:?}",

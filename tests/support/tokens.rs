@@ -1,7 +1,7 @@
 //! A file of tokens, as `messenger token` writes it, and calls with them.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use chrono::{DateTime, Utc};
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -60,8 +60,8 @@ impl Tokens {
         self.change(|entries| {
             entries.push(Entry {
                 name: name.into(),
-                sha256: file::hash(&token),
-                rights: rights.iter().map(ToString::to_string).collect(),
+                sha256: file::hash(token.as_bytes()),
+                rights: rights.iter().map(|right| right.parse().unwrap()).collect(),
                 expires: expires.map(|time| DateTime::<Utc>::from(time).to_rfc3339()),
             });
         });
@@ -73,11 +73,7 @@ impl Tokens {
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Vec<Entry>)) {
-        let changed = file::change(&self.path(), |entries| {
-            change(entries);
-            Ok(())
-        });
-        changed.unwrap();
+        file::change(&self.path(), change).unwrap();
     }
 
     /// A client's file with this token, for `--token-file`.
@@ -145,12 +141,11 @@ impl Call {
         }
     }
 
-    /// The status after all messages, and how long it took to come.
-    pub fn end(&mut self) -> (RpcStatus, Duration) {
-        let started = std::time::Instant::now();
+    /// The status after all messages.
+    pub fn end(&mut self) -> RpcStatus {
         loop {
             if let Err(status) = self.next() {
-                return (status, started.elapsed());
+                return status;
             }
         }
     }

@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 
 use super::client::ChatClient;
 use crate::fanout::clock::Timestamp;
-use crate::grpc::client::{Settings, environment};
+use crate::grpc::client::{Connection, Settings, environment};
 use crate::http::{Front, Limits, Serving};
 use crate::metrics;
 use crate::throttle::Throttle;
@@ -58,6 +58,9 @@ impl Default for Config {
     }
 }
 
+/// How long /readyz waits for the server's health, after a message was not sent.
+const TRIAL: Duration = Duration::from_secs(1);
+
 /// A running bridge.
 pub struct Handle {
     http: Serving,
@@ -76,8 +79,8 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     // for answers; one completion queue for both, since two that poll in one
     // process wake each other.
     let environment = environment();
-    let connect = || ChatClient::new(environment.clone(), &config.server, &config.connection);
-    let reading = Arc::new(connect());
+    let connect = || Connection::new(environment.clone(), &config.server, &config.connection);
+    let reading = Arc::new(ChatClient::over(connect()));
     let postbox = Arc::new(Postbox::new(config.postbox));
     let kept = postbox.clone();
     metrics::at_scrape(move || metrics::set(&metrics::POSTBOX, &[], kept.waiting()));
@@ -96,8 +99,16 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
              messages are missed until the first subscription is live"
         ),
     }
+    let connection = connect();
+    let (linked, asked) = (link.clone(), connection.clone());
+    let ready = &config.http.ready;
+    ready.needs("chat", move || match linked.is_subscribed() {
+        true => Ok(()),
+        false => Err("no subscription is live".into()),
+    });
+    ready.tries(move || asked.serves(TRIAL).is_ok());
     let mut api = Api {
-        client: connect(),
+        client: ChatClient::over(connection),
         postbox,
         link,
         send_timeout: config.send_timeout,
@@ -117,6 +128,11 @@ impl Handle {
     /// The address of the HTTP port.
     pub fn local_addr(&self) -> std::net::SocketAddr {
         self.http.local_addr()
+    }
+
+    /// The time before a shutdown: all goes on. Blocks for all of it.
+    pub fn drain(&self, over: Duration) {
+        self.http.drain(over);
     }
 
     /// Graceful shutdown: requests in flight are answered, then both threads end.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cli::client::HttpLimits;
-use crate::cli::{Error, data_dir, descriptors, duration, metrics, signals};
+use crate::cli::{Error, data_dir, descriptors, drain, duration, metrics, signals};
 use crate::history::database::Database;
 use crate::history::entry as rules;
 use crate::history::server;
@@ -35,6 +35,8 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_HISTORY_LANES", default_value_t = 64, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=512))]
     lanes: u16,
+    #[command(flatten)]
+    drain: drain::Args,
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
@@ -106,7 +108,8 @@ impl Args {
         let stop = signals::stop_or_reload()?;
         let config = self.config()?;
         descriptors::check_limit(config.http.connections);
-        let _metrics = self.metrics.open(Vec::new())?;
+        let ready = &config.http.ready;
+        let _metrics = self.metrics.open(ready)?;
         let Some(handle) = server::start(&config, &stop)? else {
             return Ok(());
         };
@@ -116,8 +119,7 @@ impl Args {
             config.http.scheme(),
             handle.local_addr()
         );
-        stop.recv()?;
-        tracing::info!("shutting down");
+        self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())
     }

@@ -4,12 +4,14 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use crossbeam_channel::select;
+use sd_notify::NotifyState;
 
 use super::{Places, outcome, plain};
-use crate::cli::{Error, access, duration, metrics, signals, tls};
+use crate::cli::{Error, access, drain, duration, metrics, signals, tls};
 use crate::grpc::client::Settings;
 use crate::jobs::job::Job;
 use crate::jobs::workers;
+use crate::readiness::Readiness;
 
 /// Run workers: they take tasks from the queue and store the results
 #[derive(clap::Args, Debug)]
@@ -61,7 +63,8 @@ Examples:
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop_or_reload()?;
-        let _metrics = self.metrics.open(Vec::new())?;
+        let ready = Readiness::default();
+        let _metrics = self.metrics.open(&ready)?;
         let config = workers::Config {
             queue: self.places.queue()?,
             store: self.places.store()?,
@@ -76,13 +79,16 @@ impl Args {
             prefetch: self.prefetch,
             attempts: self.attempts,
             call_timeout: self.call_timeout,
+            ready,
         };
         let handle = workers::start(&config, print)?;
         tracing::info!(target = self.target, "working");
+        drain::tell(NotifyState::Ready);
         select! {
             recv(stop) -> _ => {}
             recv(handle.ended()) -> _ => return Err("all workers have ended, see the log".into()),
         }
+        drain::tell(NotifyState::Stopping);
         tracing::info!("shutting down");
         handle.shut_down();
         Ok(())

@@ -191,6 +191,17 @@ impl Connection {
         Ok((requests, Stream::new(receiver, client)))
     }
 
+    /// Whether the server serves; one without the health service does if it answers.
+    ///
+    /// # Errors
+    /// As [`Connection::check_health`].
+    pub fn serves(&self, timeout: Duration) -> Result<(), Error> {
+        match self.check_health("", timeout) {
+            Err(error) if error.code == Code::Unimplemented => Ok(()),
+            checked => checked,
+        }
+    }
+
     /// Asks the standard health service about `service` ("" is the whole server).
     ///
     /// # Errors

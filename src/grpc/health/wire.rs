@@ -7,11 +7,8 @@ use protobuf::Message as _;
 use crate::generated::health::health_check_response::ServingStatus;
 use crate::grpc::method::{self, Encoded};
 
-pub use crate::generated::health::file_descriptor;
 pub use crate::generated::health::health_check_response::ServingStatus as Status;
 pub use crate::generated::health::{HealthCheckRequest, HealthCheckResponse};
-
-pub const SERVICE: &str = "grpc.health.v1.Health";
 
 pub const CHECK: Method<HealthCheckRequest, HealthCheckResponse> =
     method::unary("/grpc.health.v1.Health/Check");

@@ -1,14 +1,14 @@
 //! `grpc.reflection.v1` and `v1alpha`: a server that describes its own services, so
-//! that tools need no .proto. Answers are those of grpc-go.
+//! that tools need no .proto. Errors are those of grpc-go.
 
-mod catalog;
 mod wire;
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex};
 
 use grpcio::RpcStatusCode;
-use protobuf::reflect::FileDescriptor;
+use protobuf::Message as _;
+use protobuf::reflect::{EnumDescriptor, FileDescriptor};
 
 use super::duplex::{Bell, Conversation, Turn};
 use super::handler::Methods;
@@ -18,163 +18,152 @@ use crate::access::Need;
 use crate::error::{Code, Error};
 use crate::sync::lock;
 
-use catalog::Catalog;
 use wire::{Answer, Asked, Request};
 
 /// Requests of one stream that wait for their answer.
 const WAITING: usize = 64;
 /// One request, in bytes; each answer repeats it.
-const REQUEST_BYTES: usize = 4096;
+const REQUEST_BYTES: u64 = 4096;
 
-/// A service, and the file that declares it.
-pub struct Described {
-    pub name: &'static str,
-    pub file: &'static FileDescriptor,
-}
+/// What every server has, beside what it hosts.
+const OWN: [&str; 4] = [
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+    "messenger.Subscriptions",
+];
 
-/// Registers the reflection of these services, and of itself.
-pub fn register(
-    methods: Methods,
-    streams: &Streams,
-    services: impl IntoIterator<Item = Described>,
-) -> Methods {
-    let services = services.into_iter().chain(wire::services());
-    let catalog = Arc::new(Catalog::new(services));
-    [&wire::INFO_ENCODED, &wire::INFO_V1ALPHA_ENCODED]
-        .into_iter()
-        .fold(methods, |methods, method| {
-            let (streams, catalog) = (streams.clone(), catalog.clone());
-            methods.duplex(method, Need::Token, move |ctx, requests, sink| {
-                streams.serve_duplex(ctx, requests, sink, "reflection", |bell, _| {
-                    Ok(Arc::new(Session {
-                        catalog: catalog.clone(),
-                        bell,
-                        state: Mutex::default(),
-                    }))
-                });
-            })
+/// Registers the reflection of the services that are `hosted`, and of [`OWN`].
+pub fn register(methods: Methods, streams: &Streams, hosted: &[&'static str]) -> Methods {
+    let catalog = Arc::new(Catalog::new([hosted, &OWN].concat()));
+    let versions = [&wire::INFO_ENCODED, &wire::INFO_V1ALPHA_ENCODED];
+    versions.into_iter().fold(methods, |methods, method| {
+        let (streams, catalog) = (streams.clone(), catalog.clone());
+        methods.duplex(method, Need::Token, move |ctx, requests, sink| {
+            streams.serve_duplex(ctx, requests, sink, "reflection", |bell, _| {
+                Ok(Arc::new(Session {
+                    catalog: catalog.clone(),
+                    bell,
+                    waiting: Mutex::default(),
+                }))
+            });
         })
+    })
 }
 
-/// One stream.
-struct Session {
-    catalog: Arc<Catalog>,
-    bell: Arc<Bell>,
-    state: Mutex<State>,
+/// The services, the files that declare them, and those that these import.
+struct Catalog {
+    services: Vec<&'static str>,
+    files: BTreeMap<String, FileDescriptor>,
+    /// The file of each symbol, by its full name.
+    symbols: HashMap<String, FileDescriptor>,
 }
 
-#[derive(Default)]
-struct State {
-    waiting: VecDeque<Request>,
-    half_closed: bool,
-    refused: Option<Error>,
-    /// Files that this stream has sent.
-    sent: HashSet<usize>,
-}
-
-impl Session {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+impl Catalog {
+    fn new(mut services: Vec<&'static str>) -> Self {
+        services.sort_unstable();
+        let mut files = BTreeMap::new();
+        for file in wire::files() {
+            if symbols(file).iter().any(|it| services.contains(&&**it)) {
+                files.extend(with_imports(file));
+            }
+        }
+        let of = |file: &FileDescriptor| {
+            symbols(file)
+                .into_iter()
+                .map(|it| (it, file.clone()))
+                .collect::<Vec<_>>()
+        };
+        let symbols = files.values().flat_map(of).collect();
+        Self {
+            services,
+            files,
+            symbols,
+        }
     }
 
-    fn answer(&self, request: Request, sent: &mut HashSet<usize>) -> Result<Encoded, Error> {
-        let catalog = &*self.catalog;
-        let mut file = |file: Option<usize>, what: &dyn Fn() -> String| match file {
-            Some(file) => Answer::FileDescriptorResponse(wire::FileDescriptorResponse {
-                file_descriptor_proto: catalog.with_imports(file, sent),
+    fn answer(&self, asked: &Asked) -> Answer {
+        let missing = |what: &str, name: &str| {
+            Answer::ErrorResponse(wire::ErrorResponse {
+                error_code: RpcStatusCode::NOT_FOUND.into(),
+                error_message: format!("there is no {what} {name}"),
                 ..Default::default()
-            }),
-            None => not_found(what()),
+            })
         };
-        let answer = match &request.message_request {
-            Some(Asked::ListServices(_)) => list(catalog.services()),
-            Some(Asked::FileByFilename(name)) => {
-                file(catalog.file(name), &|| format!("there is no file {name}"))
-            }
-            Some(Asked::FileContainingSymbol(symbol)) => file(catalog.file_with(symbol), &|| {
-                format!("there is no symbol {symbol}")
-            }),
+        match asked {
+            Asked::ListServices(_) => list(&self.services),
+            Asked::FileByFilename(name) => self
+                .files
+                .get(name)
+                .map_or_else(|| missing("file", name), files),
+            Asked::FileContainingSymbol(name) => self
+                .symbols
+                .get(name)
+                .map_or_else(|| missing("symbol", name), files),
             // No file of ours extends any type.
-            Some(Asked::FileContainingExtension(extension)) => {
-                let (name, number) = (&extension.containing_type, extension.extension_number);
-                not_found(format!("there is no extension {number} of {name}"))
+            Asked::FileContainingExtension(asked) => {
+                let what = format!("extension {} of", asked.extension_number);
+                missing(&what, &asked.containing_type)
             }
-            Some(Asked::AllExtensionNumbersOfType(name)) => match catalog.file_with(name) {
-                Some(_) => Answer::AllExtensionNumbersResponse(wire::ExtensionNumberResponse {
+            Asked::AllExtensionNumbersOfType(name) if self.symbols.contains_key(name) => {
+                Answer::AllExtensionNumbersResponse(wire::ExtensionNumberResponse {
                     base_type_name: name.clone(),
                     ..Default::default()
-                }),
-                None => not_found(format!("there is no type {name}")),
-            },
-            _ => {
-                let what = "message_request: nothing is asked, or something newer";
-                return Err(Error::new(Code::InvalidArgument, what));
+                })
             }
-        };
-        wire::response(request, answer)
+            Asked::AllExtensionNumbersOfType(name) => missing("type", name),
+        }
     }
 }
 
-impl State {
-    fn note(&mut self, request: Request) -> Result<(), Error> {
-        let size = wire::size(&request);
-        if size > REQUEST_BYTES {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                format!("request: {size} bytes are over the limit of {REQUEST_BYTES}"),
-            ));
-        }
-        if self.waiting.len() >= WAITING {
-            return Err(Error::new(
-                Code::ResourceExhausted,
-                format!("requests: {WAITING} wait for their answer, which is the limit"),
-            ));
-        }
-        self.waiting.push_back(request);
-        Ok(())
-    }
+/// A file and all that it imports, by name.
+fn with_imports(file: &FileDescriptor) -> BTreeMap<String, FileDescriptor> {
+    let mut all: BTreeMap<_, _> = file.deps().iter().flat_map(with_imports).collect();
+    all.insert(file.proto().name().into(), file.clone());
+    all
 }
 
-impl Conversation<Request> for Session {
-    fn request(&self, request: Result<Option<Request>, Error>) {
-        let mut state = self.lock();
-        let noted = match request {
-            Ok(Some(request)) => state.note(request),
-            Ok(None) => {
-                state.half_closed = true;
-                Ok(())
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = noted {
-            state.refused.get_or_insert(error);
-        }
-        drop(state);
-        self.bell.ring();
+/// The full names of all that a file declares.
+fn symbols(file: &FileDescriptor) -> Vec<String> {
+    let mut found = Vec::new();
+    let (mut enums, mut messages): (Vec<EnumDescriptor>, Vec<_>) =
+        (file.enums().collect(), file.messages().collect());
+    while let Some(message) = messages.pop() {
+        found.push(message.full_name().to_owned());
+        found.extend(message.fields().map(|it| it.full_name()));
+        found.extend(message.all_oneofs().map(|it| it.full_name()));
+        enums.extend(message.nested_enums());
+        messages.extend(message.nested_messages());
     }
+    for declared in enums {
+        // Its values stand beside it, as in C++.
+        let name = declared.full_name();
+        let scope = &name[..name.len() - declared.name().len()];
+        found.extend(declared.values().map(|it| format!("{scope}{}", it.name())));
+        found.push(name.to_owned());
+    }
+    let package = file.proto().package();
+    for service in &file.proto().service {
+        let name = format!("{package}.{}", service.name());
+        let name = name.trim_start_matches('.');
+        found.extend(
+            service
+                .method
+                .iter()
+                .map(|it| format!("{name}.{}", it.name())),
+        );
+        found.push(name.to_owned());
+    }
+    found
+}
 
-    fn turn(&self) -> Turn {
-        let mut state = self.lock();
-        if let Some(error) = &state.refused {
-            return Turn::End(Err(error.clone()));
-        }
-        let Some(request) = state.waiting.pop_front() else {
-            let half_closed = state.half_closed;
-            return if half_closed {
-                Turn::End(Ok(()))
-            } else {
-                Turn::Wait
-            };
-        };
-        match self.answer(request, &mut state.sent) {
-            Ok(answer) => Turn::Send(vec![answer]),
-            Err(error) => Turn::End(Err(error)),
-        }
-    }
-
-    fn failure(&self) -> Option<Error> {
-        self.lock().refused.clone()
-    }
+fn files(file: &FileDescriptor) -> Answer {
+    let all = with_imports(file);
+    let encode = |file: &FileDescriptor| file.proto().write_to_bytes().expect("no required fields");
+    Answer::FileDescriptorResponse(wire::FileDescriptorResponse {
+        file_descriptor_proto: all.values().map(encode).collect(),
+        ..Default::default()
+    })
 }
 
 fn list(services: &[&str]) -> Answer {
@@ -188,11 +177,57 @@ fn list(services: &[&str]) -> Answer {
     })
 }
 
-/// As in grpc-go the stream goes on: it is the answer that says so.
-fn not_found(error_message: String) -> Answer {
-    Answer::ErrorResponse(wire::ErrorResponse {
-        error_code: RpcStatusCode::NOT_FOUND.into(),
-        error_message,
-        ..Default::default()
-    })
+/// One stream.
+struct Session {
+    catalog: Arc<Catalog>,
+    bell: Arc<Bell>,
+    /// `None` is that the client has half-closed the stream.
+    waiting: Mutex<VecDeque<Result<Option<Request>, Error>>>,
+}
+
+impl Session {
+    fn answer(&self, request: Request) -> Result<Encoded, Error> {
+        let size = request.compute_size();
+        if size > REQUEST_BYTES {
+            let limit = format!("over the limit of {REQUEST_BYTES}");
+            return Err(Error::invalid(format!("request: {size} bytes are {limit}")));
+        }
+        let nothing = || Error::invalid("message_request: nothing is asked");
+        let asked = request.message_request.as_ref().ok_or_else(nothing)?;
+        let answer = self.catalog.answer(asked);
+        wire::response(request, answer)
+    }
+}
+
+impl Conversation<Request> for Session {
+    fn request(&self, request: Result<Option<Request>, Error>) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.len() >= WAITING && request.is_ok() {
+            waiting.clear();
+            let full = format!("requests: {WAITING} wait for their answer, which is the limit");
+            waiting.push_back(Err(Error::new(Code::ResourceExhausted, full)));
+        } else {
+            waiting.push_back(request);
+        }
+        drop(waiting);
+        self.bell.ring();
+    }
+
+    fn turn(&self) -> Turn {
+        let next = lock(&self.waiting).pop_front();
+        match next {
+            None => Turn::Wait,
+            Some(Ok(None)) => Turn::End(Ok(())),
+            Some(Ok(Some(request))) => match self.answer(request) {
+                Ok(answer) => Turn::Send(vec![answer]),
+                Err(error) => Turn::End(Err(error)),
+            },
+            Some(Err(error)) => Turn::End(Err(error)),
+        }
+    }
+
+    fn failure(&self) -> Option<Error> {
+        let waiting = lock(&self.waiting);
+        waiting.iter().find_map(|it| it.as_ref().err().cloned())
+    }
 }

@@ -2,13 +2,11 @@
 //! Source: <https://github.com/grpc/grpc/blob/master/doc/server-reflection.md>
 
 use grpcio::Method;
-use protobuf::Message as _;
 
-use super::Described;
 use crate::error::Error;
-use crate::generated::{reflection, reflection_v1alpha};
 use crate::grpc::method::{self, Encoded};
 
+pub use crate::generated::files;
 pub use crate::generated::reflection::server_reflection_request::Message_request as Asked;
 pub use crate::generated::reflection::server_reflection_response::Message_response as Answer;
 pub use crate::generated::reflection::{
@@ -20,25 +18,6 @@ pub const INFO_ENCODED: Method<Request, Encoded> =
     method::encoded_duplex("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo");
 pub const INFO_V1ALPHA_ENCODED: Method<Request, Encoded> =
     method::encoded_duplex("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
-
-/// The protocol's own services.
-pub fn services() -> [Described; 2] {
-    [
-        Described {
-            name: "grpc.reflection.v1.ServerReflection",
-            file: reflection::file_descriptor(),
-        },
-        Described {
-            name: "grpc.reflection.v1alpha.ServerReflection",
-            file: reflection_v1alpha::file_descriptor(),
-        },
-    ]
-}
-
-/// What the request takes, in bytes.
-pub fn size(request: &Request) -> usize {
-    usize::try_from(request.compute_size()).unwrap_or(usize::MAX)
-}
 
 pub fn response(request: Request, answer: Answer) -> Result<Encoded, Error> {
     Encoded::message(&Response {

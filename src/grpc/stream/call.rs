@@ -12,7 +12,6 @@ use grpcio::WriteFlags;
 use super::delivery::{Delivery, Gone, Peer};
 use super::ends::Ending;
 use super::places::Place;
-use crate::access::Lease;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::End;
 use crate::fanout::clock::Timestamp;
@@ -149,31 +148,20 @@ impl Ending for Delivery<Call> {
 }
 
 /// The future that the completion queue's thread polls. A panic in it ends the call,
-/// as in all that [`Caller::spawn`](crate::grpc::handler::Caller::spawn) is given. With
-/// it goes what ends the call when its token does.
-pub struct Task {
-    delivery: Arc<Delivery<Call>>,
-    _lease: Option<Lease>,
-}
-
-impl Task {
-    pub fn new(delivery: Arc<Delivery<Call>>, lease: Option<Lease>) -> Self {
-        let _lease = lease;
-        Self { delivery, _lease }
-    }
-}
+/// as in all that [`Caller::spawn`](crate::grpc::handler::Caller::spawn) is given.
+pub struct Task(pub Arc<Delivery<Call>>);
 
 impl Future for Task {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.delivery.poll(cx)
+        self.0.poll(cx)
     }
 }
 
 impl Drop for Task {
     /// The call is over, by a panic too, or the server is going.
     fn drop(&mut self) {
-        self.delivery.abandon();
+        self.0.abandon();
     }
 }

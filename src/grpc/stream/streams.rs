@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use grpcio::Environment;
 
 use super::call::{Call, Task};
@@ -120,7 +121,7 @@ impl Streams {
         if let Some(stream_log) = stream_log {
             stream_log.opened();
         }
-        caller.spawn(Task::new(delivery, lease));
+        caller.spawn(Task(delivery).inspect(move |()| drop(lease)));
     }
 
     /// Log entry for a stream; `None` if streams are neither logged nor counted.

@@ -50,11 +50,11 @@ fn tokens_are_made_listed_and_removed() {
     let old = ["new", "old", "--right", "*", "--expires", "0s"];
     assert_eq!(token(file, &old).0, 0);
 
-    refused(file, &new, "there is a token anna already");
+    refused(file, &new, "the same name or sha256 as anna");
     refused(
         file,
         &["new", "b", "--right", "chat:reed"],
-        "no right \"chat:reed\"",
+        "unknown variant `chat:reed`",
     );
     refused(file, &["new", "b b", "--right", "*"], "name: ");
     refused(file, &["remove", "bert"], "there is no token bert");

@@ -261,7 +261,8 @@ fn over_the_bound_the_session_that_was_not_used_for_longest_ends() {
     let tokens = Tokens::new();
     let token = tokens.add("anna", &["*"]);
     let access = Access::open(&tokens.path()).unwrap();
-    let grant = access.check_token(token.as_bytes(), Need::Token).unwrap();
+    let grant = access.check(Some(bearer(&token).as_bytes()), Need::Token);
+    let grant = grant.unwrap();
     let sessions = Sessions::default();
     let begin = || sessions.begin(grant.clone()).unwrap();
     let ids: Vec<_> = (0..SESSIONS).map(|_| begin()).collect();

@@ -47,6 +47,10 @@ const WAYS: &[(&str, Way)] = &[
     ("docker/install.sh", Way::Not("installs packages")),
     ("cargo", Way::Not("a build within the tests of that build")),
     ("find", Way::Run),
+    (
+        "systemd-analyze",
+        Way::Not("a test of its own does, where there is one"),
+    ),
     ("messenger bench", Way::Parse),
     ("messenger call", Way::Run),
     ("messenger client", Way::Parse),

@@ -142,7 +142,7 @@ fn both_versions_list_what_is_hosted_and_nothing_else() {
 }
 
 #[test]
-fn files_come_by_name_and_symbol_with_what_they_import_once_a_stream() {
+fn files_come_by_name_and_symbol_with_what_they_import() {
     let server = Server::start(&[]);
     let mut stream = open(&server.address(), V1);
     let mut ask = |asked| ask(&mut stream, asked);
@@ -151,8 +151,7 @@ fn files_come_by_name_and_symbol_with_what_they_import_once_a_stream() {
         "google/protobuf/empty.proto",
         "google/protobuf/timestamp.proto",
     ];
-    assert_eq!(chat, [&["messenger.proto"][..], &times].concat());
-    // Its imports were sent; it was asked for.
+    assert_eq!(chat, [times[0], times[1], "messenger.proto"]);
     for symbol in [
         "mes_grpc.MessengerServer",
         "mes_grpc.MessengerServer.SendMessage",
@@ -160,7 +159,7 @@ fn files_come_by_name_and_symbol_with_what_they_import_once_a_stream() {
         "mes_grpc.ChatMessage.author",
     ] {
         let again = files(ask(Asked::FileContainingSymbol(symbol.into())));
-        assert_eq!(again, ["messenger.proto"], "{symbol}");
+        assert_eq!(again, chat, "{symbol}");
     }
     for (symbol, file) in [
         (
@@ -177,10 +176,8 @@ fn files_come_by_name_and_symbol_with_what_they_import_once_a_stream() {
         ),
         ("messenger.Subscriptions.Probe", "subscriptions.proto"),
     ] {
-        assert_eq!(
-            files(ask(Asked::FileContainingSymbol(symbol.into()))),
-            [file]
-        );
+        let found = files(ask(Asked::FileContainingSymbol(symbol.into())));
+        assert!(found.contains(&file.to_owned()), "{symbol}: {found:?}");
     }
     for unknown in ["", "mes_grpc", "MessengerServer", ".mes_grpc.ChatMessage"] {
         not_found(ask(Asked::FileContainingSymbol(unknown.into())));

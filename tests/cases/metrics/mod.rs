@@ -1,6 +1,7 @@
 //! What one sees of a process from outside: metrics, and the access log.
 
 mod access_log;
+mod all;
 mod server;
 mod services;
 

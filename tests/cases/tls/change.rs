@@ -1,6 +1,8 @@
 //! Certificates change while a server and its clients run.
 
 use std::fs;
+use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use grpcio::{CallOption, Client};
@@ -8,7 +10,7 @@ use messenger::chat::wire::SEND_MESSAGE;
 use messenger::generated::messenger::SendMessageRequest;
 use openssl::ssl::SslVersion;
 
-use crate::support::certificates::{Authority, replace};
+use crate::support::certificates::{Authority, Pair, replace};
 use crate::support::http::{flush, post};
 use crate::support::process::Signal;
 use crate::support::programs::{Bridge, Program, Server, messenger};
@@ -179,4 +181,31 @@ fn another_authority_of_clients_counts_for_those_who_come() {
     server.wait_for_log(SOON, AGAIN);
     assert_eq!((send(&known), send(&other)), (1, 0));
     tail.wait_for_line(SOON, "anna: Hello");
+}
+
+#[test]
+fn what_comes_from_a_pipe_is_read_once_and_holds_up_nothing() {
+    let authority = Authority::new("ours");
+    let pair = authority.issue(&HOSTS);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("key");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    let key = fs::read(&pair.key).unwrap();
+    let writer = thread::spawn({
+        let pipe = pipe.clone();
+        move || fs::write(pipe, key)
+    });
+    let piped = Pair {
+        key: pipe,
+        ..pair.clone()
+    };
+    let mut server = Server::start(&flags(&piped));
+    writer.join().unwrap().unwrap();
+    let first = shown(&server, &authority);
+    authority.renew(&pair, &HOSTS);
+    assert_eq!(shown(&server, &authority), first);
+    // There is nothing to read again, so it ends.
+    server.signal(Signal::HUP);
+    assert_eq!(server.wait_exit(SOON), 0);
 }
