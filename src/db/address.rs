@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use openssl::ssl::SslVerifyMode;
 use postgres::config::{Host, SslMode};
-use postgres::{Client, Config, NoTls};
+use postgres::{Client, Config};
 use postgres_openssl::MakeTlsConnector;
 use refinery::Runner;
 
@@ -57,35 +57,29 @@ impl Address {
     pub fn parse(url: &str, application: &str, timeout: Duration) -> Result<Self, Error> {
         let (url, mut given) = take_parameters(url, &TLS_PARAMETERS);
         let mut config: Config = url.parse().map_err(|reason| Error::Url { reason })?;
+        let refused = |reason: &str| Err(Error::Tls(reason.into()));
         let mode = given.remove("sslmode");
         let system = given.get("sslrootcert").is_some_and(|ca| ca == "system");
-        if system {
-            given.remove("sslrootcert");
-        }
-        let has_ca = given.contains_key("sslrootcert");
-        let refused = |reason: &str| Err(Error::Tls(reason.into()));
-        let check = match mode.as_deref() {
-            Some("verify-full") => Check::Name,
+        given.retain(|name, _| !(system && name == "sslrootcert"));
+        let (mode, check) = match (mode.as_deref(), given.contains_key("sslrootcert")) {
+            (Some("verify-full"), _) => (SslMode::Require, Check::Name),
             _ if system => return refused("sslrootcert=system needs sslmode=verify-full"),
-            Some("verify-ca") => Check::Chain,
             // As libpq: somebody who names an authority wants it to be asked.
-            Some("require") if has_ca => Check::Chain,
-            _ if has_ca => {
+            (Some("verify-ca"), _) | (Some("require"), true) => (SslMode::Require, Check::Chain),
+            (Some("require"), false) => (SslMode::Require, Check::Nothing),
+            (_, true) => {
                 return refused("sslrootcert needs sslmode=require, verify-ca or verify-full");
             }
-            _ => Check::Nothing,
-        };
-        match mode.as_deref() {
-            None => &mut config,
-            Some("disable") => config.ssl_mode(SslMode::Disable),
-            Some("prefer") => config.ssl_mode(SslMode::Prefer),
-            Some("require" | "verify-ca" | "verify-full") => config.ssl_mode(SslMode::Require),
-            Some(_) => {
-                let modes = "disable, prefer, require, verify-ca or verify-full";
-                return refused(&format!("sslmode has to be {modes}"));
+            (Some("disable"), false) => (SslMode::Disable, Check::Nothing),
+            (Some("prefer"), false) => (SslMode::Prefer, Check::Nothing),
+            (None, false) => (config.get_ssl_mode(), Check::Nothing),
+            _ => {
+                let reason = "sslmode has to be disable, prefer, require, verify-ca or verify-full";
+                return refused(reason);
             }
         };
         config
+            .ssl_mode(mode)
             .application_name(application)
             .connect_timeout(timeout)
             // A machine that vanished is given up as soon as a statement.
@@ -125,15 +119,9 @@ impl Address {
 
     /// Sets what a commit means, whatever the database's defaults are.
     pub(crate) fn connect(&self, statement_timeout: Duration) -> Result<Client, Error> {
-        let tls = match self.config.get_ssl_mode() {
-            SslMode::Disable => None,
-            _ => Some(self.tls()?),
-        };
+        let tls = self.tls()?;
         let connect = || -> Result<Client, postgres::Error> {
-            let mut client = match tls {
-                Some(tls) => self.config.connect(tls)?,
-                None => self.config.connect(NoTls)?,
-            };
+            let mut client = self.config.connect(tls)?;
             client.batch_execute(&format!(
                 "SET synchronous_commit = on;
                  SET default_transaction_isolation = 'read committed';
