@@ -155,7 +155,15 @@ impl Api {
         call: impl FnOnce(&HistoryClient) -> Result<(u16, String), Error>,
     ) -> Response {
         let missing = || Error::new(Code::Unimplemented, "this console has no history service");
-        answer(self.history.as_ref().ok_or_else(missing).and_then(call))
+        let called = self.history.as_ref().ok_or_else(missing).and_then(call);
+        // The token that is wrong is the console's.
+        let refused = |(status, _): &(u16, String)| [401, 403].contains(status);
+        answer(match called.as_ref().is_ok_and(refused) {
+            true => Err(Error::unavailable(
+                "the log refuses the token of this console",
+            )),
+            false => called,
+        })
     }
 
     fn jobs(&self) -> Result<&Desk, Error> {

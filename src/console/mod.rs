@@ -134,7 +134,8 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     let hub = Arc::new(Hub::new(config.backlog, SYMBOLS, ask));
     let history = config.history.as_ref();
     let history = history.map(|address| {
-        HistoryClient::new(address, config.history_tls.clone(), config.call_timeout)
+        let client = HistoryClient::new(address, config.history_tls.clone(), config.call_timeout);
+        client.with_token(config.connection.token.clone())
     });
     let feeds = connect("grpc-feed");
     let feeds = Feeds::start(&feeds, config, history.clone(), &hub, asks)?;

@@ -7,9 +7,10 @@ use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::{Agent, BodyReader};
+use ureq::{Agent, BodyReader, RequestBuilder};
 
 use super::wire;
+use crate::access::Bearer;
 use crate::access_log;
 use crate::error::{Code, Error};
 use crate::http::agent::agent;
@@ -34,6 +35,7 @@ pub struct HistoryClient {
     address: String,
     tls: Option<Arc<Live<tls::Client>>>,
     timeout: Duration,
+    token: Option<Bearer>,
 }
 
 impl HistoryClient {
@@ -45,6 +47,20 @@ impl HistoryClient {
             address: address.into(),
             tls,
             timeout,
+            token: None,
+        }
+    }
+
+    /// With this token in each request, if there is one.
+    #[must_use]
+    pub fn with_token(self, token: Option<Bearer>) -> Self {
+        Self { token, ..self }
+    }
+
+    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("Authorization", &**token.header()),
+            None => request,
         }
     }
 
@@ -74,7 +90,7 @@ impl HistoryClient {
     /// No answer.
     pub fn append(&self, body: &[u8]) -> Result<(u16, String), Error> {
         let (agent, start) = self.caller();
-        let request = agent.post(start + "/");
+        let request = self.authorized(agent.post(start + "/"));
         let request = request.header("Content-Type", "application/json");
         self.answer(identified(request).send(body))
             .map_err(|mut error| {
@@ -122,7 +138,8 @@ impl HistoryClient {
     /// No connection, or no stream.
     pub fn follow(&self, after: i64) -> Result<EventStream, Error> {
         let (agent, start) = self.agent(None);
-        let answer = agent.get(format!("{start}/events?after={after}")).call();
+        let request = agent.get(format!("{start}/events?after={after}"));
+        let answer = self.authorized(request).call();
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         if answer.status() != 200 {
             return Err(self.unreachable(&format!("it answered {}", answer.status())));
@@ -136,7 +153,7 @@ impl HistoryClient {
 
     fn get(&self, path: &str) -> Result<(u16, String), Error> {
         let (agent, start) = self.caller();
-        self.answer(identified(agent.get(start + path)).call())
+        self.answer(identified(self.authorized(agent.get(start + path))).call())
     }
 
     fn get_ok(&self, path: &str) -> Result<String, Error> {
@@ -220,7 +237,7 @@ impl EventStream {
 }
 
 /// With the id of the request that this thread works on.
-fn identified<B>(request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+fn identified<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
     match access_log::current() {
         Some(id) => request.header(access_log::HEADER, id),
         None => request,

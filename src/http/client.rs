@@ -14,6 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Client {
     address: String,
     tls: Option<tls::Client>,
+    authorization: Option<String>,
     connection: Option<Box<dyn Stream>>,
     answer: Vec<u8>,
 }
@@ -31,8 +32,18 @@ impl Client {
         Self {
             address: address.to_owned(),
             tls: tls.cloned(),
+            authorization: None,
             connection: None,
             answer: Vec::new(),
+        }
+    }
+
+    /// With the value of `Authorization` in each request, if one is needed.
+    #[must_use]
+    pub fn with_authorization(self, authorization: Option<String>) -> Self {
+        Self {
+            authorization,
+            ..self
         }
     }
 
@@ -42,8 +53,11 @@ impl Client {
     /// # Errors
     /// What the connection says, an answer other than 200, or one without a length.
     pub fn post(&mut self, path: &str, body: &str) -> io::Result<Vec<u8>> {
+        let authorization = self.authorization.as_ref();
+        let authorization = authorization.map(|value| format!("Authorization: {value}\r\n"));
+        let authorization = authorization.unwrap_or_default();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         );

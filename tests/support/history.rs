@@ -141,6 +141,7 @@ impl Store {
 /// how many are done.
 pub fn load(replicas: &[Program], requests: usize, progress: &(dyn Fn(u64) + Sync)) -> Outcome {
     let config = Config {
+        token: None,
         replicas: replicas.iter().map(Program::address).collect(),
         tls: None,
         workers: 50,

@@ -158,6 +158,7 @@ impl Args {
         });
         let programs = programs.collect::<io::Result<Vec<_>>>()?;
         let config = run::Config {
+            token: None,
             replicas: programs.iter().map(|p| p.address().to_owned()).collect(),
             tls: None,
             workers: usize::from(self.size.workers),

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
 use crate::cli::rows::{Column, table};
-use crate::cli::{Error, tls};
+use crate::cli::{Error, access, tls};
 use crate::history::load::{plot, run};
 
 /// Put load on the replicas of one message log, and check every answer
@@ -24,6 +24,8 @@ pub struct Args {
         value_parser = address
     )]
     urls: Vec<String>,
+    #[command(flatten)]
+    token: access::Client,
     #[command(flatten)]
     tls: tls::Connect,
     #[command(flatten)]
@@ -89,6 +91,7 @@ impl Args {
         let config = run::Config {
             replicas,
             tls,
+            token: self.token.read()?,
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,
         };

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::check::{Book, Violations};
+use crate::access::Bearer;
 use crate::http::client::Client;
 use crate::latency::Latencies;
 use crate::sync::{lock, unpoisoned};
@@ -34,6 +35,8 @@ pub struct Config {
     pub replicas: Vec<String>,
     /// Without it, plain HTTP.
     pub tls: Option<tls::Client>,
+    /// The token of each request.
+    pub token: Option<Bearer>,
     pub workers: usize,
     /// Of each worker, one after the other.
     pub requests: usize,
@@ -134,7 +137,10 @@ struct Shared {
 
 fn work(config: &Config, name: &str, shared: &Mutex<Shared>, progress: &(dyn Fn(u64) + Sync)) {
     let replicas = config.replicas.iter();
-    let client = |address: &String| Client::new(address, config.tls.as_ref());
+    let client = |address: &String| {
+        let token = config.token.as_ref().map(|token| (*token.header()).clone());
+        Client::new(address, config.tls.as_ref()).with_authorization(token)
+    };
     let mut clients: Vec<_> = replicas.map(client).collect();
     for request in 0..config.requests {
         let replica = fastrand::usize(..clients.len());

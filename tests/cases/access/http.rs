@@ -1,12 +1,15 @@
 //! Tokens on the HTTP ports: each path of each service, with each kind of token.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant, SystemTime};
 
+use serde_json::json;
+
 use crate::cases::layout::root;
-use crate::support::programs::{Bridge, Console, Log, Program, Server};
+use crate::support::http::request;
+use crate::support::programs::{Bridge, Console, Log, Program, Server, messenger};
 use crate::support::tokens::{SECRET, Tokens, bearer};
 use crate::support::{SOON, eventually};
 
@@ -106,7 +109,8 @@ pub fn ask(port: u16, method: &str, path: &str, fields: &[(&str, &str)]) -> Head
     Head(String::from_utf8(head).unwrap())
 }
 
-fn open(port: u16, method: &str, path: &str, fields: &[(&str, &str)]) -> TcpStream {
+/// The connection on which the answer comes.
+pub fn open(port: u16, method: &str, path: &str, fields: &[(&str, &str)]) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     let mut request =
@@ -316,4 +320,53 @@ fn a_token_counts_for_the_rate_and_not_its_address() {
         [401, 401, 401, 429]
     );
     assert_eq!(status(&ben), 404);
+}
+
+#[test]
+fn our_clients_of_the_log_bring_their_token() {
+    let tokens = Tokens::new();
+    let all = tokens.add("all", &["*"]);
+    let none = tokens.add("none", &[]);
+    let Services {
+        server,
+        all: [_, log, _],
+        _folder,
+    } = services(&tokens, &[]);
+    let address = log.address();
+    let load = |token: &str| {
+        let file = tokens.file("load", token);
+        let size = ["--workers", "2", "--requests", "5"];
+        let mut load = messenger(
+            &[
+                &["history", "load", "--url", &address, "--token-file", &file][..],
+                &size,
+            ]
+            .concat(),
+        );
+        let code = load.wait_exit(SOON);
+        (code, load.lines(SOON).join(" ") + &load.log())
+    };
+    assert_eq!(load(&all).0, 0);
+    let (code, said) = load(&none);
+    assert!(code != 0 && said.contains("403"), "{code} {said}");
+
+    let get = |token: &str| {
+        let file = tokens.file(&format!("web-{}", token.len()), token);
+        let flags = ["--history", &*address, "--token-file", &file];
+        let console = Console::start(&server.address(), &flags);
+        let page = || request("GET", console.port(), "/api/history?limit=5", &[], "");
+        let body = json!({"sender": "anna", "text": "Hello"}).to_string();
+        let json = [("Content-Type", "application/json")];
+        let sent = request("POST", console.port(), "/api/history", &json, &body);
+        let stream = open(console.port(), "GET", "/events", &[]);
+        (sent.status, page().status, console, stream)
+    };
+    let (sent, page, console, stream) = get(&all);
+    assert_eq!((sent, page), (200, 200));
+    // The console follows the log's stream too.
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.starts_with("data: ") && line.contains("Hello")));
+    drop(console);
+    let (sent, page, console, _) = get(&none);
+    assert_eq!((sent, page), (503, 503), "{}", console.log());
 }

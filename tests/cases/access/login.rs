@@ -1,12 +1,13 @@
 //! The console's login: over plain HTTP, and in Chromium.
 
+use std::io::Read as _;
 use std::process::Command;
 
 use messenger::access::sessions::{SESSIONS, Sessions};
 use messenger::access::{Access, Need};
 use serde_json::json;
 
-use super::http::{READ, ask};
+use super::http::{READ, ask, open};
 use crate::support::browser::Browser;
 use crate::support::certificates::Authority;
 use crate::support::http::request;
@@ -70,11 +71,21 @@ fn a_session_has_the_rights_of_its_token_and_ends_with_it() {
         (401, 401, 401)
     );
 
+    let mut stream = open(port, "GET", "/events", &[("Cookie", &first)]);
+    let mut begin = [0; 15];
+    stream.read_exact(&mut begin).unwrap();
+    assert_eq!(&begin, b"HTTP/1.1 200 OK");
+
     // A logout ends one session, and a new session does not bring it back.
     let head = ask(port, "POST", "/api/logout", &[("Cookie", &first)]);
     let gone = "messenger-session=; Max-Age=0; HttpOnly; SameSite=Strict; Path=/";
     assert_eq!((head.status(), head.field("set-cookie")), (200, Some(gone)));
     assert_eq!((say(&first), say(&second)), (401, 200));
+    let mut rest = Vec::new();
+    stream
+        .read_to_end(&mut rest)
+        .expect("the end of its stream");
+    assert!(rest.ends_with(b"\r\n0\r\n\r\n"));
 
     tokens.remove("anna");
     eventually(SOON, "the session ends with its token", || {

@@ -4,6 +4,8 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Instant;
 
 use messenger::access::rate::{BUCKETS, Key, Limiter, Rate};
@@ -165,6 +167,39 @@ fn each_http_port_answers_429_with_the_time_to_come_again() {
         );
         assert_eq!(body.header("connection"), Some("close"));
     }
+}
+
+#[test]
+fn while_a_greedy_address_is_refused_another_one_notices_nothing() {
+    let server = Server::start(&[]);
+    let bridge = Bridge::start(&server.address(), &MODEST);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let greedy = scope.spawn(|| {
+            let mut refused = 0;
+            // At least once.
+            loop {
+                let status = curl("127.0.0.1", bridge.port(), &["/nothing"; 20]);
+                refused += status.iter().filter(|(status, _)| *status == 429).count();
+                if over.load(Ordering::Relaxed) {
+                    break refused;
+                }
+            }
+        });
+        // Two connections, 5 requests on each.
+        for _ in 0..2 {
+            let answers = curl("127.0.0.3", bridge.port(), &["/nothing"; 5]);
+            assert!(
+                answers.iter().all(|(status, _)| *status == 404),
+                "{answers:?}"
+            );
+        }
+        eventually(SOON, "the modest one has requests again", || {
+            curl("127.0.0.3", bridge.port(), &["/nothing"])[0].0 == 404
+        });
+        over.store(true, Ordering::Relaxed);
+        assert!(greedy.join().unwrap() > 0);
+    });
 }
 
 #[test]
