@@ -1,6 +1,7 @@
 //! Who may do what, and how often: the flags of every command that serves others, and of
 //! those that ask a server.
 
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -51,6 +52,15 @@ impl Args {
                 .rate
                 .map(|rate| Arc::new(Limiter::new(rate, self.rate_burst))),
         })
+    }
+
+    /// Says it in the log when tokens are sent without TLS from other machines to here.
+    pub fn warn_of_plain_text(&self, host: &str, tls: bool) {
+        let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        let local = address.map_or(host == "localhost", |address| address.is_loopback());
+        if given(self.auth_tokens.as_deref()).is_some() && !tls && !local {
+            tracing::warn!("without TLS, tokens are plain text: whoever sees one may use it");
+        }
     }
 
     /// What an HTTP port with these paths asks, if there is anything to ask.

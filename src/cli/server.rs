@@ -193,10 +193,8 @@ impl Args {
         let memory = self.limits.memory.budget();
         let limits = self.limits(&memory);
         let transport = self.transport(memory)?;
-        if transport.admission.access.is_some() && transport.tls.is_none() && !transport.is_local()
-        {
-            tracing::warn!("without TLS, tokens are plain text: whoever sees one may use it");
-        }
+        let tls = transport.tls.is_some();
+        self.access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(transport.streams);
         let _metrics = self.metrics.open(&transport.ready)?;
         let handle = self.services.host(&transport, limits)?;

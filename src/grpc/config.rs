@@ -1,6 +1,5 @@
 //! What a gRPC server is set up with.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,14 +42,6 @@ pub struct Config {
     pub admission: Admission,
     /// Plain text without it.
     pub tls: Option<Arc<Live<tls::Server>>>,
-}
-
-impl Config {
-    /// Whether only this machine itself can connect.
-    pub fn is_local(&self) -> bool {
-        let address = self.host.trim_matches(['[', ']']).parse::<IpAddr>();
-        address.map_or(self.host == "localhost", |address| address.is_loopback())
-    }
 }
 
 impl Default for Config {

@@ -242,6 +242,14 @@ fn tokens_in_plain_text_are_warned_of_unless_only_this_machine_listens() {
     };
     assert!(start("0.0.0.0").log().contains(WARNING));
     assert!(!start("127.0.0.1").log().contains(WARNING));
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [("MESSENGER_DATA_DIR", folder.path().to_str().unwrap())];
+    let [bridge, console, history] = [&["client"][..], &["web"], &["history", "serve"]]
+        .map(|command| [command, &["--host", "0.0.0.0", "--http-port", "0"]].concat())
+        .map(|command| messenger_with(&[&command[..], &tokens.flags()].concat(), &variables));
+    for program in [bridge, console, history] {
+        program.wait_for_log(SOON, WARNING);
+    }
     tokens.remove("anna");
     let empty = start("127.0.0.1");
     empty.wait_for_log(Duration::from_secs(1), "every call is refused");
