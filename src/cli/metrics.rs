@@ -46,7 +46,7 @@ impl Args {
         metrics::turn_on();
         let serving = front.serve(
             limits(ready.clone()),
-            vec![move |request| answer(&request)],
+            vec![|request| answer(&request)],
             "metrics",
         )?;
         println!(
@@ -74,20 +74,16 @@ fn limits(ready: Readiness) -> Limits {
 
 fn answer(request: &Request) -> Response {
     match (&*request.path, &*request.method) {
-        ("/metrics", "GET" | "HEAD") => scrape(),
+        ("/metrics", "GET" | "HEAD") => Response {
+            status: 200,
+            headers: vec![("Content-Type".into(), metrics::TEXT_FORMAT.into())],
+            body: metrics::text(),
+            ..Response::default()
+        },
         ("/metrics", _) => Response::wrong_method("GET, HEAD"),
         _ => {
             let there = "there is nothing but /metrics, /livez and /readyz";
             Response::error(404, "NOT_FOUND", there)
         }
-    }
-}
-
-fn scrape() -> Response {
-    Response {
-        status: 200,
-        headers: vec![("Content-Type".into(), metrics::TEXT_FORMAT.into())],
-        body: metrics::text(),
-        ..Response::default()
     }
 }

@@ -107,7 +107,7 @@ impl Streams {
     ) {
         let bell = Arc::new(Bell::default());
         let (number, name) = self.number_and_name(name);
-        let stream_log = self.stream_log(ctx.method(), &ctx.peer(), &name, requests.call.take());
+        let stream_log = self.stream_log(&name, requests.call.take());
         let begin = || begin(bell.clone(), stream_log.clone());
         let begun = self.place(number).and_then(|place| Ok((place, begin()?)));
         let (place, conversation) = match begun {

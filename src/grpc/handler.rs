@@ -15,6 +15,8 @@ use grpcio::{
     ClientStreamingSink, DuplexSink, DuplexSinkFailure, Method, RpcContext, Service, ServiceBuilder,
 };
 
+use tracing::{Level, enabled};
+
 use super::gate::{Gate, Pass};
 use super::journal::{Call, Meter};
 use super::method::{Encoded, as_registered};
@@ -54,11 +56,16 @@ pub struct Caller {
 }
 
 impl Caller {
-    fn new(ctx: &RpcContext<'_>, method: &'static str, meter: Option<&Arc<Meter>>) -> Self {
+    fn new(
+        ctx: &RpcContext<'_>,
+        method: &'static str,
+        meter: Option<&Arc<Meter>>,
+        logged: bool,
+    ) -> Self {
         Self {
             method,
             peer: ctx.peer(),
-            call: Cell::new(Call::begin(ctx, method, meter)),
+            call: Cell::new(Call::begin(ctx, method, meter, logged)),
             pass: Pass::default(),
             acknowledge: false,
             rest: Cell::default(),
@@ -199,7 +206,7 @@ impl Methods {
         let register = move |ctx: RpcContext<'_>,
                              mut requests: Requests,
                              sink: ClientStreamingSink<Encoded>| {
-            let caller = Caller::new(&ctx, name, meter.as_ref());
+            let caller = Caller::new(&ctx, name, meter.as_ref(), enabled!(Level::DEBUG));
             if let Err(error) = gate.admit(&ctx, need) {
                 let failed = sink.fail(status::to_grpc(&error));
                 return refuse(&ctx, &caller, requests, &error, failed);
@@ -267,7 +274,7 @@ impl Methods {
         let (unfinished, meter) = (self.unfinished.clone(), Meter::of(name, "server_stream"));
         let (gate, need) = (self.gate.clone(), need.into());
         let register = move |ctx: RpcContext<'_>, mut requests: Requests, sink: StreamSink| {
-            let mut caller = Caller::new(&ctx, name, meter.as_ref());
+            let mut caller = Caller::new(&ctx, name, meter.as_ref(), enabled!(Level::WARN));
             caller.pass = match gate.admit(&ctx, need) {
                 Ok(pass) => pass,
                 Err(error) => {
@@ -319,7 +326,7 @@ impl Methods {
             Meter::of(name, "bidi_stream"),
         );
         let register = move |ctx: RpcContext<'_>, requests, sink: StreamSink| {
-            let caller = Caller::new(&ctx, name, meter.as_ref());
+            let caller = Caller::new(&ctx, name, meter.as_ref(), enabled!(Level::WARN));
             let pass = match gate.admit(&ctx, need) {
                 Ok(pass) => pass,
                 Err(error) => {

@@ -79,19 +79,15 @@ impl Journal {
     /// nor counted.
     pub(super) fn stream_log(
         self: &Arc<Self>,
-        method: &[u8],
-        peer: &str,
         stream: &str,
         call: Option<Call>,
     ) -> Option<Arc<StreamLog>> {
-        (call.is_some() || tracing::enabled!(Level::WARN)).then(|| {
+        let (journal, stream) = (self.clone(), stream.into());
+        call.map(|call| {
             Arc::new(StreamLog {
+                journal,
+                stream,
                 call,
-                journal: self.clone(),
-                stream: stream.into(),
-                method: String::from_utf8_lossy(method).into_owned(),
-                peer: address(peer),
-                since: Instant::now(),
             })
         })
     }
@@ -129,10 +125,7 @@ impl Journal {
 pub struct StreamLog {
     journal: Arc<Journal>,
     stream: String,
-    method: String,
-    peer: String,
-    since: Instant,
-    call: Option<Call>,
+    call: Call,
 }
 
 impl StreamLog {
@@ -143,38 +136,27 @@ impl StreamLog {
 
     /// Address and port of the client, or of the proxy in front of it.
     pub fn peer(&self) -> &str {
-        &self.peer
+        &self.call.peer
     }
 
     pub(super) fn opened(&self) {
         if tracing::enabled!(Level::INFO) && self.journal.admits(Event::Opened) {
-            let Self {
-                stream,
-                method,
-                peer,
-                ..
-            } = self;
-            tracing::info!(stream, method, peer, "stream opened");
+            let Call { method, peer, .. } = &self.call;
+            tracing::info!(stream = self.stream, method, peer, "stream opened");
         }
     }
 
     /// So many messages more were handed to the transport.
     pub(super) fn sent(&self, messages: u64) {
-        if let Some(meter) = self.call.as_ref().and_then(|call| call.meter.as_deref()) {
+        if let Some(meter) = &self.call.meter {
             meter.sent.inc_by(messages);
         }
     }
 
-    fn over(&self, error: Option<&Error>, messages: u64) {
-        if let Some(call) = &self.call {
-            call.answered(error, Some(messages));
-        }
-    }
-
     pub(super) fn refused(&self, error: &Error) {
-        self.over(Some(error), 0);
+        self.call.answered(Some(error), Some(0));
         if tracing::enabled!(Level::INFO) && self.journal.admits(Event::Refused) {
-            let Self { method, peer, .. } = self;
+            let Call { method, peer, .. } = &self.call;
             let (status, error) = outcome(Some(error));
             tracing::info!(method, peer, status, error, "stream refused");
         }
@@ -182,18 +164,13 @@ impl StreamLog {
 
     /// `messages` is how many the transport has taken.
     pub(super) fn ended(&self, end: &Result<(), Error>, messages: u64) {
-        self.over(end.as_ref().err(), messages);
+        self.call.answered(end.as_ref().err(), Some(messages));
         if !tracing::enabled!(Level::INFO) || !self.journal.admits(Event::Ended) {
             return;
         }
-        let Self {
-            stream,
-            method,
-            peer,
-            ..
-        } = self;
+        let (stream, Call { method, peer, .. }) = (&self.stream, &self.call);
         let (status, error) = outcome(end.as_ref().err());
-        let took = self.since.elapsed();
+        let took = self.call.since.elapsed();
         tracing::info!(
             stream,
             method,
@@ -209,14 +186,9 @@ impl StreamLog {
     /// As [`StreamLog::ended`], for one whose backlog was full.
     pub(super) fn cut(&self, messages: u64) {
         let cut = Error::new(Code::ResourceExhausted, "slow consumer");
-        self.over(Some(&cut), messages);
-        let Self {
-            stream,
-            method,
-            peer,
-            ..
-        } = self;
-        let took = self.since.elapsed();
+        self.call.answered(Some(&cut), Some(messages));
+        let (stream, Call { method, peer, .. }) = (&self.stream, &self.call);
+        let took = self.call.since.elapsed();
         if self.journal.admits(Event::Cut) {
             let what = "slow consumer cut: its backlog was full";
             tracing::warn!(stream, method, peer, messages, ?took, "{what}");
@@ -237,18 +209,19 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// `None` if calls are neither logged nor counted.
+    /// `None` if it is neither counted nor `logged`, here or in the access log.
     pub(super) fn begin(
         ctx: &RpcContext<'_>,
         method: &'static str,
         meter: Option<&Arc<Meter>>,
+        logged: bool,
     ) -> Option<Self> {
-        let mut headers = ctx.request_headers().iter();
         let request_id = access_log::request_id(|| {
+            let mut headers = ctx.request_headers().iter();
             let (_, id) = headers.find(|(key, _)| *key == access_log::HEADER)?;
             std::str::from_utf8(id).ok()
         });
-        let logged = request_id.is_some() || tracing::enabled!(Level::DEBUG);
+        let logged = logged || request_id.is_some();
         if let Some(meter) = meter {
             meter.started.inc();
         } else if !logged {

@@ -87,8 +87,7 @@ impl Streams {
         subscribe: impl FnOnce() -> Result<Pair, Error>,
     ) {
         let (number, name) = self.number_and_name(name);
-        let (method, call) = (caller.method.as_bytes(), caller.call.take());
-        let stream_log = self.stream_log(method, &caller.peer, &name, call);
+        let stream_log = self.stream_log(&name, caller.call.take());
         let begun = self
             .place(number)
             .and_then(|place| Ok((place, subscribe()?)));
@@ -127,12 +126,10 @@ impl Streams {
     /// Log entry for a stream; `None` if streams are neither logged nor counted.
     pub(in crate::grpc) fn stream_log(
         &self,
-        method: &[u8],
-        peer: &str,
         stream: &str,
         call: Option<journal::Call>,
     ) -> Option<Arc<StreamLog>> {
-        self.journal.stream_log(method, peer, stream, call)
+        self.journal.stream_log(stream, call)
     }
 
     /// How many streams are open.
