@@ -24,7 +24,7 @@
 //! | [`jobs`] | tasks answered at once, or by workers behind a queue | `job`, `worker` |
 //! | [`history`] | the message log over HTTP, and load for it | `entry`, `server` |
 //! | [`console`] | all of them in a browser | `hub` |
-//! | [`access`] | who may do what: tokens and their rights | `right` |
+//! | [`access`] | who may do what, and how often: tokens, rights, rates | `tokens` |
 //! | [`grpc`] | the C core: server, streams, health, and what clients share | `stream` |
 //! | [`http`] | the front, and the tiny_http lanes behind it | `front` |
 //! | [`tls`] | certificates and keys from files | |

@@ -81,7 +81,7 @@ impl Args {
             // Check the program itself, not through a proxy.
             .proxy(None);
         let tls = self.tls.read()?.map(|tls| tls.get());
-        let (agent, url) = agent(&address, tls.as_deref(), config)?;
+        let (agent, url) = agent(&address, tls.as_deref(), config);
         agent.get(url).call()?;
         Ok(())
     }

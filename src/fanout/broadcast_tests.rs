@@ -135,6 +135,22 @@ mod cases {
     }
 
     #[test]
+    fn closing_a_membership_ends_that_reader_alone_behind_what_it_has() {
+        let broadcast = Broadcast::new(TWO);
+        let (mut reader, membership) = broadcast.subscribe().unwrap();
+        let (mut other, _membership) = broadcast.subscribe().unwrap();
+        publish(&broadcast, 1);
+        membership.close();
+        membership.close();
+        publish(&broadcast, 2);
+        broadcast.close();
+        drop(membership);
+        let (messages, end) = drain(&mut reader);
+        assert_eq!((messages.len(), end), (1, End::Closed));
+        assert_eq!(drain(&mut other).0.len(), 2);
+    }
+
+    #[test]
     fn dropping_the_membership_ends_the_reader() {
         let broadcast = Broadcast::new(TWO);
         let (mut reader, membership) = broadcast.subscribe().unwrap();

@@ -66,7 +66,7 @@ impl HistoryClient {
 
     /// For one call or stream, with the certificates as they are now, and how URLs
     /// begin.
-    fn agent(&self, time: Option<Duration>) -> Result<(Agent, String), Error> {
+    fn agent(&self, time: Option<Duration>) -> (Agent, String) {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // The service may have closed one that was kept, and then nobody
@@ -76,10 +76,10 @@ impl HistoryClient {
             .timeout_per_read(time.is_none().then_some(SILENCE))
             .timeout_global(time);
         let tls = self.tls.as_ref().map(|tls| tls.get());
-        agent(&self.address, tls.as_deref(), config).map_err(|e| self.unreachable(&e))
+        agent(&self.address, tls.as_deref(), config)
     }
 
-    fn caller(&self) -> Result<(Agent, String), Error> {
+    fn caller(&self) -> (Agent, String) {
         self.agent(Some(self.timeout + Duration::from_secs(1)))
     }
 
@@ -89,7 +89,7 @@ impl HistoryClient {
     /// # Errors
     /// No answer.
     pub fn append(&self, body: &[u8]) -> Result<(u16, String), Error> {
-        let (agent, start) = self.caller()?;
+        let (agent, start) = self.caller();
         let request = self.authorized(agent.post(start + "/"));
         let request = request.header("Content-Type", "application/json");
         self.answer(identified(request).send(body))
@@ -137,7 +137,7 @@ impl HistoryClient {
     /// # Errors
     /// No connection, or no stream.
     pub fn follow(&self, after: i64) -> Result<EventStream, Error> {
-        let (agent, start) = self.agent(None)?;
+        let (agent, start) = self.agent(None);
         let request = agent.get(format!("{start}/events?after={after}"));
         let answer = self.authorized(request).call();
         let answer = answer.map_err(|error| self.unreachable(&error))?;
@@ -152,7 +152,7 @@ impl HistoryClient {
     }
 
     fn get(&self, path: &str) -> Result<(u16, String), Error> {
-        let (agent, start) = self.caller()?;
+        let (agent, start) = self.caller();
         self.answer(identified(self.authorized(agent.get(start + path))).call())
     }
 

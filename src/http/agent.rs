@@ -1,97 +1,111 @@
-//! ureq's agents over TLS: whom they trust, what they show, and by which name they ask.
+//! ureq's agents, with our TLS below them: ureq's own has other rules and more crates.
 
-use std::io;
+use std::fmt;
+use std::io::{self, Read as _, Write as _};
 
-use openssl::error::ErrorStack;
-use openssl::x509::X509;
-use ureq::config::{Config, ConfigBuilder};
-use ureq::http::header::{HOST, HeaderValue};
-use ureq::http::uri::Authority;
-use ureq::http::{Request, Uri};
-use ureq::middleware::MiddlewareNext;
-use ureq::tls::{Certificate, ClientCert, PrivateKey, RootCerts, TlsConfig, TlsProvider};
+use openssl::ssl::SslStream;
+use ureq::config::ConfigBuilder;
 use ureq::typestate::AgentScope;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use ureq::{Agent, SendBody};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{
+    Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, TcpConnector, Transport,
+    TransportAdapter,
+};
+use ureq::{Agent, Error};
 
 use crate::tls::Client;
 
 /// An agent for what listens at `address`, and how the URLs begin there. It speaks
 /// TLS with `tls`, or if the address begins with `https://`; the certificate has to be
 /// for the host, or for the name that `tls` has.
-///
-/// # Errors
-/// What OpenSSL refuses of `tls`, and an address that is none.
 pub fn agent(
     address: &str,
     tls: Option<&Client>,
     config: ConfigBuilder<AgentScope>,
-) -> io::Result<(Agent, String)> {
+) -> (Agent, String) {
     let encrypted = tls.is_some() || address.starts_with("https://");
     let address = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let config = config.build();
     if !encrypted {
-        return Ok((config.build().into(), format!("http://{address}")));
+        return (config.into(), format!("http://{address}"));
     }
-    let system = Client::default();
-    let tls = tls.unwrap_or(&system);
-    let real = format!("https://{address}").parse::<Uri>();
-    let real = real.map_err(io::Error::other)?;
-    let name = tls.name.as_deref().or(real.host()).unwrap_or_default();
-    let port = real.port_u16().unwrap_or(443);
-    let path = real.path().trim_end_matches('/');
-    let start = format!("https://{name}:{port}{path}");
-    let host = real.authority().map_or("", Authority::as_str);
-    let host = HeaderValue::from_str(host).map_err(io::Error::other)?;
-    // The name is the certificate's alone.
-    let config = config.middleware(
-        move |mut request: Request<SendBody<'_>>, next: MiddlewareNext<'_>| {
-            request.headers_mut().insert(HOST, host.clone());
-            next.handle(request)
-        },
-    );
-    let config = config.tls_config(settings(tls)?).build();
-    let at = At(real, DefaultResolver::default());
-    Ok((
-        Agent::with_parts(config, DefaultConnector::new(), at),
-        start,
-    ))
+    let tls = Tls(tls.cloned().unwrap_or_default());
+    let connector = TcpConnector::default().chain(tls);
+    let agent = Agent::with_parts(config, connector, DefaultResolver::default());
+    (agent, format!("https://{address}"))
 }
 
-fn settings(tls: &Client) -> io::Result<TlsConfig> {
-    let all = |certificates: &[X509]| {
-        let each = certificates.iter().map(|certificate| {
-            let der = certificate.to_der()?;
-            Ok(Certificate::from_der(&der).to_owned())
-        });
-        each.collect::<Result<Vec<_>, ErrorStack>>()
-    };
-    let roots = match &tls.ca {
-        Some(ca) => RootCerts::new_with_certs(&all(ca)?),
-        None => RootCerts::PlatformVerifier,
-    };
-    let shown = match &tls.identity {
-        Some(identity) => {
-            let key = PrivateKey::from_pem(&identity.key_pem()).map_err(io::Error::other)?;
-            Some(ClientCert::new_with_certs(&all(&identity.chain)?, key))
-        }
-        None => None,
-    };
-    let settings = TlsConfig::builder().provider(TlsProvider::NativeTls);
-    Ok(settings.root_certs(roots).client_cert(shown).build())
-}
-
-/// Connects to this address, by whichever name the request asks.
+/// Begins a session on each connection.
 #[derive(Debug)]
-struct At(Uri, DefaultResolver);
+struct Tls(Client);
 
-impl Resolver for At {
-    fn resolve(
+impl<T: Transport> Connector<T> for Tls {
+    type Out = Session;
+
+    fn connect(
         &self,
-        _: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        self.1.resolve(&self.0, config, timeout)
+        details: &ConnectionDetails<'_>,
+        below: Option<T>,
+    ) -> Result<Option<Session>, Error> {
+        let Some(below) = below else { return Ok(None) };
+        let mut below = TransportAdapter::new(below.boxed(), details.current_time.clone());
+        below.set_timeout(details.timeout);
+        let host = details
+            .uri
+            .host()
+            .unwrap_or_default()
+            .trim_matches(['[', ']']);
+        let name = self.0.name.as_deref().unwrap_or(host);
+        let begin = || -> io::Result<SslStream<TransportAdapter>> {
+            let connection = self.0.connector()?.build().configure()?;
+            let mut stream = SslStream::new(connection.into_ssl(name)?, below)?;
+            stream.connect().map_err(|error| {
+                let reason = stream.ssl().verify_result();
+                let other = |error| io::Error::other(format!("{error}: {reason}"));
+                error.into_io_error().unwrap_or_else(other)
+            })?;
+            Ok(stream)
+        };
+        let stream = begin()?;
+        let config = details.config;
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(Some(Session { buffers, stream }))
+    }
+}
+
+struct Session {
+    buffers: LazyBuffers,
+    stream: SslStream<TransportAdapter>,
+}
+
+impl Transport for Session {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        Ok(self.stream.write_all(&self.buffers.output()[..amount])?)
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        self.stream.get_mut().set_timeout(timeout);
+        let amount = self.stream.read(self.buffers.input_append_buf())?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.stream.get_mut().get_mut().is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        true
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Session")
     }
 }

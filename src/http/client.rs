@@ -93,7 +93,7 @@ impl Client {
             return Ok(Box::new(connection));
         };
         let host = self.address.rsplit_once(':').map_or("", |(host, _)| host);
-        let name = tls.name.as_deref().unwrap_or(host);
+        let name = tls.name.as_deref().unwrap_or(host.trim_matches(['[', ']']));
         let session = tls.connector()?.build().connect(name, connection);
         Ok(Box::new(
             session.map_err(|error| io::Error::other(error.to_string()))?,

@@ -276,6 +276,34 @@ mod cases {
     }
 
     #[test]
+    fn a_stream_that_ends_early_sends_what_was_published_before_and_no_more() {
+        let stream = Stream::open(8192, None, LONG);
+        let times: Vec<_> = (0..3000).map(|value| stream.publish(value)).collect();
+        let mut told = 0;
+        stream.delivery.close(|_| told += 1);
+        stream.publish(3000);
+        assert_eq!((told, stream.broadcast.subscribers()), (1, 0));
+        stream.peer.take_all();
+        let wire = stream.ended();
+        assert!(wire.messages.into_iter().eq(0..3000));
+        assert_eq!(wire.status, Some((End::Closed, times.last().copied())));
+    }
+
+    #[test]
+    fn a_peer_that_reads_nothing_is_let_go_when_its_stream_is_ended_again() {
+        let stream = Stream::open(8192, None, LONG);
+        stream.publish(0);
+        drop(stream.peer.wait_until(|wire| wire.under_way));
+        stream.publish(1);
+        let mut told = 0;
+        for _ in 0..2 {
+            stream.delivery.close(|_| told += 1);
+        }
+        let wire = stream.ended();
+        assert_eq!((told, wire.messages, wire.status), (1, vec![0], None));
+    }
+
+    #[test]
     fn a_stream_that_is_cut_from_outside_sends_nothing_that_waits() {
         let stream = Stream::open(8192, None, LONG);
         let first = stream.publish(0);
@@ -383,6 +411,27 @@ mod shuttle {
                 thread::spawn(move || (0..MESSAGES).for_each(|n| drop(publish(&broadcast, n)))),
                 thread::spawn(move || shared.take_all()),
                 thread::spawn(move || delivery.cut(|_| {})),
+            ];
+            for other in others {
+                other.join().unwrap();
+            }
+            let wire = stream.ended();
+            assert!(is_prefix(&wire.messages));
+            assert_eq!(wire.status.map(|status| status.0), Some(End::Closed));
+        };
+        check_random(round, ROUNDS);
+    }
+
+    #[test]
+    fn a_stream_that_ends_early_has_a_prefix_whatever_happens_meanwhile() {
+        let round = || {
+            let stream = Stream::open(100, None, Duration::from_secs(10));
+            let (broadcast, shared) = (stream.broadcast.clone(), stream.peer.clone());
+            let delivery = stream.delivery.clone();
+            let others = [
+                thread::spawn(move || (0..MESSAGES).for_each(|n| drop(publish(&broadcast, n)))),
+                thread::spawn(move || shared.take_all()),
+                thread::spawn(move || delivery.close(|_| {})),
             ];
             for other in others {
                 other.join().unwrap();

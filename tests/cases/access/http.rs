@@ -20,6 +20,8 @@ type Row = (&'static str, &'static str, &'static [&'static str]);
 const OPEN: &[&str] = &["open"];
 
 const BRIDGE: &[Row] = &[
+    ("GET", "/livez", OPEN),
+    ("GET", "/readyz?verbose", OPEN),
     ("POST", "/sendMessage", &["chat:write"]),
     ("PUT", "/sendMessage", &["chat:write"]),
     ("POST", "/getAndFlushMessages", &["chat:read"]),
@@ -29,6 +31,8 @@ const BRIDGE: &[Row] = &[
 ];
 
 const LOG: &[Row] = &[
+    ("GET", "/livez", OPEN),
+    ("GET", "/readyz?verbose", OPEN),
     ("POST", "/", &["history:write"]),
     ("GET", "/", OPEN),
     ("POST", "/messages", &["history:write"]),
@@ -49,6 +53,8 @@ pub const READ: &[&str] = &[
 ];
 
 const CONSOLE: &[Row] = &[
+    ("GET", "/livez", OPEN),
+    ("GET", "/readyz?verbose", OPEN),
     ("POST", "/api/chat", &["chat:write"]),
     ("POST", "/api/tasks", &["todo:write"]),
     ("POST", "/api/tasks/complete", &["todo:write"]),
@@ -258,8 +264,8 @@ fn what_is_asked_for_health_is_open_to_all() {
     let services = services(&tokens, &["--rate", "2/m"]);
     let port = services.all[1].port();
     // Connections are counted.
-    for _ in 0..2 {
-        assert_eq!(ask(port, "GET", "/healthz", &[]).status(), 200);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(ask(port, "GET", path, &[]).status(), 200);
     }
 }
 

@@ -8,7 +8,7 @@ use messenger::access::{Access, Need};
 use serde_json::json;
 
 use super::http::{READ, ask, open};
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, Look};
 use crate::support::certificates::Authority;
 use crate::support::http::request;
 use crate::support::programs::{Console, Program, Server};
@@ -230,6 +230,14 @@ fn people_log_in_and_out_in_the_browser() {
     tab.shows("#state", "live");
     tab.shows("#logout", "Log out");
     tab.screenshot("logged-in");
+    let phone = Look {
+        size: (390, 844),
+        phone: true,
+        scheme: "dark",
+    };
+    let small = browser.open_as(&format!("http://localhost:{}/", console.port()), &phone);
+    small.shows("#logout", "Log out");
+    small.screenshot("logged-in-phone");
     assert_eq!(tab.eval("location.hash"), "#todo");
     // No script sees it.
     assert_eq!(tab.eval("document.cookie"), "");

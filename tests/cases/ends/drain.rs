@@ -12,9 +12,10 @@ use messenger::grpc::health::wire::Status;
 
 use super::{next, readyz, ticker, verbose, watch};
 use crate::support::SOON;
+use crate::support::events::Events;
 use crate::support::http::{flush, post, request, send as post_message};
 use crate::support::process::Signal;
-use crate::support::programs::{Bridge, Log, Server};
+use crate::support::programs::{Bridge, Console, Log, Server};
 use crate::support::rpc::{Crowd, client, raw, send, subscribe};
 
 fn told() -> Error {
@@ -157,4 +158,25 @@ fn a_bridge_that_drains_goes_on_and_is_not_ready() {
     let sent = post_message(port, "a", "b");
     assert_eq!(flush(port)[0].nanos, sent);
     assert_eq!(bridge.wait_exit(SOON), 0);
+}
+
+#[test]
+fn a_console_that_drains_ends_its_pages_streams_and_answers_calls() {
+    let server = Server::start(&[]);
+    let mut console = Console::start(&server.address(), &["--drain", "3s"]);
+    let port = console.port();
+    let pages: Vec<_> = (0..20).map(|_| Events::open(port, "")).collect();
+    let call = || {
+        let body = r#"{"author": "a", "text": "b"}"#;
+        let json = [("Content-Type", "application/json")];
+        request("POST", port, "/api/chat", &json, body).status
+    };
+    console.signal(Signal::TERM);
+    console.wait_for_log(SOON, "draining");
+    assert_eq!(request("GET", port, "/events", &[], "").status, 503);
+    assert_eq!((readyz(port).status, call()), (503, 200));
+    for page in pages {
+        page.end(SOON);
+    }
+    assert_eq!(console.wait_exit(SOON), 0);
 }
