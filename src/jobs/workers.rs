@@ -71,7 +71,7 @@ pub fn start(
     let asked = queue.clone();
     config.ready.needs("queue", move || {
         let depth = asked.depth(LOOK);
-        depth.map(drop).map_err(|error| error.message)
+        depth.map(drop).map_err(|_| "does not answer".into())
     });
     count_depth(&queue);
     let (stop, stopped) = bounded(0);

@@ -11,19 +11,19 @@ use messenger::error::Error;
 use messenger::grpc::health::wire::Status;
 
 use super::{next, readyz, ticker, verbose, watch};
-use crate::support::SOON;
 use crate::support::events::Events;
 use crate::support::http::{flush, post, request, send as post_message};
 use crate::support::process::Signal;
 use crate::support::programs::{Bridge, Console, Log, Server};
 use crate::support::rpc::{Crowd, client, raw, send, subscribe};
+use crate::support::{SOON, heavy};
 
 fn told() -> Error {
     Error::unavailable("shutting down")
 }
 
-/// No second has more than twice the mean, and each has some.
-fn assert_spread(ends: &[Instant], since: Instant, seconds: usize) {
+/// Whether no second has more than twice the mean, and each has some.
+fn is_spread(ends: &[Instant], since: Instant, seconds: usize) -> bool {
     let mut counts = vec![0; seconds];
     for end in ends {
         let second = end.duration_since(since).as_secs() as usize;
@@ -31,7 +31,16 @@ fn assert_spread(ends: &[Instant], since: Instant, seconds: usize) {
     }
     let mean = ends.len() / seconds;
     let spread = counts.iter().all(|count| (1..=2 * mean).contains(count));
-    assert!(spread, "{counts:?}");
+    if !spread {
+        eprintln!("ends in each second: {counts:?}");
+    }
+    spread
+}
+
+/// A machine that stands still for a second may spoil one round, but not all.
+fn assert_in_some_round(round: impl Fn() -> bool) {
+    let _machine = heavy();
+    assert!((0..3).any(|_| round()), "in no round");
 }
 
 #[test]
@@ -78,14 +87,16 @@ fn a_server_that_drains_ends_its_streams_one_by_one_and_answers_calls() {
 }
 
 #[test]
-fn the_ends_of_a_drain_are_spread_over_its_time() {
-    let server = Server::start(&["--drain", "5s", "--log-level", "warn"]);
-    let crowd = Crowd::open(&server.address(), 3, 100);
-    let since = Instant::now();
-    server.signal(Signal::TERM);
-    let ends = crowd.timed_ends(SOON);
-    let times: Vec<_> = ends.into_iter().map(|(at, _)| at).collect();
-    assert_spread(&times, since, 5);
+fn the_ends_of_a_thousand_streams_are_spread_over_the_drain() {
+    assert_in_some_round(|| {
+        let server = Server::start(&["--drain", "5s", "--log-level", "warn"]);
+        let crowd = Crowd::open(&server.address(), 10, 100);
+        let since = Instant::now();
+        server.signal(Signal::TERM);
+        let ends = crowd.timed_ends(SOON);
+        let times: Vec<_> = ends.into_iter().map(|(at, _)| at).collect();
+        is_spread(&times, since, 5)
+    });
 }
 
 #[test]
@@ -110,6 +121,11 @@ fn follow(port: u16, ended: crossbeam_channel::Sender<(Instant, bool)>) {
 
 #[test]
 fn a_log_that_drains_ends_its_streams_one_by_one_and_answers_requests() {
+    assert_in_some_round(drain_of_a_log);
+}
+
+/// Whether the ends were spread.
+fn drain_of_a_log() -> bool {
     let folder = tempfile::tempdir().unwrap();
     let flags = [
         "--drain",
@@ -138,8 +154,8 @@ fn a_log_that_drains_ends_its_streams_one_by_one_and_answers_requests() {
     let ends: Vec<_> = (0..80).map(|_| ends.recv_timeout(SOON).unwrap()).collect();
     assert!(ends.iter().all(|(_, whole)| *whole), "cut off");
     let times: Vec<_> = ends.into_iter().map(|(at, _)| at).collect();
-    assert_spread(&times, since, 4);
     assert_eq!(log.wait_exit(SOON), 0);
+    is_spread(&times, since, 4)
 }
 
 #[test]
