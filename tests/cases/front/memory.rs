@@ -11,9 +11,9 @@ use crate::support::{SOON, eventually, heavy};
 
 use super::{Peer, ask};
 
-const LIMIT: usize = 64 << 20;
+const LIMIT: usize = 128 << 20;
 /// As the environment tells it.
-const LIMIT_TEXT: &str = "67108864";
+const LIMIT_TEXT: &str = "134217728";
 /// What a program with this limit may take, all in all.
 const MOST: usize = LIMIT + LIMIT / 4 + (64 << 20);
 
