@@ -22,14 +22,15 @@ use crate::compare::{behaviour, machine, speed};
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub struct Args {
-    /// Also measure tonic, a server on tokio and tonic (needs cargo), or floor, a
-    /// baseline server on the C core without our stream threads; may be repeated
+    /// Also measure secured, our server with TLS and tokens on; tonic, a server on tokio
+    /// and tonic (needs cargo); or floor, a baseline server on the C core without our
+    /// stream threads; may be repeated
     #[arg(
         long,
         env = "MESSENGER_COMPARE_PEER",
         value_name = "NAME",
         value_delimiter = ',',
-        value_parser = PossibleValuesParser::new(["tonic", "floor"]).map(|name| other(&name))
+        value_parser = PossibleValuesParser::new(["secured", "tonic", "floor"]).map(|name| other(&name))
     )]
     peer: Vec<Peer>,
     /// Also compare this running chat server
@@ -95,6 +96,7 @@ Examples:
 
 fn other(name: &str) -> Peer {
     match name {
+        "secured" => Peer::Secured,
         "tonic" => Peer::Tonic,
         _ => Peer::Baseline,
     }
@@ -189,7 +191,7 @@ impl Args {
     /// `fast` for those too that have no limits and no promises to check.
     fn servers(&self, fast: bool) -> Vec<Peer> {
         let mut servers = vec![Peer::Ours, Peer::Python];
-        for peer in [Peer::Tonic, Peer::Baseline] {
+        for peer in [Peer::Secured, Peer::Tonic, Peer::Baseline] {
             if fast && self.peer.contains(&peer) {
                 servers.push(peer);
             }

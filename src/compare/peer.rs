@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use super::load::chat;
 use super::load::process::{Program, command, messenger};
+use super::load::secured::Secured;
 
 /// Between two messages while a bridge starts.
 const BETWEEN: Duration = Duration::from_millis(100);
@@ -21,6 +23,8 @@ pub enum Peer {
     Ours,
     /// The programs in `tests/reference`.
     Python,
+    /// This very program, with TLS and tokens on.
+    Secured,
     /// The server in `tests/peers/tonic`.
     Tonic,
     /// The C core without our threads: `messenger bench floor-server`.
@@ -33,6 +37,7 @@ impl Peer {
     pub fn name(&self) -> &str {
         match self {
             Self::Ours => "Rust",
+            Self::Secured => "Rust, TLS and token",
             Self::Python => "Python",
             Self::Tonic => "tonic",
             Self::Baseline => "C core",
@@ -67,6 +72,15 @@ impl Toolbox {
                 let port = port.to_string();
                 return self.ours(&["server", "--host", "127.0.0.1", "--port", &port]);
             }
+            Peer::Secured => {
+                let secured = Secured::new(|arguments| messenger(&self.messenger, arguments))?;
+                let (port, flags) = (port.to_string(), secured.flags());
+                let mut server = vec!["server", "--host", "127.0.0.1", "--port", &port];
+                server.extend(flags.iter().map(String::as_str));
+                let mut program = self.ours(&server)?;
+                program.secured = Some(Arc::new(secured));
+                return Ok(program);
+            }
             Peer::Baseline => {
                 return self.ours(&["bench", "floor-server", "--port", &port.to_string()]);
             }
@@ -96,7 +110,9 @@ impl Toolbox {
                 let client = ["client", "--host", "127.0.0.1", "--http-port", "0"];
                 self.ours(&[&client[..], &["--server", server]].concat())
             }
-            Peer::Tonic | Peer::Baseline => Err(io::Error::other("there is no such bridge")),
+            Peer::Secured | Peer::Tonic | Peer::Baseline => {
+                Err(io::Error::other("there is no such bridge"))
+            }
         }
     }
 
@@ -115,7 +131,7 @@ impl Toolbox {
             scope.spawn(move || {
                 while wait.recv_timeout(BETWEEN) == Err(RecvTimeoutError::Timeout) {
                     // Whoever uses the bridge will see what is wrong with its server.
-                    let _ = chat::send(server, 0, 1);
+                    let _ = chat::send(&Program::foreign(server), 0, 1);
                 }
             });
             // Tells the thread when this is over.

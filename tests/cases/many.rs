@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use messenger::compare::load::process::Program as Measured;
 use messenger::compare::load::wire::{Event, Wire};
 use messenger::fanout::clock::Timestamp;
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -32,7 +33,7 @@ fn ten_thousand_streams_get_every_message_in_order_and_end_in_time() {
     let _machine = heavy();
     let count = readers();
     let mut server = Server::start(&[]);
-    let mut readers = Wire::new(&server.address()).unwrap();
+    let mut readers = Wire::new(&Measured::foreign(&server.address())).unwrap();
     readers.read(count, SOON).unwrap();
     assert_eq!(server.threads_named("read-"), count, "a thread a stream");
     let sender = client(&server.address());

@@ -40,8 +40,8 @@ const SETTLE: Duration = Duration::from_millis(300);
 const ALIGN: Duration = Duration::from_millis(500);
 
 /// Sends so many messages and returns when all are answered.
-pub fn send(address: &str, text_bytes: usize, messages: usize) -> io::Result<()> {
-    let mut wire = Wire::new(address)?;
+pub fn send(server: &Program, text_bytes: usize, messages: usize) -> io::Result<()> {
+    let mut wire = Wire::new(server)?;
     let text = "x".repeat(text_bytes);
     let (mut sent, mut answered, mut last) = (0, 0, Instant::now());
     while answered < messages {
@@ -64,7 +64,7 @@ pub fn send(address: &str, text_bytes: usize, messages: usize) -> io::Result<()>
 pub fn run(server: &Program, config: &Config) -> io::Result<Figures> {
     let padding = config.text_bytes.saturating_sub(NUMBER_DIGITS);
     let mut run = Run {
-        wire: Wire::new(server.address())?,
+        wire: Wire::new(server)?,
         sent: 0,
         first: 0,
         padding: "x".repeat(padding),

@@ -79,7 +79,7 @@ pub fn flush(
             return Err(super::no_answer("messages: the bridge gets none"));
         }
         if sent.is_none_or(|sent| sent.elapsed() > Duration::from_millis(200)) {
-            chat::send(server.address(), 1, 1)?;
+            chat::send(server, 1, 1)?;
             sent = Some(Instant::now());
         }
     }
@@ -88,7 +88,7 @@ pub fn flush(
     flush()?;
     let mut latencies = Latencies::new()?;
     for _ in 0..rounds {
-        chat::send(server.address(), text_bytes, messages)?;
+        chat::send(server, text_bytes, messages)?;
         idle(bridge)?;
         let sent = Instant::now();
         let answer = flush()?;

@@ -6,6 +6,7 @@ pub(crate) mod figures;
 pub(crate) mod http;
 pub mod postgres;
 pub mod process;
+pub mod secured;
 pub mod wire;
 
 use std::io;

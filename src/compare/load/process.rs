@@ -6,12 +6,15 @@ use std::io::{self, BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use procfs::{CurrentSI as _, KernelStats, ProcError, process};
 use rustix::process::{Pid, Signal, kill_process};
+
+use super::secured::Secured;
 
 /// How long a program may take until it listens. The Python bridge takes ten
 /// seconds.
@@ -25,6 +28,8 @@ const END: Duration = Duration::from_secs(8);
 pub struct Program {
     child: Option<Child>,
     address: String,
+    /// What a load has to have that speaks to it.
+    pub secured: Option<Arc<Secured>>,
 }
 
 /// A command without the variables that our programs read.
@@ -113,6 +118,7 @@ impl Program {
         Ok(Self {
             child: Some(child),
             address: String::new(),
+            secured: None,
         })
     }
 
@@ -121,6 +127,7 @@ impl Program {
         Self {
             child: None,
             address: address.to_owned(),
+            secured: None,
         }
     }
 

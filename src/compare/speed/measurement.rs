@@ -161,7 +161,7 @@ impl Kind {
             "start-server" => {
                 let started = Instant::now();
                 let server = toolbox.server(peer, 0)?;
-                return started_after(started, &server, || chat::send(server.address(), 0, 1));
+                return started_after(started, &server, || chat::send(&server, 0, 1));
             }
             "unary-{n}" => (0, in_flight(n as u64)),
             "fanout-{n}" => (n, in_flight(16)),

@@ -12,12 +12,16 @@ pub mod frames;
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use openssl::ssl::SslStream;
 use protobuf::Message as _;
 use rustix::buffer::spare_capacity;
 use rustix::event::{Timespec, epoll};
 
+use super::process::Program;
+use super::secured::Secured;
 use crate::chat::client::Message;
 use crate::chat::wire::{self, ChatMessage, SendMessageRequest, SendMessageResponse};
 use crate::grpc::subscription;
@@ -36,6 +40,7 @@ pub enum Event {
 /// Open connections to one server, served by whoever calls [`Wire::poll`].
 pub struct Wire {
     address: String,
+    secured: Option<Arc<Secured>>,
     epoll: rustix::fd::OwnedFd,
     /// The first one makes calls, each other one is a reader.
     connections: Vec<Connection>,
@@ -47,7 +52,7 @@ pub struct Wire {
 }
 
 struct Connection {
-    socket: TcpStream,
+    line: Line,
     /// Bytes of frames that are not whole yet.
     incoming: Vec<u8>,
     /// Bytes of a message that is not whole yet. Answers to calls are so short
@@ -56,12 +61,18 @@ struct Connection {
     outgoing: Vec<u8>,
 }
 
+enum Line {
+    Plain(TcpStream),
+    Tls(Box<SslStream<TcpStream>>),
+}
+
 impl Wire {
     /// # Errors
     /// When the server cannot be reached.
-    pub fn new(address: &str) -> io::Result<Self> {
+    pub fn new(server: &Program) -> io::Result<Self> {
         let mut wire = Self {
-            address: address.to_owned(),
+            address: server.address().to_owned(),
+            secured: server.secured.clone(),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::new(),
             next_stream: 1,
@@ -78,8 +89,12 @@ impl Wire {
         let index = self.connections.len();
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+        let line = match &self.secured {
+            None => Line::Plain(socket),
+            Some(secured) => Line::Tls(Box::new(secured.connect(socket)?)),
+        };
         self.connections.push(Connection {
-            socket,
+            line,
             incoming: Vec::new(),
             message: Vec::new(),
             outgoing: frames::hello(),
@@ -94,7 +109,7 @@ impl Wire {
     /// # Errors
     /// When a connection cannot be made, or the server ends a stream.
     pub fn read(&mut self, count: usize, settle: Duration) -> io::Result<()> {
-        let headers = frames::headers(&self.address, wire::READ_MESSAGES.name, true);
+        let headers = self.headers(wire::READ_MESSAGES.name, true);
         let (mut acknowledged, mut opened, mut last) = (0, 0, Instant::now());
         while opened < count || acknowledged < count && last.elapsed() < settle {
             // The server's pings want an answer while others are still opened.
@@ -135,11 +150,16 @@ impl Wire {
         }
         self.window -= bytes;
         self.calls.push_back((self.next_stream, Instant::now()));
-        let headers = frames::headers(&self.address, wire::SEND_MESSAGE.name, false);
+        let headers = self.headers(wire::SEND_MESSAGE.name, false);
         let out = &mut self.connections[0].outgoing;
         frames::request(out, self.next_stream, &headers, &message);
         self.next_stream += 2;
         true
+    }
+
+    fn headers(&self, method: &str, acknowledge: bool) -> Vec<u8> {
+        let token = self.secured.as_ref().map(|it| it.authorization());
+        frames::headers(&self.address, method, acknowledge, token)
     }
 
     /// Sends the calls, with one system call, waits at most so long for something to
@@ -163,7 +183,7 @@ impl Wire {
 
     fn receive(&mut self, index: usize, receive: &mut impl FnMut(Event)) -> io::Result<()> {
         let mut chunk = [0; 64 * 1024];
-        let length = self.connections[index].socket.read(&mut chunk)?;
+        let length = self.connections[index].line.read(&mut chunk)?;
         if length == 0 {
             return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
         }
@@ -261,10 +281,27 @@ impl Wire {
     }
 }
 
+impl Line {
+    /// With TLS a record at the most, so that nothing waits where epoll does not see it.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(socket) => socket.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.write_all(bytes),
+            Self::Tls(stream) => stream.write_all(bytes),
+        }
+    }
+}
+
 impl Connection {
     fn flush(&mut self) -> io::Result<()> {
         if !self.outgoing.is_empty() {
-            self.socket.write_all(&self.outgoing)?;
+            self.line.write_all(&self.outgoing)?;
             self.outgoing.clear();
         }
         Ok(())
