@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,21 @@ pub fn command(program: &str) -> Command {
     command
 }
 
+/// Lets programs begin with SIGHUP as in a terminal, also when these tests run under
+/// `nohup`: they inherit what is ignored, but not what has a handler.
+fn pass_on_no_ignored_hang_up() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mut ignored = status.lines().filter_map(|it| it.strip_prefix("SigIgn:"));
+        // Bit 0 is SIGHUP, signal 1.
+        if ignored.any(|mask| mask.ends_with(['1', '3', '5', '7', '9', 'b', 'd', 'f'])) {
+            let flag = Arc::default();
+            signal_hook::flag::register(signal_hook::consts::SIGHUP, flag).expect("a handler");
+        }
+    });
+}
+
 impl Process {
     /// Starts it, with nothing on standard input.
     pub fn spawn(command: Command) -> Self {
@@ -53,6 +69,7 @@ impl Process {
     /// Starts it with other standard streams; without a pipe for its standard
     /// output there are no lines of it here.
     pub(super) fn start(mut command: Command, streams: impl FnOnce(&mut Command, File)) -> Self {
+        pass_on_no_ignored_hang_up();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let log = folder.path().join("stderr");
         let name = format!("{:?} {:?}", command.get_program(), command.get_args());
