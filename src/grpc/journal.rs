@@ -1,9 +1,9 @@
 //! Log lines about streams and calls: peer, method, duration and status.
 //!
-//! Also where calls are counted, and told to the access log: a [`Call`] is there from
+//! Also where calls are counted, and told to the access log: a `Call` is there from
 //! the beginning of each call and stream to its end, if anybody wants that.
 //!
-//! Streams are logged at info, at most [`LINES`] lines a second; the rest is
+//! Streams are logged at info, at most `LINES` lines a second; the rest is
 //! counted, and the thread "stream-log" logs the counts. Calls are logged at
 //! debug, one by one. When a level is off, nothing is looked up or formatted.
 

@@ -33,7 +33,7 @@ const OWN: [&str; 4] = [
     "messenger.Subscriptions",
 ];
 
-/// Registers the reflection of the services that are `hosted`, and of [`OWN`].
+/// Registers the reflection of the services that are `hosted`, and of `OWN`.
 pub fn register(methods: Methods, streams: &Streams, hosted: &[&'static str]) -> Methods {
     let catalog = Arc::new(Catalog::new([hosted, &OWN].concat()));
     let versions = [&wire::INFO_ENCODED, &wire::INFO_V1ALPHA_ENCODED];
