@@ -83,7 +83,8 @@ impl<T: Send + Sync + 'static> Live<T> {
     /// Reads now. Reads again, for as long as the process runs, within half a second
     /// whenever one of the files is replaced, written, removed or comes back, and at each
     /// [`read_again`]: on the thread "reload", which serves all, so `read` must not wait
-    /// for anything. What comes from a pipe is read now only. `what` names it in the log: "the certificate".
+    /// for anything. What comes from a pipe is read now only. `what` names it in the
+    /// log: "the certificate".
     ///
     /// # Errors
     /// Why it cannot be read now, or no thread.

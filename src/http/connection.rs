@@ -1,7 +1,7 @@
 //! One client's connection: request in, lane, answer out, until it ends.
 //!
-//! Owns the order of those steps. It must not know how any step is done. Each connection has a thread `http-conn-N`, which
-//! runs [`serve`] and nothing else.
+//! Owns the order of those steps. It must not know how any step is done. Each
+//! connection has a thread `http-conn-N`, which runs [`serve`] and nothing else.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};

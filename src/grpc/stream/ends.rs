@@ -72,13 +72,22 @@ impl Ends {
         lock(&self.open).closing
     }
 
-    /// From now on the stream of this number may be ended early.
+    /// From now on the stream of this number may be ended early; at once if a drain has
+    /// begun since it got its place.
     pub(in crate::grpc) fn add(&self, number: u64, stream: Weak<dyn Ending>) {
         let due = self.age.map(|age| {
             let share = 1.0 + JITTER * (2.0 * fastrand::f64() - 1.0);
             Instant::now() + age.mul_f64(share)
         });
-        lock(&self.open).streams.insert(number, (stream, due));
+        let mut open = lock(&self.open);
+        if !open.closing {
+            open.streams.insert(number, (stream, due));
+            return;
+        }
+        drop(open);
+        if let Some(stream) = stream.upgrade() {
+            stream.end_early(Error::shutting_down());
+        }
     }
 
     pub fn remove(&self, number: u64) {
@@ -122,4 +131,31 @@ fn due(open: &Mutex<Open>) -> impl Iterator<Item = Arc<dyn Ending>> {
 
 fn sleep_until(due: Instant) {
     thread::sleep(due.saturating_duration_since(Instant::now()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct Ended(Mutex<Vec<Error>>);
+
+    impl Ending for Ended {
+        fn end_early(&self, error: Error) {
+            lock(&self.0).push(error);
+        }
+    }
+
+    #[test]
+    fn a_stream_that_a_drain_overtakes_is_ended_too() {
+        let ends = Ends::start(None).unwrap();
+        let [before, between] = [0; 2].map(|_| Arc::new(Ended::default()));
+        let weak = |stream: &Arc<Ended>| Arc::downgrade(stream) as Weak<dyn Ending>;
+        ends.add(1, weak(&before));
+        ends.drain(Duration::ZERO);
+        ends.add(2, weak(&between));
+        for stream in [before, between] {
+            assert_eq!(*lock(&stream.0), [Error::shutting_down()]);
+        }
+    }
 }
