@@ -9,7 +9,7 @@ use crate::fanout::broadcast::{Broadcast, Capacity, Wakeups};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::handler::Methods;
 use crate::grpc::host::Hosted;
-use crate::grpc::journal::count_fanout;
+use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
 

@@ -20,7 +20,7 @@ use crate::chat::client::Message;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription, Wakeups};
 use crate::fanout::clock::Timestamp;
-use crate::grpc::journal::count_fanout;
+use crate::grpc::meter::count_fanout;
 use crate::history::client;
 use crate::readiness::Checked;
 use crate::sync::lock;

@@ -2,7 +2,7 @@
 
 use grpcio::RpcContext;
 
-use super::journal;
+use super::meter;
 use crate::access::{Access, Admission, Denied, Grant, Lease, Need};
 use crate::error::Error;
 
@@ -22,7 +22,7 @@ impl Gate {
     /// As [`Admission::call`].
     pub(super) fn admit(&self, ctx: &RpcContext<'_>, need: Need) -> Result<Pass, Error> {
         let Self(admission) = self;
-        let peer = || journal::ip(&ctx.peer());
+        let peer = || meter::ip(&ctx.peer());
         let grant = admission.call(need, || authorization(ctx), peer)?;
         Ok(Pass(admission.access.clone().zip(grant)))
     }

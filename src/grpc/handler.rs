@@ -18,7 +18,7 @@ use grpcio::{
 use tracing::{Level, enabled};
 
 use super::gate::{Gate, Pass};
-use super::journal::{Call, Meter};
+use super::meter::{Call, Meter};
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
 use super::subscription::ACK_HEADER;

@@ -16,6 +16,7 @@ pub mod handler;
 pub mod health;
 pub mod host;
 pub mod journal;
+pub mod meter;
 pub mod method;
 pub mod reflection;
 mod request;

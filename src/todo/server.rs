@@ -24,7 +24,7 @@ use crate::fanout::broadcast::{Broadcast, Capacity};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::handler::{self, Answer as _, Methods, Reply};
 use crate::grpc::host::Hosted;
-use crate::grpc::journal::count_fanout;
+use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Streams, acknowledgement};
 use crate::metrics;

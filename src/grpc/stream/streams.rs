@@ -16,7 +16,8 @@ use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Membership, Subscription};
 use crate::grpc::STACK_BYTES;
 use crate::grpc::handler::{Caller, StreamSink};
-use crate::grpc::journal::{self, Journal, StreamLog};
+use crate::grpc::journal::{Journal, StreamLog};
+use crate::grpc::meter;
 use crate::grpc::method::Encoded;
 use crate::grpc::subscription;
 use crate::status;
@@ -127,7 +128,7 @@ impl Streams {
     pub(in crate::grpc) fn stream_log(
         &self,
         stream: &str,
-        call: Option<journal::Call>,
+        call: Option<meter::Call>,
     ) -> Option<Arc<StreamLog>> {
         self.journal.stream_log(stream, call)
     }
