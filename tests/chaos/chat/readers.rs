@@ -175,7 +175,7 @@ pub fn read_with_python(
         }
         pen.note(ChatEvent::Opens { stream });
         let reader = Python::reader(&["read", &format!("127.0.0.1:{port}")]);
-        let (mut killed_at, mut paused) = (None, false);
+        let (mut deadline, mut paused, mut is_live) = (None, false, false);
         let lives = Duration::from_millis(rng.u64(2_000..12_000));
         let began = Instant::now();
         loop {
@@ -183,6 +183,7 @@ pub fn read_with_python(
                 Ok(Some(line)) => match told(stream, &line) {
                     Some(event) => {
                         let over = matches!(event, ChatEvent::Ended { .. });
+                        is_live = true;
                         let is_last = matches!(event, ChatEvent::Delivered { message, .. }
                             if last.get() == Some(message));
                         pen.note(event);
@@ -203,8 +204,8 @@ pub fn read_with_python(
                 Err(_) => {}
             }
             if stop.is_stopped() {
-                let deadline = *killed_at.get_or_insert_with(|| Instant::now() + 2 * SOON);
-                if Instant::now() > deadline {
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + 2 * SOON);
+                if !is_live || Instant::now() > deadline {
                     pen.note(ChatEvent::Left { stream });
                     return;
                 }
