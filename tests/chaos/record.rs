@@ -166,9 +166,16 @@ impl<E: Event> History<E> {
         lives
     }
 
-    /// The same run with these records only.
+    /// The same run with these records only, and the ends of programs in between.
     pub fn only(&self, indices: &[usize]) -> Self {
         let mut indices = indices.to_vec();
+        if let (Some(first), Some(last)) = (indices.iter().min(), indices.iter().max()) {
+            let between = (*first..*last).filter(|index| match &self.records[*index].note {
+                Note::Begun(fault) | Note::Ending(fault) => fault.ends_a_program(),
+                Note::Saw(_) => false,
+            });
+            indices.extend(between.collect::<Vec<_>>());
+        }
         indices.sort_unstable();
         indices.dedup();
         Self {

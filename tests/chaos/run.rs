@@ -1,12 +1,13 @@
 //! One run: programs and clients, the plan, the judgement.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::record::{Event, Head, Recorder};
-use super::schedule;
+use super::record::{Event, Head, History, Recorder};
+use super::schedule::{self, Menu, Step};
 use super::stage::Stage;
 use super::verdict::{Promise, judge, tell};
 
@@ -66,31 +67,7 @@ pub struct Outcome {
 /// When a promise is broken, with the smallest history that shows it.
 pub fn run<W: World>(seed: u64, length: Duration) -> Outcome {
     let began = Instant::now();
-    let head = Head {
-        world: W::NAME.into(),
-        seed,
-        seconds: length.as_secs(),
-        clients: Vec::new(),
-    };
-    // Seen only when the test fails.
-    println!("to run it again: {}", again(&head));
-    let (mut stage, world) = W::open(seed);
-    let plan = schedule::plan(seed, length, &stage.menu());
-    let (recorder, stop) = (Recorder::new(), Stop::default());
-    thread::scope(|scope| {
-        let load = scope.spawn(|| world.load(seed, &recorder, &stop));
-        let performed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            stage.perform(&plan, &mut recorder.pen("the plan"));
-            // Also after the last fault there has to be some time.
-            stop.wait(Duration::from_millis(500));
-        }));
-        stop.stop();
-        let loaded = load.join();
-        for result in [performed, loaded] {
-            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        }
-    });
-    let history = recorder.history(head);
+    let (history, faults) = record::<W>(seed, length, schedule::plan);
     let broken = judge(&history, &W::promises());
     if !broken.is_empty() || std::env::var_os("MESSENGER_CHAOS_KEEP").is_some() {
         let file = file(&history.head);
@@ -103,11 +80,50 @@ pub fn run<W: World>(seed: u64, length: Duration) -> Outcome {
         .collect();
     assert!(broken.is_empty(), "{}", told.join("\n"));
     Outcome {
-        faults: plan.len(),
+        faults,
         deliveries: history.deliveries(),
         records: history.records.len(),
         took: began.elapsed(),
     }
+}
+
+/// Makes a plan from a seed for so long, and for what there is.
+type Planner = fn(u64, Duration, &Menu) -> Vec<Step>;
+
+/// The history of a run without faults, for faults to be planted in.
+pub fn record_in_peace<W: World>(seed: u64, length: Duration) -> History<W::Event> {
+    record::<W>(seed, length, |_, _, _| Vec::new()).0
+}
+
+/// The history of a run, and the number of its faults.
+fn record<W: World>(seed: u64, length: Duration, plan: Planner) -> (History<W::Event>, usize) {
+    let head = Head {
+        world: W::NAME.into(),
+        seed,
+        seconds: length.as_secs(),
+        clients: Vec::new(),
+    };
+    // Seen only when the test fails.
+    println!("to run it again: {}", again(&head));
+    let (mut stage, world) = W::open(seed);
+    let plan = plan(seed, length, &stage.menu());
+    let (recorder, stop) = (Recorder::new(), Stop::default());
+    thread::scope(|scope| {
+        let load = scope.spawn(|| world.load(seed, &recorder, &stop));
+        let began = Instant::now();
+        let performed = catch_unwind(AssertUnwindSafe(|| {
+            stage.perform(&plan, &mut recorder.pen("the plan"));
+            // Also after the last fault there has to be some time.
+            let left = length.saturating_sub(began.elapsed());
+            stop.wait(left.max(Duration::from_millis(500)));
+        }));
+        stop.stop();
+        let loaded = load.join();
+        for result in [performed, loaded] {
+            result.unwrap_or_else(|panic| resume_unwind(panic));
+        }
+    });
+    (recorder.history(head), plan.len())
 }
 
 /// The command that makes the same run.

@@ -63,6 +63,10 @@ impl Fault {
         }
     }
 
+    pub fn ends_a_program(&self) -> bool {
+        matches!(self, Self::Kill { .. } | Self::Terminate { .. })
+    }
+
     /// What it acts upon: one fault at a time for each.
     fn target(&self) -> &str {
         match self {

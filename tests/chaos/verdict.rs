@@ -1,6 +1,7 @@
 //! The judgement of a run: its promises, and the smallest history that shows how one
 //! of them was broken.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::record::{Event, History, Note};
@@ -55,4 +56,44 @@ pub fn tell<E: Event>(history: &History<E>, promise: &str, violation: &Violation
         writeln!(text, "{ms:>14.6} ms  {client:<16}  {what}").expect("a string");
     }
     text
+}
+
+/// Holds promises against histories in which something is planted: the promise that
+/// is named has to find it, and again in the records that it shows alone; and each
+/// promise has to be named at least once.
+pub fn finds<E: Event>(
+    sound: &History<E>,
+    promises: &[Promise<E>],
+    planted: impl IntoIterator<Item = (&'static str, &'static str, History<E>)>,
+) {
+    let broken = judge(sound, promises);
+    assert!(broken.is_empty(), "without a fault: {broken:?}");
+    let mut named = BTreeSet::new();
+    for (what, expected, history) in planted {
+        named.insert(expected);
+        let broken = judge(&history, promises);
+        let found = broken.iter().find(|(name, _)| *name == expected);
+        let Some((_, violation)) = found else {
+            panic!("{what}: {expected:?} has not found it, but: {broken:?}");
+        };
+        let smallest = history.only(&violation.records);
+        assert!(
+            smallest.records.len() < 20,
+            "{}",
+            tell(&history, expected, violation)
+        );
+        let again = judge(&smallest, promises);
+        assert!(
+            again.iter().any(|(name, _)| *name == expected),
+            "{what}: not shown by {}",
+            tell(&history, expected, violation)
+        );
+    }
+    for promise in promises {
+        assert!(
+            named.contains(promise.name),
+            "nothing is planted for {:?}",
+            promise.name
+        );
+    }
 }

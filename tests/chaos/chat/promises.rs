@@ -122,11 +122,14 @@ impl<'a> View<'a> {
                 self.sent.insert(message, asked);
             }
             ChatEvent::Answered { message, time } => {
-                let sent = self.sent.entry(message).or_default();
-                (sent.ended, sent.time) = (Some(index), Some(time));
+                if let Some(sent) = self.sent.get_mut(&message) {
+                    (sent.ended, sent.time) = (Some(index), Some(time));
+                }
             }
             ChatEvent::Refused { message, .. } | ChatEvent::Unknown { message, .. } => {
-                self.sent.entry(message).or_default().ended = Some(index);
+                if let Some(sent) = self.sent.get_mut(&message) {
+                    sent.ended = Some(index);
+                }
             }
             ChatEvent::Opens { stream } => {
                 let opened = Stream {
@@ -474,7 +477,7 @@ fn answered_before(history: &Chat) -> Verdict {
     for (_, _, event) in history.events() {
         match event {
             ChatEvent::Answered { message, time } => {
-                if let Some(life) = view.sent[message].life {
+                if let Some(life) = view.sent.get(message).and_then(|sent| sent.life) {
                     greatest[life] = greatest[life].max(Some((*time, *message)));
                 }
             }

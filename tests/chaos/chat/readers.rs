@@ -85,7 +85,7 @@ fn follow(
     stop: &Stop,
     last: &Last,
 ) -> bool {
-    let (mut received, mut deadline) = (0, None);
+    let (mut received, mut newest, mut deadline) = (0, None, None);
     loop {
         match blocking::wait(messages.next().fuse(), Some(LOOK)) {
             Some(Ok(first)) if received == 0 && first == ChatMessage::default() => {
@@ -104,10 +104,7 @@ fn follow(
                     time,
                 });
                 received += 1;
-                if last.get() == Some(message) {
-                    pen.note(ChatEvent::Left { stream });
-                    return true;
-                }
+                newest = Some(message);
             }
             Some(Err(status)) => {
                 let end = end(&status);
@@ -115,6 +112,11 @@ fn follow(
                 return false;
             }
             None => {}
+        }
+        // It may come before its answer.
+        if newest.is_some() && newest == last.get() {
+            pen.note(ChatEvent::Left { stream });
+            return true;
         }
         if stop.is_stopped() {
             // The last message comes soon, or never.
@@ -176,32 +178,35 @@ pub fn read_with_python(
         pen.note(ChatEvent::Opens { stream });
         let reader = Python::reader(&["read", &format!("127.0.0.1:{port}")]);
         let (mut deadline, mut paused, mut is_live) = (None, false, false);
+        let (mut killed, mut newest) = (false, None);
         let lives = Duration::from_millis(rng.u64(2_000..12_000));
         let began = Instant::now();
         loop {
             match reader.try_line(LOOK) {
-                Ok(Some(line)) => match told(stream, &line) {
-                    Some(event) => {
+                Ok(Some(line)) => {
+                    if let Some(event) = told(stream, &line) {
                         let over = matches!(event, ChatEvent::Ended { .. });
                         is_live = true;
-                        let is_last = matches!(event, ChatEvent::Delivered { message, .. }
-                            if last.get() == Some(message));
-                        pen.note(event);
-                        if is_last {
-                            pen.note(ChatEvent::Left { stream });
-                            return;
+                        if let ChatEvent::Delivered { message, .. } = event {
+                            newest = Some(message);
                         }
+                        pen.note(event);
                         if over {
                             break;
                         }
                     }
-                    None => {}
-                },
+                }
                 Ok(None) => {
-                    pen.note(ChatEvent::Left { stream });
+                    assert!(killed, "a reader ends with a status: {}", reader.log());
+                    let end = End::Lost("killed".into());
+                    pen.note(ChatEvent::Ended { stream, end });
                     break;
                 }
                 Err(_) => {}
+            }
+            if newest.is_some() && newest == last.get() {
+                pen.note(ChatEvent::Left { stream });
+                return;
             }
             if stop.is_stopped() {
                 let deadline = *deadline.get_or_insert_with(|| Instant::now() + 2 * SOON);
@@ -211,6 +216,7 @@ pub fn read_with_python(
                 }
             } else if began.elapsed() > lives {
                 // What it has written until then still comes.
+                killed = true;
                 reader.signal(Signal::KILL);
             } else if !paused && began.elapsed() > lives / 2 {
                 paused = true;
