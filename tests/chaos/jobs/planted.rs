@@ -148,7 +148,7 @@ const PLANTED: [(&str, &str, Plant); 20] = [
         "only what was sent is listed, and after that",
         |records| {
             add_like(records, Kind::Good, |job| {
-                (job.id, job.task) = ("nobody's".into(), u64::MAX)
+                (job.id, job.task) = ("nobody's".into(), u64::MAX);
             });
         },
     ),
@@ -225,10 +225,10 @@ const PLANTED: [(&str, &str, Plant); 20] = [
         },
     ),
     ("a crash", "programs end in order", |records| {
-        ended(records, 101, None)
+        ended(records, 101, None);
     }),
     ("a late end", "programs end in order", |records| {
-        ended(records, 0, Some(20_000))
+        ended(records, 0, Some(20_000));
     }),
     (
         "a late result",

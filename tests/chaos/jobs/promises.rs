@@ -143,11 +143,11 @@ fn right(history: &Jobs) -> Verdict {
 fn only_what_was_sent(history: &Jobs) -> Verdict {
     let asked = first(history, asked);
     for (index, _, event) in history.events() {
-        let task = match event {
-            JobsEvent::Listed(Listed { task, .. })
-            | JobsEvent::Printed { task, .. }
-            | JobsEvent::Buried { task, .. } => task,
-            _ => continue,
+        let (JobsEvent::Listed(Listed { task, .. })
+        | JobsEvent::Printed { task, .. }
+        | JobsEvent::Buried { task, .. }) = event
+        else {
+            continue;
         };
         let asked = asked.get(task);
         if asked.is_none_or(|asked| *asked > index) {

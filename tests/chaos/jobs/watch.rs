@@ -72,10 +72,13 @@ impl Watch {
 
     fn compare(&mut self, jobs: Vec<Listed>) {
         let ids: BTreeSet<_> = jobs.iter().map(|job| job.id.clone()).collect();
-        let gone = self.jobs.extract_if(.., |id, _| !ids.contains(id));
-        for (id, Listed { task, .. }) in gone {
-            self.pen.note(JobsEvent::Gone { id, task });
-        }
+        self.jobs.retain(|id, Listed { task, .. }| {
+            let (id, task, stays) = (id.clone(), *task, ids.contains(id));
+            if !stays {
+                self.pen.note(JobsEvent::Gone { id, task });
+            }
+            stays
+        });
         for job in jobs {
             if self.jobs.get(&job.id) != Some(&job) {
                 self.pen.note(JobsEvent::Listed(job.clone()));
