@@ -68,4 +68,4 @@ impl Link {
 
 #[cfg(all(test, feature = "shuttle"))]
 #[path = "link_tests.rs"]
-mod tests;
+mod shuttle;

@@ -4,8 +4,8 @@
 //! [`super::super::stream_reader`] do, in their order. Shuttle knows no time, so a wait
 //! that only its timeout would end is reported as a deadlock.
 
+use ::shuttle::thread::{self, JoinHandle};
 use futures_util::stream::AbortHandle;
-use shuttle::thread::{self, JoinHandle};
 
 use super::*;
 use crate::chat::bridge::postbox::{Capacity, Flushed, Postbox};
