@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc docs deny msrv bench compare build-needs test-needs
+.PHONY: help run test test-quick soak shuttle check doc docs deny msrv bench compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,18 @@ run: build-needs ## build and run the demo: everything in one process
 # One profile everywhere: another one would compile the C core again.
 test: build-needs test-needs ## install what the tests need and run them all
 	$(CARGO) test --release --locked
+	$(CARGO) test --release --locked --features shuttle --lib shuttle
+
+MINUTES ?= 60
+
+soak: export MESSENGER_SOAK_MINUTES = $(MINUTES)
+soak: build-needs ## steady load for MINUTES=60; a table and a plot in target/soak
+	$(CARGO) test --release --locked --test integration -- --nocapture soak::under
+
+SCHEDULES ?= 1000000
+
+shuttle: export MESSENGER_SHUTTLE_SCHEDULES = $(SCHEDULES)
+shuttle: build-needs ## SCHEDULES=1000000 interleavings of threads of each group
 	$(CARGO) test --release --locked --features shuttle --lib shuttle
 
 test-quick: build-needs ## unit tests, chat and bridge: needs no more than the build
