@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick soak shuttle check doc docs deny msrv bench compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench chaos soak shuttle compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,18 +44,6 @@ run: build-needs ## build and run the demo: everything in one process
 # One profile everywhere: another one would compile the C core again.
 test: build-needs test-needs ## install what the tests need and run them all
 	$(CARGO) test --release --locked
-	$(CARGO) test --release --locked --features shuttle --lib shuttle
-
-MINUTES ?= 60
-
-soak: export MESSENGER_SOAK_MINUTES = $(MINUTES)
-soak: build-needs ## steady load for MINUTES=60; a table and a plot in target/soak
-	$(CARGO) test --release --locked --test integration -- --nocapture soak::under
-
-SCHEDULES ?= 1000000
-
-shuttle: export MESSENGER_SHUTTLE_SCHEDULES = $(SCHEDULES)
-shuttle: build-needs ## SCHEDULES=1000000 interleavings of threads of each group
 	$(CARGO) test --release --locked --features shuttle --lib shuttle
 
 test-quick: build-needs ## unit tests, chat and bridge: needs no more than the build
@@ -89,9 +77,27 @@ msrv: build-needs ## compile with the oldest Rust that Cargo.toml promises
 docs: build-needs ## write the generated parts of docs/ anew
 	UPDATE_DOCS=1 $(CARGO) test --release --locked --test integration -- docs::configuration docs::limits differences
 
+# A variable that is not given has the default that the test knows.
+CHAOS := $(foreach name,MINUTES SECONDS SEED WORLD RUNS JUDGE KEEP,\
+	$(if $($(name)),MESSENGER_CHAOS_$(name)=$($(name))))
+
+chaos: build-needs test-needs ## services under faults, judged; MINUTES=15 SEED= WORLD= SECONDS=30
+	$(CARGO) test --release --locked --test integration --no-run
+	$(CHAOS) $(CARGO) test --release --locked --test integration -- \
+		--ignored --exact --nocapture chaos::cases::$(if $(JUDGE),judge_again,chaos)
+
 bench: build-needs ## measure the fan-out; ARGS="--readers 1000" for other loads
 	$(CARGO) build --release --locked
 	$(TARGET)/release/messenger bench fanout $(ARGS)
+
+soak: export MESSENGER_SOAK_MINUTES = $(or $(MINUTES),60)
+soak: build-needs ## steady load for MINUTES=60; table and plot in target/soak
+	$(CARGO) test --release --locked --test integration -- --nocapture soak::under
+
+# Two thirds of a minute for each million.
+shuttle: export MESSENGER_SHUTTLE_SCHEDULES = $(or $(SCHEDULES),1000000)
+shuttle: build-needs ## explore SCHEDULES=1000000 interleavings of threads, thrice
+	$(CARGO) test --release --locked --features shuttle --lib shuttle
 
 compare: build-needs ## hold Rust and Python side by side; ARGS="--peer tonic"
 	$(CARGO) build --release --locked
