@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use super::chat::Chat;
+use super::jobs::Jobs;
 use super::record::History;
 use super::run::{Outcome, World, run};
 use super::verdict::{judge, tell};
@@ -28,7 +29,8 @@ const fn row<W: World>() -> Row {
     }
 }
 
-const WORLDS: [Row; 1] = [row::<Chat>()];
+// The first one whose name a file's name begins with has judged it.
+const WORLDS: [Row; 3] = [row::<Chat>(), row::<Jobs<true>>(), row::<Jobs<false>>()];
 
 /// What a run of the suite takes.
 const SHORT: Duration = Duration::from_secs(10);
@@ -36,6 +38,16 @@ const SHORT: Duration = Duration::from_secs(10);
 #[test]
 fn chat() {
     short::<Chat>();
+}
+
+#[test]
+fn jobs() {
+    short::<Jobs<false>>();
+}
+
+#[test]
+fn jobs_embedded() {
+    short::<Jobs<true>>();
 }
 
 fn short<W: World>() {
