@@ -2,4 +2,5 @@
 //! topic. They run in parallel and in any order.
 
 mod cases;
+mod fuzz;
 mod support;

@@ -10,7 +10,7 @@ use std::time::Instant;
 use super::answer::{Body, Extent, Style, encode_head};
 use super::exchange::{Answered, Exchange};
 use super::head::Head;
-use super::intake::{Failure, Intake, KEPT_BYTES};
+use super::intake::{Client as _, Failure, Intake, KEPT_BYTES};
 use super::journal::{self, Entry};
 use super::limits::Limits;
 use super::open::{Connection, Connections, Turn};
@@ -60,7 +60,8 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
             }
         }
         let peer = connection.peer();
-        let mut head = match intake.next(&mut client, limits, connection, &mut hold) {
+        let begun = || connection.set(Turn::Request(Instant::now()));
+        let mut head = match intake.next(&mut client, limits, begun, &mut hold) {
             Ok(Some(head)) => head,
             Ok(None) | Err(Failure::Gone) => return,
             Err(Failure::Refused(mut refusal)) => {
@@ -78,6 +79,7 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 return;
             }
         };
+        connection.set(Turn::Ours);
         buffers.entry = journal::begin(shared.service, peer, Some(&mut head));
         let (body, buffers) = (&intake.body, &mut buffers);
         let fate = answer(&mut client, peer, shared, &head, body, buffers, &mut hold);

@@ -1,17 +1,16 @@
 //! Reading one whole request from a client, within all limits.
 //!
 //! Owns the buffers of a connection, so that what a client pipelines is kept for
-//! the next round. It must not know lanes or answers. A connection's thread
-//! runs it.
+//! the next round. It must not know lanes, answers or sockets. A connection's
+//! thread runs it.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::chunked::Decoder;
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
-use super::open::{Connection, Turn};
 use super::refusal::Refusal;
-use super::socket::{ReadError, Socket};
 use crate::budget::Hold;
 
 /// Memory that a connection keeps between two requests, per buffer.
@@ -21,7 +20,8 @@ const CHUNKED_READ_BYTES: usize = 16 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
 
 /// Why there is no request.
-pub(super) enum Failure {
+#[derive(Debug)]
+pub enum Failure {
     /// An error for the client, after which the connection is closed.
     Refused(Refusal),
     /// The client has gone.
@@ -34,12 +34,41 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// What the bytes of requests come from: a client's socket, or a test's memory.
+pub trait Client {
+    /// Appends at most `most` bytes to `buffer` with one read. 0: the client has
+    /// closed its side.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<usize, ReadError>;
+
+    /// Writes both parts.
+    ///
+    /// # Errors
+    /// When the client cannot be answered any more.
+    fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadError {
+    TimedOut,
+    /// Reset, or broken in any other way: the client cannot be answered.
+    Gone,
+}
+
+/// The buffers of a connection.
 #[derive(Default)]
-pub(super) struct Intake {
+pub struct Intake {
     /// Read but not used yet.
     input: Vec<u8>,
     /// The decoded body of the request that was returned last.
-    pub(super) body: Vec<u8>,
+    pub body: Vec<u8>,
     /// The client has sent something, or has had the time for it.
     known: bool,
 }
@@ -50,15 +79,17 @@ impl Intake {
         self.input.is_empty()
     }
 
-    /// Waits for a request and takes it in. The connection is told at its
-    /// first byte, and at its last.
+    /// Waits for a request and takes it in; `begun` is called at its first byte.
     /// `None`: the client closed, or stayed silent for the idle time. `hold` is
     /// what the body takes of the budget.
-    pub(super) fn next(
+    ///
+    /// # Errors
+    /// [`Failure`], after which nothing more may be taken in.
+    pub fn next(
         &mut self,
-        client: &mut Socket<'_>,
+        client: &mut impl Client,
         limits: &Limits,
-        connection: &Connection,
+        begun: impl FnOnce(),
         hold: &mut Hold,
     ) -> Result<Option<Head>, Failure> {
         self.shrink();
@@ -73,7 +104,7 @@ impl Intake {
                 Ok(_) => {}
             }
         }
-        connection.set(Turn::Request(Instant::now()));
+        begun();
         let mut source = Source {
             client,
             deadline: Instant::now() + limits.request_time,
@@ -97,13 +128,12 @@ impl Intake {
             Framing::Length(length) => self.take_length(&mut source, length, hold)?,
             Framing::Chunked => self.take_chunked(&mut source, hold)?,
         }
-        connection.set(Turn::Ours);
         Ok(Some(head))
     }
 
     fn take_length(
         &mut self,
-        source: &mut Source<'_, '_>,
+        source: &mut Source<'_, impl Client>,
         length: usize,
         hold: &mut Hold,
     ) -> Result<(), Failure> {
@@ -120,7 +150,7 @@ impl Intake {
 
     fn take_chunked(
         &mut self,
-        source: &mut Source<'_, '_>,
+        source: &mut Source<'_, impl Client>,
         hold: &mut Hold,
     ) -> Result<(), Failure> {
         let mut decoder = Decoder::new();
@@ -140,9 +170,11 @@ impl Intake {
     /// beyond `most`. What every connection keeps is not counted.
     fn make_room(&mut self, more: usize, most: usize, hold: &mut Hold) -> Result<(), Refusal> {
         let (length, capacity) = (self.body.len(), self.body.capacity());
-        if length + more > capacity.max(KEPT_BYTES) {
+        if length + more > capacity {
             let grown = (length + more).max((2 * capacity).min(most));
-            hold.set(grown)?;
+            if grown > KEPT_BYTES {
+                hold.set(grown)?;
+            }
             self.body.reserve_exact(grown - length);
         }
         Ok(())
@@ -162,13 +194,13 @@ impl Intake {
 }
 
 /// The client, until one request has to be complete.
-struct Source<'a, 'b> {
-    client: &'a mut Socket<'b>,
+struct Source<'a, C> {
+    client: &'a mut C,
     deadline: Instant,
     limits: &'a Limits,
 }
 
-impl Source<'_, '_> {
+impl<C: Client> Source<'_, C> {
     fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<(), Failure> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left < Duration::from_millis(1) {

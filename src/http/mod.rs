@@ -43,7 +43,7 @@ mod exchange;
 mod front;
 mod gate;
 mod head;
-mod intake;
+pub mod intake;
 mod journal;
 mod lane;
 mod limits;
@@ -59,6 +59,7 @@ mod tls;
 
 pub use front::{Front, Serving};
 pub use gate::{Asked, Gate, Pass, Refusal};
+pub use head::{Framing, Head};
 pub use limits::Limits;
 pub use message::{Request, Response, Undelivered};
 pub use stream::{Next, Source};

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::gate::Pass;
+use super::intake::Client as _;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::budget::Hold;
