@@ -1,10 +1,15 @@
 //! The requests of all methods, called on a server of this process with all services: the
 //! C core, the handlers and the services as they are.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _};
-use grpcio::{CallOption, Client, MethodType, RpcStatus, RpcStatusCode, WriteFlags};
+use futures_util::future::join_all;
+use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
+use grpcio::{
+    CallOption, Client, GrpcSlice, MessageReader, MethodType, RpcStatus, RpcStatusCode, WriteFlags,
+    pb_de,
+};
 use messenger::chat::server::{self as chat, Chat};
 use messenger::generated::{
     fin, health, message_service as jobs, messenger as proto, reflection, todo,
@@ -17,7 +22,7 @@ use messenger::todo::server::{self as todo_server, Todo};
 use protobuf::Message;
 use protobuf::well_known_types::empty::Empty;
 
-use super::driver::{Target, plain};
+use super::driver::{self, Target, plain};
 use super::messages::WORDS;
 use crate::support::SOON;
 use crate::support::rpc::{Stream, acknowledged, bytes, raw};
@@ -27,13 +32,18 @@ pub const TARGET: Target = Target {
     name: "grpc-calls",
     start: || {
         let server = Server::start();
-        Box::new(move |input| match input.split_first() {
-            Some((method, request)) => server.call(*method, request),
-            None => "no method".into(),
+        Box::new(move |inputs| {
+            let calls = inputs
+                .iter()
+                .map(|it| AssertUnwindSafe(server.call(it)).catch_unwind());
+            let calls = driver::quietly(|| blocking::wait(join_all(calls), Some(4 * SOON)));
+            let ends = calls.expect("all calls end in time").into_iter();
+            ends.map(|end| end.map_err(driver::why)).collect()
         })
     },
     words: WORDS,
     longest: 3000,
+    together: 64,
 };
 
 struct Called {
@@ -48,7 +58,11 @@ const fn called<Q: Message, A: Message>(kind: MethodType, name: &'static str) ->
     Called {
         kind,
         name,
-        request: |bytes| Q::parse_from_bytes(bytes).is_ok(),
+        // As the server does.
+        request: |bytes| {
+            let slice = GrpcSlice::from(bytes);
+            pb_de::<Q>(MessageReader::new((&slice).into())).is_ok()
+        },
         answer: |bytes| A::parse_from_bytes(bytes).is_ok(),
     }
 }
@@ -141,33 +155,36 @@ impl Server {
         }
     }
 
-    fn call(&self, method: u8, request: &[u8]) -> String {
-        let called = &METHODS[usize::from(method) % METHODS.len()];
-        let answered = match called.kind {
-            ServerStreaming => self.stream(called, request),
-            Duplex => self.duplex(called, request),
-            _ => self.unary(called, request),
+    async fn call(&self, input: &[u8]) -> String {
+        let Some((method, request)) = input.split_first() else {
+            return "no method".into();
         };
-        let outcome = match &answered {
+        let called = &METHODS[usize::from(*method) % METHODS.len()];
+        let answered = match called.kind {
+            ServerStreaming => self.stream(called, request).await,
+            Duplex => self.duplex(called, request).await,
+            _ => self.unary(called, request).await,
+        };
+        let is_request = (called.request)(request);
+        assert!(is_request || answered.is_err(), "{}", called.name);
+        let outcome = match answered {
             Ok(answers) => {
                 let all = answers.iter().all(|answer| (called.answer)(answer));
                 assert!(all, "{}: {answers:?}", called.name);
                 "OK".into()
             }
-            Err(status) => refused(called, status, (called.request)(request)),
+            Err(status) => refused(called, &status, is_request),
         };
-        assert!(
-            (called.request)(request) || answered.is_err(),
-            "{}",
-            called.name
-        );
         format!("{} {outcome}", called.name)
     }
 
-    fn unary(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
+    async fn unary(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
         let options = CallOption::default().timeout(SOON);
         let method = bytes(Unary, called.name);
-        match self.client.unary_call(&method, &request.to_vec(), options) {
+        let answer = self
+            .client
+            .unary_call_async(&method, &request.to_vec(), options);
+        match answer.unwrap().await {
             Ok(answer) => Ok(vec![answer]),
             Err(grpcio::Error::RpcFailure(status)) => Err(status),
             Err(error) => panic!("{}: {error}", called.name),
@@ -175,34 +192,31 @@ impl Server {
     }
 
     /// Its first message, after which the client leaves.
-    fn stream(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
+    async fn stream(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
         let method = bytes(ServerStreaming, called.name);
         let mut stream = Stream::open(&self.client, &method, &request.to_vec(), acknowledged());
-        stream.wait().map(|first| vec![first])
+        stream.next().await.map(|first| vec![first])
     }
 
     /// The request twice, and all that is answered to it.
-    fn duplex(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
+    async fn duplex(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
         let method = bytes(Duplex, called.name);
         let options = CallOption::default().timeout(SOON);
         let (mut sender, mut receiver) = self.client.duplex_streaming(&method, options).unwrap();
-        let call = async move {
-            // Refused at the first one, the second may not be taken.
-            for _ in 0..2 {
-                let _ = sender.send((request.to_vec(), WriteFlags::default())).await;
+        // Refused at the first one, the second may not be taken.
+        for _ in 0..2 {
+            let _ = sender.send((request.to_vec(), WriteFlags::default())).await;
+        }
+        let _ = sender.close().await;
+        let mut answers = Vec::new();
+        loop {
+            match receiver.next().await {
+                Some(Ok(answer)) => answers.push(answer),
+                Some(Err(grpcio::Error::RpcFailure(status))) => return Err(status),
+                Some(Err(error)) => panic!("{}: {error}", called.name),
+                None => return Ok(answers),
             }
-            let _ = sender.close().await;
-            let mut answers = Vec::new();
-            loop {
-                match receiver.next().await {
-                    Some(Ok(answer)) => answers.push(answer),
-                    Some(Err(grpcio::Error::RpcFailure(status))) => return Err(status),
-                    Some(Err(error)) => panic!("{}: {error}", called.name),
-                    None => return Ok(answers),
-                }
-            }
-        };
-        blocking::wait(call, Some(2 * SOON)).expect("the end in time")
+        }
     }
 }
 

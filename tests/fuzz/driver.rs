@@ -1,6 +1,7 @@
 //! What makes inputs: mutations of a corpus, which grows by what has an outcome that
 //! was not seen before. All follows from the seed.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{self, AssertUnwindSafe, catch_unwind};
@@ -8,9 +9,9 @@ use std::sync::Once;
 
 use fastrand::Rng;
 
-/// Runs one input. Panics when a promise is broken; returns what became of the input
-/// in few words, without what is different for every input: the branch, as it were.
-pub type Run = Box<dyn FnMut(&[u8]) -> String>;
+/// Runs inputs, and says what became of each in few words, without what is different for
+/// every input: the branch, as it were. An error is a promise that was broken.
+pub type Run = Box<dyn FnMut(&[Vec<u8>]) -> Vec<Result<String, String>>>;
 
 pub struct Target {
     /// The name of its corpus, too.
@@ -20,6 +21,8 @@ pub struct Target {
     pub words: &'static [&'static str],
     /// The longest input, in bytes.
     pub longest: usize,
+    /// How many inputs are run at a time.
+    pub together: usize,
 }
 
 /// An input that breaks a promise.
@@ -50,9 +53,10 @@ impl<'a> Fuzzer<'a> {
     /// The pool must not be empty.
     pub fn new(target: &'a Target, pool: Vec<Vec<u8>>, seed: u64) -> Self {
         let mut run = (target.start)();
-        let outcomes = pool.iter().enumerate().map(|(at, input)| (run(input), at));
+        let outcomes = run(&pool).into_iter().zip(0..);
+        let sound = |(outcome, at): (Result<_, _>, _)| (outcome.expect("the corpus is sound"), at);
         Self {
-            seen: outcomes.collect(),
+            seen: outcomes.map(sound).collect(),
             executions: pool.len() as u64,
             given: pool.len(),
             rng: Rng::with_seed(seed),
@@ -62,24 +66,26 @@ impl<'a> Fuzzer<'a> {
         }
     }
 
-    /// Runs one input more.
+    /// Runs the next inputs.
     pub fn step(&mut self) -> Option<Failure> {
-        let input = self.mutated();
-        self.executions += 1;
-        match attempt(&mut self.run, &input) {
-            Ok(outcome) => {
-                if self.seen.len() < OUTCOMES && !self.seen.contains_key(&outcome) {
+        let inputs: Vec<_> = (0..self.target.together).map(|_| self.mutated()).collect();
+        let results = (self.run)(&inputs);
+        self.executions += results.len() as u64;
+        for (input, result) in inputs.into_iter().zip(results) {
+            match result {
+                Ok(outcome) if self.seen.len() < OUTCOMES && !self.seen.contains_key(&outcome) => {
                     self.seen.insert(outcome, self.pool.len());
                     self.pool.push(input);
                 }
-                None
-            }
-            Err(_) => {
-                let input = smaller(input, |input| attempt(&mut self.run, input).is_err());
-                let why = attempt(&mut self.run, &input).expect_err("it failed before");
-                Some(Failure { input, why })
+                Ok(_) => {}
+                Err(why) => {
+                    let input = smaller(input, |input| one(&mut self.run, input).is_err());
+                    let why = one(&mut self.run, &input).err().unwrap_or(why);
+                    return Some(Failure { input, why });
+                }
             }
         }
+        None
     }
 
     pub fn outcomes(&self) -> usize {
@@ -92,7 +98,9 @@ impl<'a> Fuzzer<'a> {
         let (run, pool, given) = (&mut self.run, &self.pool, self.given);
         let new = self.seen.iter().filter(|(_, at)| **at >= given);
         let found = new.map(|(outcome, at)| {
-            let input = smaller(pool[*at].clone(), |input| run(input) == *outcome);
+            let input = smaller(pool[*at].clone(), |input| {
+                one(run, input).as_ref() == Ok(outcome)
+            });
             (file_name(outcome), input)
         });
         found.collect()
@@ -111,13 +119,27 @@ impl<'a> Fuzzer<'a> {
     }
 }
 
+/// Runs one input alone.
+pub fn one(run: &mut Run, input: &[u8]) -> Result<String, String> {
+    run(&[input.to_vec()]).remove(0)
+}
+
+/// For code that panics when a promise is broken, and returns what became of the input.
+pub fn one_by_one(mut judge: impl FnMut(&[u8]) -> String + 'static) -> Run {
+    Box::new(move |inputs| {
+        let attempt = |input: &Vec<u8>| catch_unwind(AssertUnwindSafe(|| judge(input)));
+        let results = quietly(|| inputs.iter().map(attempt).collect::<Vec<_>>());
+        results.into_iter().map(|it| it.map_err(why)).collect()
+    })
+}
+
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A failing input panics again and again while it is made smaller: nothing is printed
 /// of it, and other tests go on to print theirs.
-fn attempt(run: &mut Run, input: &[u8]) -> Result<String, String> {
+pub fn quietly<T>(work: impl FnOnce() -> T) -> T {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let loud = panic::take_hook();
@@ -128,13 +150,15 @@ fn attempt(run: &mut Run, input: &[u8]) -> Result<String, String> {
         }));
     });
     QUIET.set(true);
-    let result = catch_unwind(AssertUnwindSafe(|| run(input)));
+    let done = work();
     QUIET.set(false);
-    result.map_err(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into()));
-        text.unwrap_or_default()
-    })
+    done
+}
+
+/// What a panic says.
+pub fn why(panic: Box<dyn Any + Send>) -> String {
+    let text = panic.downcast::<String>().map(|text| *text);
+    text.unwrap_or_else(|panic| panic.downcast_ref::<&str>().unwrap_or(&"").to_string())
 }
 
 fn mutate(input: &mut Vec<u8>, other: &[u8], words: &[&str], rng: &mut Rng) {
@@ -219,7 +243,9 @@ fn smaller(mut input: Vec<u8>, mut holds: impl FnMut(&[u8]) -> bool) -> Vec<u8> 
 
 /// An outcome without what may be different each time: numbers, and what is quoted.
 pub fn plain(outcome: &str) -> String {
-    let unquoted = outcome.split('"').step_by(2).collect::<Vec<_>>().join("_");
+    let unescaped = outcome.replace("\\\\", "").replace("\\\"", "");
+    let unquoted = unescaped.split('"').step_by(2).collect::<Vec<_>>();
+    let unquoted = unquoted.join("_");
     let mut plain = String::new();
     for c in unquoted.chars().take(80) {
         match c {
@@ -244,7 +270,7 @@ mod tests {
     const PLANTED: Target = Target {
         name: "planted",
         start: || {
-            Box::new(|input| {
+            one_by_one(|input| {
                 let at = input.windows(4).position(|word| word == b"open");
                 assert!(
                     at.is_none_or(|at| input.get(at + 4) != Some(&0xff)),
@@ -255,6 +281,7 @@ mod tests {
         },
         words: &["open"],
         longest: 64,
+        together: 1,
     };
 
     fn failure(seed: u64) -> (u64, Failure) {
@@ -284,11 +311,12 @@ mod tests {
         use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
         static RUNS: AtomicU64 = AtomicU64::new(0);
         const COUNTED: Target = Target {
-            start: || Box::new(|_| RUNS.fetch_add(1, Relaxed).min(0).to_string()),
+            start: || one_by_one(|_| RUNS.fetch_add(1, Relaxed).min(0).to_string()),
+            together: 4,
             ..PLANTED
         };
         let mut fuzzer = Fuzzer::new(&COUNTED, vec![b"a".to_vec(), b"b".to_vec()], 1);
-        for _ in 0..1000 {
+        for _ in 0..250 {
             assert!(fuzzer.step().is_none());
         }
         assert_eq!((fuzzer.executions, RUNS.load(Relaxed)), (1002, 1002));
@@ -296,7 +324,10 @@ mod tests {
 
     #[test]
     fn what_is_different_each_time_is_no_outcome_of_its_own() {
-        assert_eq!(plain("\"x\": 25 bytes, at most 4"), "_: 0 bytes, at most 0");
+        assert_eq!(
+            plain("\"x\\\"\": 25 bytes, at most 4"),
+            "_: 0 bytes, at most 0"
+        );
         assert_eq!(file_name("refused 0: Host is not"), "refused-0-host-is-not");
     }
 }

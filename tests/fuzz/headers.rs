@@ -10,11 +10,11 @@ use messenger::jobs::queue::message::{
 };
 use messenger::jobs::queue::{DeadLetter, Outgoing};
 
-use super::driver::Target;
+use super::driver::{Target, one_by_one};
 
 pub const TARGET: Target = Target {
     name: "queue-headers",
-    start: || Box::new(judge),
+    start: || one_by_one(judge),
     words: &[
         "\x15x-messenger-queued-atl\0\0\0\0\0\0\0\x01",
         "\x15x-messenger-queued-at",
@@ -35,6 +35,7 @@ pub const TARGET: Target = Target {
         "\x03id1",
     ],
     longest: 2000,
+    together: 1,
 };
 
 fn letter(properties: BasicProperties) -> DeadLetter {

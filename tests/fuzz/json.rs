@@ -7,11 +7,11 @@ use messenger::todo::wire::{parse_id, parse_title};
 use messenger::{chat, error};
 use serde_json::{Value, json};
 
-use super::driver::{Target, plain};
+use super::driver::{Target, one_by_one, plain};
 
 pub const BODIES: Target = Target {
     name: "json-bodies",
-    start: || Box::new(bodies),
+    start: || one_by_one(bodies),
     words: &[
         "{",
         "}",
@@ -42,12 +42,13 @@ pub const BODIES: Target = Target {
         "[[[[[[[[[[[[[[[[",
         "é",
     ],
-    longest: 4000,
+    longest: 2000,
+    together: 1,
 };
 
 pub const ANSWERS: Target = Target {
     name: "history-answers",
-    start: || Box::new(answers),
+    start: || one_by_one(answers),
     words: &[
         "{\"sender\":\"a\",\"text\":\"b\",\"sentAt\":\"2026-11-22T00:00:00Z\",\"number\":1,\"senderCount\":1}",
         "{\"sender\":\"a\",\"count\":1}",
@@ -68,7 +69,8 @@ pub const ANSWERS: Target = Target {
         "{",
         "}",
     ],
-    longest: 4000,
+    longest: 2000,
+    together: 1,
 };
 
 fn bodies(input: &[u8]) -> String {

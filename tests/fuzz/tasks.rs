@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use messenger::jobs::desk::messages;
 use messenger::jobs::task::{MAX_BYTES, MAX_MESSAGE_BYTES, MAX_TASKS, escape, parts};
 
-use super::driver::{Target, plain};
+use super::driver::{Target, one_by_one, plain};
 
 pub const TARGET: Target = Target {
     name: "task-bodies",
-    start: || Box::new(judge),
+    start: || one_by_one(judge),
     words: &[
         ",",
         "\\,",
@@ -28,7 +28,8 @@ pub const TARGET: Target = Target {
         "\0",
         "é",
     ],
-    longest: 5000,
+    longest: 2100,
+    together: 1,
 };
 
 fn judge(input: &[u8]) -> String {
