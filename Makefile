@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc docs deny msrv bench compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench chaos compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,6 +76,15 @@ msrv: build-needs ## compile with the oldest Rust that Cargo.toml promises
 
 docs: build-needs ## write the generated parts of docs/ anew
 	UPDATE_DOCS=1 $(CARGO) test --release --locked --test integration -- docs::configuration docs::limits differences
+
+# A variable that is not given has the default that the test knows.
+CHAOS := $(foreach name,MINUTES SECONDS SEED WORLD RUNS JUDGE KEEP,\
+	$(if $($(name)),MESSENGER_CHAOS_$(name)=$($(name))))
+
+chaos: build-needs test-needs ## services under faults, judged; MINUTES=15 SEED= WORLD= SECONDS=30
+	$(CARGO) test --release --locked --test integration --no-run
+	$(CHAOS) $(CARGO) test --release --locked --test integration -- \
+		--ignored --exact --nocapture chaos::cases::$(if $(JUDGE),judge_again,chaos)
 
 bench: build-needs ## measure the fan-out; ARGS="--readers 1000" for other loads
 	$(CARGO) build --release --locked

@@ -2,5 +2,6 @@
 //! topic. They run in parallel and in any order.
 
 mod cases;
+mod chaos;
 mod fuzz;
 mod support;

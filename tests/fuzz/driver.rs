@@ -92,12 +92,13 @@ impl<'a> Fuzzer<'a> {
         self.seen.len()
     }
 
-    /// What no input of the corpus led to: a name made of the outcome, and an input, made
-    /// as small as it gets.
-    pub fn found(&mut self) -> Vec<(String, Vec<u8>)> {
+    /// The first of what no input of the corpus led to: a name made of the outcome, and an
+    /// input, made as small as it gets.
+    pub fn found(&mut self, most: usize) -> Vec<(String, Vec<u8>)> {
         let (run, pool, given) = (&mut self.run, &self.pool, self.given);
-        let new = self.seen.iter().filter(|(_, at)| **at >= given);
-        let found = new.map(|(outcome, at)| {
+        let mut new: Vec<_> = self.seen.iter().filter(|(_, at)| **at >= given).collect();
+        new.sort_by_key(|(_, at)| **at);
+        let found = new.into_iter().take(most).map(|(outcome, at)| {
             let input = smaller(pool[*at].clone(), |input| {
                 one(run, input).as_ref() == Ok(outcome)
             });

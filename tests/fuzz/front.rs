@@ -254,20 +254,20 @@ fn again(head: &Head, body: &[u8], limits: &mut Limits) {
 
 fn outcome(taken: &Taken) -> String {
     let mut outcome = String::new();
-    for (head, body) in taken.requests.iter().take(2) {
-        let framing = match head.framing {
-            Framing::Chunked if body.is_empty() => "empty chunks",
-            Framing::Chunked => "chunks",
-            Framing::Length(0) => "no body",
-            Framing::Length(_) => "body",
+    if let Some((head, body)) = taken.requests.first() {
+        outcome += match head.framing {
+            Framing::Chunked if body.is_empty() => "empty chunks, ",
+            Framing::Chunked => "chunks, ",
+            Framing::Length(0) => "no body, ",
+            Framing::Length(_) => "body, ",
         };
-        outcome += framing;
-        outcome += if head.keep_alive {
-            ", "
-        } else {
-            " and close, "
-        };
+        outcome += if head.keep_alive { "" } else { "close, " };
     }
+    outcome += if taken.requests.len() > 1 {
+        "more, "
+    } else {
+        ""
+    };
     if let Some((status, why)) = &taken.refusal {
         outcome += &format!("{status} {}", plain(why));
     }

@@ -44,6 +44,9 @@ const SEED: u64 = 16;
 const SHORT: u64 = 10_000;
 const SHORT_CALLS: u64 = 500;
 
+/// Most files of a corpus, which is to stay small.
+const CORPUS: usize = 50;
+
 /// How often `make fuzz` says how far it is.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -66,7 +69,7 @@ fn seeds(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
 fn replay(target: &Target, executions: u64) {
     let seeds = seeds(target);
     assert!(
-        (5..100).contains(&seeds.len()),
+        (5..=CORPUS).contains(&seeds.len()),
         "{} files are no small corpus",
         seeds.len()
     );
@@ -149,10 +152,15 @@ fn calls_of_the_methods() {
     replay(&calls::TARGET, SHORT_CALLS);
 }
 
+/// What `make fuzz` was given under this name; empty if nothing.
+fn given(name: &str) -> String {
+    env::var(format!("MESSENGER_FUZZ_{name}")).unwrap_or_default()
+}
+
 fn number(name: &str, default: u64) -> u64 {
-    match env::var(name) {
-        Ok(text) if !text.is_empty() => text.replace('_', "").parse().expect(name),
-        _ => default,
+    match &*given(name) {
+        "" => default,
+        text => text.replace('_', "").parse().expect(name),
     }
 }
 
@@ -161,7 +169,7 @@ fn number(name: &str, default: u64) -> u64 {
 #[test]
 #[ignore = "it takes minutes: make fuzz"]
 fn long() {
-    let only = env::var("TARGET").unwrap_or_default();
+    let only = given("TARGET");
     let chosen = TARGETS.iter().filter(|it| ["", it.name].contains(&&*only));
     let chosen: Vec<_> = chosen.collect();
     assert!(
@@ -169,7 +177,8 @@ fn long() {
         "TARGET has to be one of {:?}",
         TARGETS.map(|it| it.name)
     );
-    if let Some(file) = env::var_os("FILE").filter(|file| !file.is_empty()) {
+    let file = given("FILE");
+    if !file.is_empty() {
         let input = fs::read(file).expect("FILE");
         let [target] = *chosen else {
             panic!("FILE needs a TARGET");
@@ -221,8 +230,9 @@ fn long_run(target: &Target, runs: u64, seed: u64) -> [String; 5] {
     if let Some(failure) = failure {
         failed(target, seed, done, &failure);
     }
-    if env::var_os("KEEP").is_some_and(|keep| keep == "1") {
-        for (name, input) in fuzzer.found() {
+    if given("KEEP") == "1" {
+        let room = CORPUS.saturating_sub(seeds(target).len());
+        for (name, input) in fuzzer.found(room) {
             fs::write(corpus(target).join(name), input).unwrap();
         }
     }

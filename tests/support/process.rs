@@ -10,7 +10,7 @@ use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
 use messenger::compare::load::process::{self, Program};
 
 pub use rustix::process::Signal;
@@ -106,6 +106,14 @@ impl Process {
             Ok(line) => Some(line),
             Err(error) if error.is_disconnected() => None,
             Err(_) => panic!("no line within {within:?} from {}", self.name),
+        }
+    }
+
+    /// The next line if it comes in time; `Ok(None)` at its end.
+    pub fn try_line(&self, within: Duration) -> Result<Option<String>, RecvTimeoutError> {
+        match self.lines.recv_timeout(within) {
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            line => line.map(Some),
         }
     }
 

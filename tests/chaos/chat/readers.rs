@@ -1,0 +1,246 @@
+//! Clients that read: some leave early, some pause, some are killed.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use futures_util::FutureExt as _;
+use grpcio::{RpcStatus, RpcStatusCode};
+use messenger::chat::wire;
+use messenger::generated::messenger::ChatMessage;
+use messenger::grpc::blocking;
+use protobuf::well_known_types::empty::Empty;
+use serde_json::Value;
+
+use super::event::{ChatEvent, End};
+use super::senders::{Last, message};
+use crate::chaos::record::Pen;
+use crate::chaos::run::Stop;
+use crate::support::process::Signal;
+use crate::support::programs::Python;
+use crate::support::rpc::{Stream, acknowledged, raw};
+use crate::support::{SOON, nanos};
+
+/// How often a reader that gets nothing looks at what else there is to do.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What a reader does after so many messages.
+enum Plan {
+    Leave,
+    Pause(Duration),
+    ReadOn,
+}
+
+impl Plan {
+    fn draw(rng: &mut Rng) -> (u64, Self) {
+        let after = rng.u64(..3_000);
+        let plan = match rng.u8(..4) {
+            0 => Self::Leave,
+            1 => Self::Pause(Duration::from_millis(rng.u64(..2_500))),
+            _ => Self::ReadOn,
+        };
+        (after, plan)
+    }
+}
+
+/// The streams of a reader have numbers from here on.
+fn first(reader: usize) -> u64 {
+    1_000 * (reader as u64 + 1)
+}
+
+/// One stream after the other, each on a connection of its own, until the last
+/// message has come.
+pub fn read(
+    seed: u64,
+    number: usize,
+    (port, direct): (u16, bool),
+    mut pen: Pen<ChatEvent>,
+    stop: &Stop,
+    last: &Last,
+) {
+    let mut rng = Rng::with_seed(seed ^ (first(number) << 32));
+    for stream in first(number).. {
+        if stop.is_stopped() {
+            return;
+        }
+        let plan = Plan::draw(&mut rng);
+        let address = format!("127.0.0.1:{port}");
+        let client = raw(&address);
+        pen.note(ChatEvent::Opens { stream, direct });
+        let (method, empty) = (&wire::READ_MESSAGES, Empty::new());
+        let mut messages = Stream::open(&client, method, &empty, acknowledged());
+        if follow(stream, plan, &mut messages, &mut pen, stop, last) {
+            return;
+        }
+        drop(messages);
+        stop.wait(Duration::from_millis(rng.u64(..200)));
+    }
+}
+
+/// Reads to an end; whether that was the end of the run.
+fn follow(
+    stream: u64,
+    (after, plan): (u64, Plan),
+    messages: &mut Stream<ChatMessage>,
+    pen: &mut Pen<ChatEvent>,
+    stop: &Stop,
+    last: &Last,
+) -> bool {
+    let (mut received, mut newest, mut deadline) = (0, None, None);
+    loop {
+        match blocking::wait(messages.next().fuse(), Some(LOOK)) {
+            Some(Ok(first)) if received == 0 && first == ChatMessage::default() => {
+                pen.note(ChatEvent::Registered { stream });
+                if last.get().is_some() {
+                    pen.note(ChatEvent::Left { stream });
+                    return true;
+                }
+            }
+            Some(Ok(wire)) => {
+                let wire = wire::message(wire);
+                let (message, time) = (message(&wire.text), wire.send_time.nanos());
+                pen.note(ChatEvent::Delivered {
+                    stream,
+                    message,
+                    time,
+                });
+                received += 1;
+                newest = Some(message);
+            }
+            Some(Err(status)) => {
+                let end = end(&status);
+                pen.note(ChatEvent::Ended { stream, end });
+                return false;
+            }
+            None => {}
+        }
+        // It may come before its answer.
+        if newest.is_some() && newest == last.get() {
+            pen.note(ChatEvent::Left { stream });
+            return true;
+        }
+        if stop.is_stopped() {
+            // The last message comes soon, or never.
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + 2 * SOON);
+            if Instant::now() > deadline {
+                pen.note(ChatEvent::Left { stream });
+                return true;
+            }
+        } else if received == after {
+            match plan {
+                Plan::Leave => {
+                    pen.note(ChatEvent::Left { stream });
+                    return false;
+                }
+                Plan::Pause(time) => drop(stop.wait(time)),
+                Plan::ReadOn => {}
+            }
+            received += 1;
+        }
+    }
+}
+
+fn end(status: &RpcStatus) -> End {
+    match status.code() {
+        RpcStatusCode::RESOURCE_EXHAUSTED => reason("RESOURCE_EXHAUSTED", status.message()),
+        RpcStatusCode::UNAVAILABLE => reason("UNAVAILABLE", status.message()),
+        other => reason(&other.to_string(), status.message()),
+    }
+}
+
+fn reason(code: &str, details: &str) -> End {
+    let told = details.rsplit_once("last sendTime sent: ");
+    match (code, told) {
+        ("RESOURCE_EXHAUSTED", Some((_, "none"))) => End::Cut { last: None },
+        ("RESOURCE_EXHAUSTED", Some((_, last))) => End::Cut {
+            last: Some(nanos(last)),
+        },
+        ("UNAVAILABLE", _) if details == "shutting down" => End::Shutdown,
+        _ => End::Lost(format!("{code} {details}")),
+    }
+}
+
+/// The same with the plain Python client in a process of its own, which is stopped
+/// now and then, and killed at the end.
+pub fn read_with_python(
+    seed: u64,
+    number: usize,
+    (port, direct): (u16, bool),
+    mut pen: Pen<ChatEvent>,
+    stop: &Stop,
+    last: &Last,
+) {
+    let number = super::READERS + number;
+    let mut rng = Rng::with_seed(seed ^ (first(number) << 32));
+    for stream in first(number).. {
+        if stop.is_stopped() {
+            return;
+        }
+        pen.note(ChatEvent::Opens { stream, direct });
+        let reader = Python::reader(&["read", &format!("127.0.0.1:{port}")]);
+        let (mut deadline, mut paused, mut is_live) = (None, false, false);
+        let (mut killed, mut newest) = (false, None);
+        let lives = Duration::from_millis(rng.u64(2_000..12_000));
+        let began = Instant::now();
+        loop {
+            match reader.try_line(LOOK) {
+                Ok(Some(line)) => {
+                    if let Some(event) = told(stream, &line) {
+                        let over = matches!(event, ChatEvent::Ended { .. });
+                        is_live = true;
+                        if let ChatEvent::Delivered { message, .. } = event {
+                            newest = Some(message);
+                        }
+                        pen.note(event);
+                        if over {
+                            break;
+                        }
+                    }
+                }
+                Ok(None) => {
+                    assert!(killed, "a reader ends with a status: {}", reader.log());
+                    let end = End::Lost("killed".into());
+                    pen.note(ChatEvent::Ended { stream, end });
+                    break;
+                }
+                Err(_) => {}
+            }
+            if newest.is_some() && newest == last.get() {
+                pen.note(ChatEvent::Left { stream });
+                return;
+            }
+            if stop.is_stopped() {
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + 2 * SOON);
+                if !is_live || Instant::now() > deadline {
+                    pen.note(ChatEvent::Left { stream });
+                    return;
+                }
+            } else if began.elapsed() > lives {
+                // What it has written until then still comes.
+                killed = true;
+                reader.signal(Signal::KILL);
+            } else if !paused && began.elapsed() > lives / 2 {
+                paused = true;
+                reader.signal(Signal::STOP);
+                stop.wait(Duration::from_millis(rng.u64(..2_000)));
+                reader.signal(Signal::CONT);
+            }
+        }
+    }
+}
+
+/// What a line of `reader.py` says.
+fn told(stream: u64, line: &str) -> Option<ChatEvent> {
+    // The last one of a process that was killed may be cut.
+    let line: Value = serde_json::from_str(line).ok()?;
+    if let Some(text) = line["text"].as_str() {
+        return Some(ChatEvent::Delivered {
+            stream,
+            message: message(text),
+            time: line["ns"].as_i64().expect("a time"),
+        });
+    }
+    let end = line["code"].as_str()?;
+    let details = line["details"].as_str().unwrap_or_default();
+    let end = reason(end, details);
+    Some(ChatEvent::Ended { stream, end })
+}

@@ -1,0 +1,155 @@
+//! The programs of a run and the links between them, and what is done to them.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::proxy::Proxy;
+use super::record::{Event, Note, Pen};
+use super::schedule::{Fault, Menu, Step, Weather};
+use crate::support::clock::Clock;
+use crate::support::process::Signal;
+use crate::support::programs::Program;
+
+/// What a program of ours may take after SIGTERM; it promises less.
+const END: Duration = Duration::from_secs(20);
+
+/// A program that is started again after it was ended.
+struct Kept {
+    name: &'static str,
+    start: Box<dyn Fn() -> Program + Send>,
+    running: Option<Program>,
+}
+
+/// Brings a fault about that only one service knows (true), and undoes it (false).
+type Own = Box<dyn FnMut(bool) + Send>;
+
+#[derive(Default)]
+pub struct Stage {
+    links: Vec<(&'static str, Proxy)>,
+    programs: Vec<Kept>,
+    clock: Option<Clock>,
+    own: Vec<(&'static str, usize, Own)>,
+}
+
+impl Stage {
+    /// A link to the program with this port; returns the link's own port.
+    pub fn link(&mut self, name: &'static str, server: u16) -> u16 {
+        let proxy = Proxy::start(server);
+        let port = proxy.port();
+        self.links.push((name, proxy));
+        port
+    }
+
+    /// Starts it, now and after each end.
+    pub fn program(&mut self, name: &'static str, start: impl Fn() -> Program + Send + 'static) {
+        let start = Box::new(start);
+        let running = Some(start());
+        self.programs.push(Kept {
+            name,
+            start,
+            running,
+        });
+    }
+
+    /// A clock that the programs believe.
+    pub fn clock(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+
+    /// A fault that is drawn `often` times as often as the end or pause of a program.
+    pub fn own(
+        &mut self,
+        name: &'static str,
+        often: usize,
+        fault: impl FnMut(bool) + Send + 'static,
+    ) {
+        self.own.push((name, often, Box::new(fault)));
+    }
+
+    /// The program with this name, if it runs.
+    pub fn running(&self, name: &str) -> Option<&Program> {
+        let mut named = self.programs.iter().filter(|kept| kept.name == name);
+        named.next()?.running.as_ref()
+    }
+
+    pub fn menu(&self) -> Menu {
+        Menu {
+            links: self.links.iter().map(|(name, _)| *name).collect(),
+            programs: self.programs.iter().map(|kept| kept.name).collect(),
+            clock: self.clock.is_some(),
+            own: self.own.iter().map(|(name, n, _)| (*name, *n)).collect(),
+        }
+    }
+
+    /// Does what the plan says, when it says it. In the end all is whole again.
+    pub fn perform<E: Event>(&mut self, plan: &[Step], pen: &mut Pen<E>) {
+        let begun = Instant::now();
+        let begins = plan.iter().map(|step| (step.at, true, &step.fault));
+        let ends = plan.iter().map(|step| (step.until, false, &step.fault));
+        let mut moments: Vec<_> = begins.chain(ends).collect();
+        moments.sort_by_key(|(at, begins, _)| (*at, !*begins));
+        for (at, begins, fault) in moments {
+            thread::sleep(at.saturating_sub(begun.elapsed()));
+            if begins {
+                self.begin(fault);
+                pen.write(Note::Begun(fault.clone()));
+            } else {
+                pen.write(Note::Ending(fault.clone()));
+                self.end(fault);
+            }
+        }
+    }
+
+    fn begin(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Link { link, weather } => self.set(link, *weather),
+            Fault::Pause { program } => self.signal(program, Signal::STOP),
+            // Dropping a process kills it with SIGKILL, and waits for its end.
+            Fault::Kill { program } => drop(self.kept(program).running.take()),
+            Fault::Terminate { program } => {
+                let mut program = self.kept(program).running.take().expect("a program");
+                program.signal(Signal::TERM);
+                let code = program.wait_exit(END);
+                assert_eq!(code, 0, "ended by SIGTERM: {}", program.log());
+            }
+            Fault::Clock { seconds } => {
+                let clock = self.clock.as_ref().expect("a clock");
+                clock.step(&format!("{seconds:+}"));
+            }
+            Fault::Own { name } => self.do_own(name, true),
+        }
+    }
+
+    fn end(&mut self, fault: &Fault) {
+        match fault {
+            Fault::Link { link, .. } => self.set(link, Weather::Clear),
+            Fault::Pause { program } => self.signal(program, Signal::CONT),
+            Fault::Kill { program } | Fault::Terminate { program } => {
+                let kept = self.kept(program);
+                kept.running = Some((kept.start)());
+            }
+            Fault::Clock { .. } => {}
+            Fault::Own { name } => self.do_own(name, false),
+        }
+    }
+
+    fn set(&self, link: &str, weather: Weather) {
+        let mut named = self.links.iter().filter(|(name, _)| *name == link);
+        named.next().expect("a link").1.set(weather);
+    }
+
+    fn signal(&mut self, program: &str, signal: Signal) {
+        let running = &self.kept(program).running;
+        running.as_ref().expect("a program").signal(signal);
+    }
+
+    fn kept(&mut self, program: &str) -> &mut Kept {
+        let mut named = self.programs.iter_mut().filter(|it| it.name == program);
+        named.next().expect("a program")
+    }
+
+    fn do_own(&mut self, fault: &str, begins: bool) {
+        let mut named = self.own.iter_mut().filter(|(name, ..)| *name == fault);
+        (named.next().expect("a fault").2)(begins);
+    }
+}
