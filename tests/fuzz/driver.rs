@@ -172,7 +172,7 @@ fn mutate(input: &mut Vec<u8>, other: &[u8], words: &[&str], rng: &mut Rng) {
     match rng.u32(..10) {
         0 if at < input.len() => input[at] ^= 1 << rng.u32(..8),
         1 if at < input.len() => {
-            input[at] = *rng.choice(b"\0\r\n\t ,:;\"\\/%0\x7f\x80\xff").unwrap()
+            input[at] = *rng.choice(b"\0\r\n\t ,:;\"\\/%0\x7f\x80\xff").unwrap();
         }
         2 => {
             input.insert(at, rng.u8(..));
@@ -312,7 +312,7 @@ mod tests {
         use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
         static RUNS: AtomicU64 = AtomicU64::new(0);
         const COUNTED: Target = Target {
-            start: || one_by_one(|_| RUNS.fetch_add(1, Relaxed).min(0).to_string()),
+            start: || one_by_one(|_| format!("{}", RUNS.fetch_add(1, Relaxed) / u64::MAX)),
             together: 4,
             ..PLANTED
         };

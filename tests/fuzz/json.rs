@@ -148,7 +148,7 @@ fn answers(input: &[u8]) -> String {
         assert_eq!(
             history::parse_message(&history::message(it)),
             Ok(it.clone())
-        )
+        );
     });
     let many = history::parse_messages(json).inspect(|many| {
         let written: Vec<_> = many.iter().map(history::message).collect();

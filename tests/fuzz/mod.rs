@@ -44,7 +44,7 @@ const SEED: u64 = 16;
 const SHORT: u64 = 10_000;
 const SHORT_CALLS: u64 = 500;
 
-/// Most files of a corpus, which is to stay small.
+/// Up to so many files, new outcomes are added to a corpus: it is to stay small.
 const CORPUS: usize = 50;
 
 /// How often `make fuzz` says how far it is.
@@ -69,7 +69,7 @@ fn seeds(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
 fn replay(target: &Target, executions: u64) {
     let seeds = seeds(target);
     assert!(
-        (5..=CORPUS).contains(&seeds.len()),
+        (5..2 * CORPUS).contains(&seeds.len()),
         "{} files are no small corpus",
         seeds.len()
     );

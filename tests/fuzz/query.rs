@@ -88,7 +88,7 @@ fn named(message: &str, known: &[&str]) {
     let unknown = message.starts_with('"') && message.contains("there is no such parameter");
     let begins = |name: &&str| message.starts_with(&format!("{name}: "));
     assert!(
-        unknown || known.iter().any(|name| begins(&name)),
+        unknown || known.iter().any(|name| begins(name)),
         "{message}"
     );
 }
