@@ -1,16 +1,16 @@
 //! Reading one whole request from a client, within all limits.
 //!
 //! Owns the buffers of a connection, so that what a client pipelines is kept for
-//! the next round. It must not know lanes, answers or sockets. A connection's
-//! thread runs it.
+//! the next round. It must not know lanes or answers. A connection's thread
+//! runs it.
 
-use std::io;
 use std::time::{Duration, Instant};
 
 use super::chunked::Decoder;
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
 use super::refusal::Refusal;
+use super::socket::{Client, ReadError};
 use crate::budget::Hold;
 
 /// Memory that a connection keeps between two requests, per buffer.
@@ -32,34 +32,6 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Failure {
         Failure::Refused(refusal)
     }
-}
-
-/// What the bytes of requests come from: a client's socket, or a test's memory.
-pub trait Client {
-    /// Appends at most `most` bytes to `buffer` with one read. 0: the client has
-    /// closed its side.
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    fn read(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        most: usize,
-        timeout: Duration,
-    ) -> Result<usize, ReadError>;
-
-    /// Writes both parts.
-    ///
-    /// # Errors
-    /// When the client cannot be answered any more.
-    fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()>;
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadError {
-    TimedOut,
-    /// Reset, or broken in any other way: the client cannot be answered.
-    Gone,
 }
 
 /// The buffers of a connection.

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::intake::{Client, ReadError};
 use super::limits::Limits;
 use super::tls::{Failed, Tls};
 
@@ -30,6 +29,34 @@ const LOWEST_RATE: u32 = 16 * 1024;
 const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_PROBES: u32 = 3;
 const KEEP_ALIVE_STEP: Duration = Duration::from_secs(5);
+
+/// What the bytes of requests come from: a client's socket, or a test's memory.
+pub trait Client {
+    /// Appends at most `most` bytes to `buffer` with one read. 0: the client has
+    /// closed its side.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<usize, ReadError>;
+
+    /// Writes both parts.
+    ///
+    /// # Errors
+    /// When the client cannot be answered any more.
+    fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadError {
+    TimedOut,
+    /// Reset, or broken in any other way: the client cannot be answered.
+    Gone,
+}
 
 pub(super) struct Socket<'a> {
     stream: &'a TcpStream,

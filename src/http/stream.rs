@@ -11,9 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::gate::Pass;
-use super::intake::Client as _;
 use super::refusal::Refusal;
-use super::socket::Socket;
+use super::socket::{Client as _, Socket};
 use crate::budget::Hold;
 
 /// How long to wait for a source before checking whether the client has gone or

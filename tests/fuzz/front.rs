@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use messenger::budget::{Budget, Hold};
-use messenger::http::intake::{Client, Failure, Intake, ReadError};
-use messenger::http::{Framing, Head, Limits};
+use messenger::http::{Client, Failure, Framing, Head, Intake, Limits, ReadError};
 
 use super::driver::{Target, one_by_one, plain};
 

@@ -87,8 +87,5 @@ fn events(query: &str, last: Option<&str>) -> String {
 fn named(message: &str, known: &[&str]) {
     let unknown = message.starts_with('"') && message.contains("there is no such parameter");
     let begins = |name: &&str| message.starts_with(&format!("{name}: "));
-    assert!(
-        unknown || known.iter().any(|name| begins(name)),
-        "{message}"
-    );
+    assert!(unknown || known.iter().any(begins), "{message}");
 }
