@@ -4,4 +4,5 @@
 mod cases;
 mod chaos;
 mod fuzz;
+mod soak;
 mod support;
