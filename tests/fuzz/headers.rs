@@ -84,7 +84,9 @@ fn judge(input: &[u8]) -> String {
         (&id, &dead.body, dead.attempts)
     );
     assert!(reason.starts_with(&listed.reason) && listed.reason.chars().count() <= 1000);
-    let again = requeue_properties(arrived);
+    let again = requeue_properties(&arrived);
+    // The broker would refuse the one, and the other would remove the task.
+    assert!(arrived.user_id().is_none() && arrived.expiration().is_none());
     assert_eq!(self::queued_at(&again), queued_at);
     let fresh = letter(again);
     assert_eq!(
@@ -104,17 +106,12 @@ fn judge(input: &[u8]) -> String {
             (Some(id), Some(queued_at))
         );
     }
-    let has = |there: bool, what: &str| {
-        if there {
-            format!(", {what}")
-        } else {
-            String::new()
-        }
-    };
+    let has = |there: bool, what: &str| format!(", {what}").repeat(there.into());
     let headers = given
         .headers()
-        .as_ref()
-        .map_or(0, |table| table.inner().len());
+        .iter()
+        .flat_map(|table| table.inner())
+        .count();
     [
         format!("{} headers", headers.min(3)),
         has(id.is_some(), "id"),
