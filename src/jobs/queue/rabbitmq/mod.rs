@@ -5,7 +5,7 @@
 
 mod batch;
 mod link;
-mod message;
+pub mod message;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
