@@ -21,7 +21,7 @@ const REFUSED_WAIT: Duration = Duration::from_secs(30);
 pub enum Content {
     Tasks(Publication),
     /// Of a delivery with these properties, which is acknowledged when they are there.
-    DeadLetters(Token, BasicProperties, Vec<DeadLetter>),
+    DeadLetters(Token, Box<BasicProperties>, Vec<DeadLetter>),
     /// From the dead-letter queue, where they are acknowledged when they are back.
     Requeued {
         messages: Vec<Message>,
@@ -90,6 +90,8 @@ pub struct Batch {
     /// When what was refused is written again.
     again: Option<Instant>,
     retry: Retry,
+    /// A refusal was logged.
+    told: bool,
     reason: String,
 }
 
@@ -114,6 +116,7 @@ impl Batch {
             refused: Vec::new(),
             again: None,
             retry: Retry::new(FIRST_WAIT, REFUSED_WAIT),
+            told: false,
             reason: "no confirmation in time".into(),
         }
     }
@@ -129,13 +132,15 @@ impl Batch {
         self.under_way -= 1;
         if let Confirmation::Ack(None) = answer {
             self.confirmed[place] = true;
+            // There is room again.
+            self.retry.succeeded();
         } else {
             self.refused.push(place);
             self.reason = reason(answer);
         }
         if self.under_way == 0 && !self.refused.is_empty() {
             self.again = Some(Instant::now() + self.retry.next_wait());
-            if self.retry.is_news(&self.reason) {
+            if !std::mem::replace(&mut self.told, true) {
                 let count = self.refused.len();
                 tracing::warn!(count, "written again: {}", self.reason);
             }

@@ -301,7 +301,8 @@ impl Link {
     pub fn dead_letter(&mut self, token: Token, dead: Vec<DeadLetter>) -> Result<(), Over> {
         match self.unsettled.get(&token.tag) {
             Some(properties) if token.epoch == self.epoch => {
-                self.begin(Content::DeadLetters(token, properties.clone(), dead))
+                let properties = Box::new(properties.clone());
+                self.begin(Content::DeadLetters(token, properties, dead))
             }
             _ => Ok(()),
         }
