@@ -7,6 +7,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use super::bridge::Bridge;
 use super::chat::Chat;
 use super::record::History;
 use super::run::{Outcome, World, run};
@@ -28,7 +29,7 @@ const fn row<W: World>() -> Row {
     }
 }
 
-const WORLDS: [Row; 1] = [row::<Chat>()];
+const WORLDS: [Row; 2] = [row::<Chat>(), row::<Bridge>()];
 
 /// What a run of the suite takes.
 const SHORT: Duration = Duration::from_secs(10);
@@ -36,6 +37,11 @@ const SHORT: Duration = Duration::from_secs(10);
 #[test]
 fn chat() {
     short::<Chat>();
+}
+
+#[test]
+fn bridge() {
+    short::<Bridge>();
 }
 
 fn short<W: World>() {
