@@ -10,6 +10,7 @@
 mod bridge;
 mod cases;
 mod chat;
+mod jobs;
 pub mod proxy;
 mod record;
 mod run;

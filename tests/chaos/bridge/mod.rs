@@ -119,7 +119,8 @@ impl World for Bridge {
         thread::scope(|scope| {
             for number in 0..READERS {
                 let (pen, last) = (recorder.pen(format!("reader {number}")), &last);
-                scope.spawn(move || readers::read(seed, number, self.server, pen, stop, last));
+                let port = (self.server, true);
+                scope.spawn(move || readers::read(seed, number, port, pen, stop, last));
             }
             let mut sending = Vec::new();
             for number in 0..SENDERS {
