@@ -72,7 +72,8 @@ fn short<W: World>() {
 #[test]
 fn seeds_that_found_something() {
     let _machine = heavy();
-    for (world, seed, seconds) in [] as [(&str, u64, u64); 0] {
+    // What was on its way when a subscription was lost was missing in the log's window.
+    for (world, seed, seconds) in [("bridge", 109, 4)] {
         let row = WORLDS
             .iter()
             .find(|row| row.name == world)

@@ -4,6 +4,7 @@
 mod clients;
 mod event;
 mod http;
+mod lives;
 mod planted;
 mod promises;
 
