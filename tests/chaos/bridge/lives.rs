@@ -184,7 +184,7 @@ impl<'a> Lives<'a> {
                 _ => continue,
             };
             let mut lives = self.lives.iter_mut().filter(|life| life.bridge == bridge);
-            let life = lives.rfind(|life| life.span.0 <= at + SLACK);
+            let life = lives.rfind(|life| life.span.0 <= at);
             let life = life.expect("a first life");
             life.log.push(index);
             match event {
