@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::chat::Chat;
 use super::record::History;
 use super::run::{Outcome, World, run};
+use super::todo::Todo;
 use super::verdict::{judge, tell};
 use crate::support::heavy;
 
@@ -28,7 +29,7 @@ const fn row<W: World>() -> Row {
     }
 }
 
-const WORLDS: [Row; 1] = [row::<Chat>()];
+const WORLDS: [Row; 2] = [row::<Chat>(), row::<Todo>()];
 
 /// What a run of the suite takes.
 const SHORT: Duration = Duration::from_secs(10);
@@ -36,6 +37,11 @@ const SHORT: Duration = Duration::from_secs(10);
 #[test]
 fn chat() {
     short::<Chat>();
+}
+
+#[test]
+fn todo() {
+    short::<Todo>();
 }
 
 fn short<W: World>() {

@@ -9,9 +9,11 @@
 
 mod cases;
 mod chat;
+mod disk;
 mod proxy;
 mod record;
 mod run;
 mod schedule;
 mod stage;
+mod todo;
 mod verdict;

@@ -44,7 +44,20 @@ impl Program {
 
     /// Waits for so many lines that start so and end with a port.
     fn announced(process: Process, start: &str, lines: usize) -> Self {
-        let mut line = process.line(SOON).unwrap_or_default();
+        let announced = Self::try_announced(process, start, lines);
+        announced.unwrap_or_else(|process| panic!("it has ended; log: {}", process.log()))
+    }
+
+    /// In order, with an error.
+    fn gave_up(mut process: Process) {
+        assert_eq!(process.wait_exit(SOON), 1, "{}", process.log());
+    }
+
+    /// The process that ended before it said anything.
+    fn try_announced(process: Process, start: &str, lines: usize) -> Result<Self, Process> {
+        let Some(mut line) = process.line(SOON) else {
+            return Err(process);
+        };
         let metrics = port_in(&line, METRICS);
         if metrics.is_some() {
             line = process.line(SOON).unwrap_or_default();
@@ -61,11 +74,11 @@ impl Program {
             }
             line = process.line(SOON).unwrap_or_default();
         }
-        Self {
+        Ok(Self {
             process,
             metrics,
             ports,
-        }
+        })
     }
 }
 
@@ -122,6 +135,12 @@ impl Server {
     pub fn listening(process: Process, lines: usize) -> Program {
         Program::announced(process, "messenger server listening on ", lines)
     }
+
+    /// The same for one that may end at once instead.
+    pub fn try_listening(process: Process) -> Option<Program> {
+        let announced = Program::try_announced(process, "messenger server listening on ", 1);
+        announced.map_err(Program::gave_up).ok()
+    }
 }
 
 pub struct Log;
@@ -140,6 +159,13 @@ impl Log {
 
     pub fn listening(process: Process) -> Program {
         Program::announced(process, "messenger history listening on http://", 1)
+    }
+
+    /// The same for one that may end at once instead.
+    pub fn try_listening(process: Process) -> Option<Program> {
+        let announced =
+            Program::try_announced(process, "messenger history listening on http://", 1);
+        announced.map_err(Program::gave_up).ok()
     }
 }
 
