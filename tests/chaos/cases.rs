@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use super::chat::Chat;
+use super::history;
 use super::record::History;
 use super::run::{Outcome, World, run};
 use super::todo::Todo;
@@ -29,7 +30,12 @@ const fn row<W: World>() -> Row {
     }
 }
 
-const WORLDS: [Row; 2] = [row::<Chat>(), row::<Todo>()];
+const WORLDS: [Row; 4] = [
+    row::<Chat>(),
+    row::<Todo>(),
+    row::<history::History<false>>(),
+    row::<history::History<true>>(),
+];
 
 /// What a run of the suite takes.
 const SHORT: Duration = Duration::from_secs(10);
@@ -42,6 +48,16 @@ fn chat() {
 #[test]
 fn todo() {
     short::<Todo>();
+}
+
+#[test]
+fn history_on_postgres() {
+    short::<history::History<false>>();
+}
+
+#[test]
+fn history_on_sqlite() {
+    short::<history::History<true>>();
 }
 
 fn short<W: World>() {

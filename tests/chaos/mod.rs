@@ -10,6 +10,7 @@
 mod cases;
 mod chat;
 mod disk;
+mod history;
 mod proxy;
 mod record;
 mod run;

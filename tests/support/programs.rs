@@ -44,18 +44,24 @@ impl Program {
 
     /// Waits for so many lines that start so and end with a port.
     fn announced(process: Process, start: &str, lines: usize) -> Self {
-        let announced = Self::try_announced(process, start, lines);
-        announced.unwrap_or_else(|process| panic!("it has ended; log: {}", process.log()))
+        let announced = Self::try_announced(process, start, lines, SOON);
+        announced.unwrap_or_else(|process| panic!("it says nothing; log: {}", process.log()))
     }
 
-    /// In order, with an error.
+    /// It has ended in order, with an error, or still waits.
     fn gave_up(mut process: Process) {
-        assert_eq!(process.wait_exit(SOON), 1, "{}", process.log());
+        let is_fine = process.is_alive() || process.wait_exit(SOON) == 1;
+        assert!(is_fine, "{}", process.log());
     }
 
-    /// The process that ended before it said anything.
-    fn try_announced(process: Process, start: &str, lines: usize) -> Result<Self, Process> {
-        let Some(mut line) = process.line(SOON) else {
+    /// The process that ended, or said nothing in time.
+    fn try_announced(
+        process: Process,
+        start: &str,
+        lines: usize,
+        within: Duration,
+    ) -> Result<Self, Process> {
+        let Ok(Some(mut line)) = process.try_line(within) else {
             return Err(process);
         };
         let metrics = port_in(&line, METRICS);
@@ -138,7 +144,8 @@ impl Server {
 
     /// The same for one that may end at once instead.
     pub fn try_listening(process: Process) -> Option<Program> {
-        let announced = Program::try_announced(process, "messenger server listening on ", 1);
+        let start = "messenger server listening on ";
+        let announced = Program::try_announced(process, start, 1, SOON);
         announced.map_err(Program::gave_up).ok()
     }
 }
@@ -161,10 +168,10 @@ impl Log {
         Program::announced(process, "messenger history listening on http://", 1)
     }
 
-    /// The same for one that may end at once instead.
-    pub fn try_listening(process: Process) -> Option<Program> {
-        let announced =
-            Program::try_announced(process, "messenger history listening on http://", 1);
+    /// The same for one that may end instead, or is killed after so long.
+    pub fn try_listening(process: Process, within: Duration) -> Option<Program> {
+        let start = "messenger history listening on http://";
+        let announced = Program::try_announced(process, start, 1, within);
         announced.map_err(Program::gave_up).ok()
     }
 }
