@@ -23,24 +23,30 @@ const NAMES: [&str; 5] = ["anna", "boris", "chloé", "филипп", "jan"];
 /// The number of the last message of a run, for which all followers wait.
 pub type Last = OnceLock<i64>;
 
-/// One client of one replica.
+/// One client, which takes any of its replicas for each call.
 pub struct Client {
     rng: Rng,
-    history: HistoryClient,
+    replicas: Vec<HistoryClient>,
     pen: Pen<HistoryEvent>,
     /// Of its next message, page or stream.
     next: u64,
 }
 
 impl Client {
-    pub fn new(seed: u64, number: usize, port: u16, pen: Pen<HistoryEvent>) -> Self {
+    pub fn new(seed: u64, number: usize, ports: &[u16], pen: Pen<HistoryEvent>) -> Self {
         let next = 1_000_000 * (number as u64 + 1);
+        let client = |port| HistoryClient::new(&format!("127.0.0.1:{port}"), None, TIMEOUT);
         Self {
             rng: Rng::with_seed(seed ^ (next << 32)),
-            history: HistoryClient::new(&format!("127.0.0.1:{port}"), None, TIMEOUT),
+            replicas: ports.iter().map(client).collect(),
             pen,
             next,
         }
+    }
+
+    fn replica(&mut self) -> &HistoryClient {
+        let replica = self.rng.usize(..self.replicas.len());
+        &self.replicas[replica]
     }
 
     fn number(&mut self) -> u64 {
@@ -69,7 +75,7 @@ impl Client {
         };
         let body = json!({ "sender": sender, "text": text(message) }).to_string();
         self.pen.note(HistoryEvent::Asked { message, sender });
-        let answer = self.history.append(body.as_bytes());
+        let answer = self.replica().append(body.as_bytes());
         let event = match answer {
             Ok((200, body)) => {
                 let shown = wire::parse_messages(&body).expect("messages");
@@ -110,7 +116,7 @@ impl Client {
             };
             let page = self.number();
             self.pen.note(HistoryEvent::Reads { page, from });
-            let read = self.history.page(Page {
+            let page_of = Page {
                 from: match from {
                     Place::Newest => From::End,
                     Place::Before(number) => From::Before(number),
@@ -118,8 +124,8 @@ impl Client {
                 },
                 limit: self.rng.i64(1..60),
                 ..Page::default()
-            });
-            if let Ok((200, body)) = read {
+            };
+            if let Ok((200, body)) = self.replica().page(page_of) {
                 let rows = wire::parse_messages(&body).expect("messages");
                 let rows: Vec<_> = rows.into_iter().map(row).collect();
                 place = rows.last().map_or(place, |row| row.number);
@@ -135,7 +141,7 @@ impl Client {
         while last.get().is_none_or(|last| newest < *last) {
             let after = match self.rng.u8(..8) {
                 0 => 0,
-                1 => self.rng.i64(..=newest),
+                1 => self.rng.i64(0..=newest),
                 _ => newest,
             };
             let stream = self.number();
@@ -167,7 +173,7 @@ impl Client {
     ) -> Result<i64, (i64, String)> {
         let (mut newest, mut left) = (after, self.rng.u64(..3_000));
         let lost = |newest: i64, error: &dyn std::fmt::Display| (newest, error.to_string());
-        let followed = self.history.follow(after);
+        let followed = self.replica().follow(after);
         let mut messages = followed.map_err(|error| lost(newest, &error))?;
         let close = RefCell::new(Some(messages.closer()));
         let deadline = RefCell::new(None);

@@ -5,6 +5,7 @@ mod event;
 mod planted;
 mod promises;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -21,7 +22,8 @@ use super::verdict::Promise;
 use crate::support::clock::{Clock, borrowed};
 use crate::support::history::Store;
 use crate::support::postgres::cluster;
-use crate::support::programs::{Log, free_port};
+use crate::support::process::Process;
+use crate::support::programs::{Log, Program, free_port};
 use clients::{Client, Last};
 use event::HistoryEvent;
 
@@ -29,8 +31,9 @@ const SENDERS: usize = 6;
 const PAGERS: usize = 3;
 const FOLLOWERS: usize = 6;
 
-/// A replica that does not listen after so long lacks its database.
-const START: Duration = Duration::from_secs(5);
+/// A replica that does not listen after so long lacks its database, which another
+/// fault may hold; each time in a row it gets so much more, for it may be slow too.
+const START: Duration = Duration::from_secs(1);
 
 const DISK_MEBIBYTES: usize = 48;
 
@@ -51,11 +54,20 @@ enum Table {
 /// A PostgreSQL, and the fault that has stopped it.
 type Stopped = Mutex<(Cluster, Option<&'static str>)>;
 
-fn postgres(stage: &mut Stage) -> String {
+fn on_postgres(stage: &mut Stage) -> String {
     let clock = Clock::new("+0");
     let cluster = cluster(&borrowed(&clock.variables()));
     stage.clock(clock);
     let url = cluster.create("log").expect("a database");
+    // Programs end here, never the machine: what is written is there afterwards.
+    let faster = "ALTER SYSTEM SET fsync = off";
+    Store::postgres_connection(&url)
+        .batch_execute(faster)
+        .expect("a setting");
+    let reload = "SELECT pg_reload_conf()";
+    Store::postgres_connection(&url)
+        .batch_execute(reload)
+        .expect("a setting");
     let stopped: Arc<Stopped> = Arc::new(Mutex::new((cluster, None)));
     for (name, order) in [
         ("PostgreSQL crashes", "crash"),
@@ -81,7 +93,7 @@ fn postgres(stage: &mut Stage) -> String {
         // Another fault may have stopped PostgreSQL.
         if let (true, Ok(mut client)) = (
             begins,
-            ::postgres::Client::connect(&sessions, ::postgres::NoTls),
+            postgres::Client::connect(&sessions, postgres::NoTls),
         ) {
             let _ = client.batch_execute(end);
         }
@@ -103,11 +115,16 @@ impl<const SQLITE: bool> World for History<SQLITE> {
             let folder = disk.path().to_owned();
             for (name, port) in names.into_iter().zip(replicas) {
                 let (variables, disk) = (clock.variables(), disk.clone());
-                stage.restarted(name, move || {
-                    let folder = disk.path().to_str().expect("a path in UTF-8");
-                    let flags = ["--data-dir", folder];
-                    start(port, &flags, &borrowed(&variables))
-                });
+                stage.restarted(
+                    name,
+                    replica(port, move |flags| {
+                        let folder = disk.path().to_str().expect("a path in UTF-8");
+                        Log::spawn(
+                            &[flags, &["--data-dir", folder]].concat(),
+                            &borrowed(&variables),
+                        )
+                    }),
+                );
             }
             stage.clock(clock);
             if disk.can_be_filled() {
@@ -115,7 +132,7 @@ impl<const SQLITE: bool> World for History<SQLITE> {
             }
             Table::Sqlite(folder)
         } else {
-            let url = postgres(&mut stage);
+            let url = on_postgres(&mut stage);
             let links = ["a to PostgreSQL", "b to PostgreSQL", "c to PostgreSQL"];
             let mut behind = Url::parse(&url).expect("a URL");
             let server = behind.port().expect("a port");
@@ -123,7 +140,12 @@ impl<const SQLITE: bool> World for History<SQLITE> {
                 let link = stage.link(link, server);
                 behind.set_port(Some(link)).expect("a URL with a host");
                 let url = behind.to_string();
-                stage.restarted(name, move || start(port, &[], &[("DATABASE_URL", &url)]));
+                stage.restarted(
+                    name,
+                    replica(port, move |flags| {
+                        Log::spawn(flags, &[("DATABASE_URL", &url)])
+                    }),
+                );
             }
             Table::Postgres(url)
         };
@@ -142,7 +164,7 @@ impl<const SQLITE: bool> World for History<SQLITE> {
         let last = Last::default();
         let client = |kind: &str, number: usize, all: usize| {
             let pen = recorder.pen(format!("{kind} {number}"));
-            Client::new(seed, all, self.ports[number % self.ports.len()], pen)
+            Client::new(seed, all, &self.ports, pen)
         };
         thread::scope(|scope| {
             for number in 0..FOLLOWERS {
@@ -163,7 +185,7 @@ impl<const SQLITE: bool> World for History<SQLITE> {
             }
             let ends = self.replicas.iter().zip(100..).map(|(replica, number)| {
                 let pen = recorder.pen(format!("the last client of {replica}"));
-                Client::new(seed, number, *replica, pen).end()
+                Client::new(seed, number, &[*replica], pen).end()
             });
             let number = ends.last().expect("replicas");
             recorder.pen("the run").note(HistoryEvent::Last { number });
@@ -185,12 +207,17 @@ impl<const SQLITE: bool> World for History<SQLITE> {
     }
 }
 
-fn start(
+/// Starts a replica on this port, if it can be started.
+fn replica(
     port: u16,
-    flags: &[&str],
-    variables: &[(&str, &str)],
-) -> Option<crate::support::programs::Program> {
-    let port = port.to_string();
-    let always = ["--http-port", &port, "--database-timeout", "2s"];
-    Log::try_listening(Log::spawn(&[&always[..], flags].concat(), variables), START)
+    spawn: impl Fn(&[&str]) -> Process + Send + 'static,
+) -> impl Fn() -> Option<Program> + Send + 'static {
+    let tries = Cell::new(1);
+    move || {
+        let port = port.to_string();
+        let process = spawn(&["--http-port", &port, "--database-timeout", "2s"]);
+        let program = Log::try_listening(process, START * tries.get());
+        tries.set(program.as_ref().map_or(tries.get() + 1, |_| 1));
+        program
+    }
 }

@@ -26,10 +26,6 @@ fn saw(record: &Record<TodoEvent>) -> Option<&TodoEvent> {
     }
 }
 
-fn set(records: &mut Records, at: usize, event: TodoEvent) {
-    records[at].note = Note::Saw(event);
-}
-
 fn position(records: &Records, is: impl Fn(&TodoEvent) -> bool) -> usize {
     let mut records = records.iter();
     let found = records.position(|record| saw(record).is_some_and(&is));
