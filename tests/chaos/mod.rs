@@ -11,6 +11,7 @@ mod cases;
 mod chat;
 mod disk;
 mod history;
+mod jobs;
 mod proxy;
 mod record;
 mod run;

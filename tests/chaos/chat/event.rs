@@ -26,9 +26,10 @@ pub enum ChatEvent {
         message: u64,
         status: String,
     },
-    /// A stream is asked for.
+    /// A stream is asked for, over a link that fails or without.
     Opens {
         stream: u64,
+        direct: bool,
     },
     /// It is live from before this moment on.
     Registered {
@@ -77,7 +78,10 @@ impl Event for ChatEvent {
             Self::Answered { message, time } => format!("{message} is accepted at {time}"),
             Self::Refused { message, status } => format!("{message} is refused: {status}"),
             Self::Unknown { message, status } => format!("{message} fails: {status}"),
-            Self::Opens { stream } => format!("opens stream {stream}"),
+            Self::Opens { stream, direct } => {
+                let over = if *direct { "no link" } else { "a link" };
+                format!("opens stream {stream} over {over}")
+            }
             Self::Registered { stream } => format!("stream {stream} is live"),
             Self::Delivered {
                 stream,

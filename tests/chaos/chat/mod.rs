@@ -64,11 +64,12 @@ impl World for Chat {
         thread::scope(|scope| {
             for number in 0..READERS {
                 let port = self.readers[number % self.readers.len()];
+                let port = (port, port == self.server);
                 let (pen, last) = (recorder.pen(format!("reader {number}")), &last);
                 scope.spawn(move || readers::read(seed, number, port, pen, stop, last));
             }
             for number in 0..PYTHON_READERS {
-                let port = self.readers[number % self.readers.len()];
+                let port = (self.readers[number % self.readers.len()], false);
                 let (pen, last) = (recorder.pen(format!("python reader {number}")), &last);
                 scope.spawn(move || readers::read_with_python(seed, number, port, pen, stop, last));
             }

@@ -101,7 +101,22 @@ fn end(records: &mut Records, middle: &Middle, end: End) {
 type Plant = fn(&mut Records, &Middle);
 
 /// What is planted, and the promise that finds it.
-const PLANTED: [(&str, &str, Plant); 18] = [
+const PLANTED: [(&str, &str, Plant); 19] = [
+    (
+        "a shutdown that tells nobody",
+        "a shutdown tells every stream",
+        |records, it| {
+            let program = SERVER.to_owned();
+            let at = records.last().expect("records").at;
+            let note = Note::Begun(Fault::Terminate { program });
+            records.push(Record { at, by: 0, note });
+            let is = |event: &ChatEvent| matches!(event, ChatEvent::Opens { stream, .. } if *stream == it.stream);
+            let opened = position(records, is);
+            let (stream, direct) = (it.stream, true);
+            set(&mut records[opened], ChatEvent::Opens { stream, direct });
+            end(records, it, End::Lost("UNAVAILABLE Socket closed".into()));
+        },
+    ),
     ("a lost message", "no stream has a hole", |records, it| {
         records.remove(it.at[0]);
     }),
@@ -148,8 +163,8 @@ const PLANTED: [(&str, &str, Plant); 18] = [
         "a message from before",
         "nothing comes from before a subscription",
         |records, it| {
-            let opens = ChatEvent::Opens { stream: it.stream };
-            let opened = records.remove(position(records, |event| *event == opens));
+            let is = |event: &ChatEvent| matches!(event, ChatEvent::Opens { stream, .. } if *stream == it.stream);
+            let opened = records.remove(position(records, is));
             let at = it.at[19] - 1;
             let late = Record {
                 at: records[at].at,
@@ -291,7 +306,10 @@ const PLANTED: [(&str, &str, Plant); 18] = [
             let notes = [
                 Note::Begun(kill.clone()),
                 Note::Ending(kill),
-                Note::Saw(ChatEvent::Opens { stream }),
+                Note::Saw(ChatEvent::Opens {
+                    stream,
+                    direct: true,
+                }),
                 Note::Saw(ChatEvent::Registered { stream }),
                 Note::Saw(ChatEvent::Delivered {
                     stream,

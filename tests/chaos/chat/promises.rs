@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::SERVER;
 use super::event::{ChatEvent, End};
-use crate::chaos::record::History;
+use crate::chaos::record::{History, Note};
+use crate::chaos::schedule::Fault;
 use crate::chaos::verdict::{Promise, Violation};
 
 type Chat = History<ChatEvent>;
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Promise<ChatEvent>> {
         promise("no stream has a hole", no_hole),
         promise("a live stream misses nothing", from_registration),
         promise("a stream has all to its end", to_the_end),
+        promise("a shutdown tells every stream", shutdown_is_told),
         promise("nothing comes from before a subscription", nothing_before),
         promise(
             "only what was sent comes, and after that",
@@ -33,6 +35,7 @@ pub fn all() -> Vec<Promise<ChatEvent>> {
 
 struct Stream {
     opens: usize,
+    direct: bool,
     registered: Option<usize>,
     delivered: Vec<Delivered>,
     end: Option<usize>,
@@ -131,9 +134,10 @@ impl<'a> View<'a> {
                     sent.ended = Some(index);
                 }
             }
-            ChatEvent::Opens { stream } => {
+            ChatEvent::Opens { stream, direct } => {
                 let opened = Stream {
                     opens: index,
+                    direct,
                     registered: None,
                     delivered: Vec::new(),
                     end: None,
@@ -193,7 +197,7 @@ impl<'a> View<'a> {
 
     fn event(&self, index: usize) -> &ChatEvent {
         match &self.history.records[index].note {
-            crate::chaos::record::Note::Saw(event) => event,
+            Note::Saw(event) => event,
             other => panic!("a fault in place of an event: {other:?}"),
         }
     }
@@ -364,6 +368,35 @@ fn to_the_end(history: &Chat) -> Verdict {
                 }
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn shutdown_is_told(history: &Chat) -> Verdict {
+    let view = View::new(history);
+    let ends = history.records.iter().enumerate();
+    let ends: Vec<_> = ends
+        .filter_map(|(index, record)| match &record.note {
+            Note::Begun(fault) if fault.takes_down(SERVER) => Some((index, fault)),
+            _ => None,
+        })
+        .collect();
+    for (stream, _) in view.judged() {
+        let (Some(life), Some(end), true) = (stream.life, stream.end, stream.direct) else {
+            continue;
+        };
+        let lost = matches!(
+            view.event(end),
+            ChatEvent::Ended {
+                end: End::Lost(_),
+                ..
+            }
+        );
+        if lost && let Some((index, Fault::Terminate { .. })) = ends.get(life) {
+            let mut records = stream.records();
+            records.extend([*index, end]);
+            return Err(Violation::new("a stream was not told", records));
         }
     }
     Ok(())

@@ -52,7 +52,7 @@ fn first(reader: usize) -> u64 {
 pub fn read(
     seed: u64,
     number: usize,
-    port: u16,
+    (port, direct): (u16, bool),
     mut pen: Pen<ChatEvent>,
     stop: &Stop,
     last: &Last,
@@ -65,7 +65,7 @@ pub fn read(
         let plan = Plan::draw(&mut rng);
         let address = format!("127.0.0.1:{port}");
         let client = raw(&address);
-        pen.note(ChatEvent::Opens { stream });
+        pen.note(ChatEvent::Opens { stream, direct });
         let (method, empty) = (&wire::READ_MESSAGES, Empty::new());
         let mut messages = Stream::open(&client, method, &empty, acknowledged());
         if follow(stream, plan, &mut messages, &mut pen, stop, last) {
@@ -164,7 +164,7 @@ fn reason(code: &str, details: &str) -> End {
 pub fn read_with_python(
     seed: u64,
     number: usize,
-    port: u16,
+    (port, direct): (u16, bool),
     mut pen: Pen<ChatEvent>,
     stop: &Stop,
     last: &Last,
@@ -175,7 +175,7 @@ pub fn read_with_python(
         if stop.is_stopped() {
             return;
         }
-        pen.note(ChatEvent::Opens { stream });
+        pen.note(ChatEvent::Opens { stream, direct });
         let reader = Python::reader(&["read", &format!("127.0.0.1:{port}")]);
         let (mut deadline, mut paused, mut is_live) = (None, false, false);
         let (mut killed, mut newest) = (false, None);

@@ -38,7 +38,7 @@ const START: Duration = Duration::from_secs(1);
 const DISK_MEBIBYTES: usize = 48;
 
 /// The log on PostgreSQL, or in a file of SQLite.
-pub struct History<const SQLITE: bool> {
+pub struct MessageLog<const SQLITE: bool> {
     /// Past all links.
     replicas: [u16; 3],
     ports: [u16; 3],
@@ -101,7 +101,7 @@ fn on_postgres(stage: &mut Stage) -> String {
     url
 }
 
-impl<const SQLITE: bool> World for History<SQLITE> {
+impl<const SQLITE: bool> World for MessageLog<SQLITE> {
     type Event = HistoryEvent;
 
     const NAME: &'static str = if SQLITE { "history-sqlite" } else { "history" };
@@ -127,8 +127,8 @@ impl<const SQLITE: bool> World for History<SQLITE> {
                 );
             }
             stage.clock(clock);
-            if disk.can_be_filled() {
-                stage.own("disk full", 2, move |full| disk.fill(full));
+            if let Some(full) = disk.fault() {
+                stage.own("disk full", 2, full);
             }
             Table::Sqlite(folder)
         } else {
@@ -183,13 +183,16 @@ impl<const SQLITE: bool> World for History<SQLITE> {
             for client in calling {
                 client.join().expect("a client");
             }
-            let ends = self.replicas.iter().zip(100..).map(|(replica, number)| {
-                let pen = recorder.pen(format!("the last client of {replica}"));
-                Client::new(seed, number, &[*replica], pen).end()
-            });
-            let number = ends.last().expect("replicas");
+            let end = |replica: usize| {
+                let pen = recorder.pen(format!("the last client of replica {replica}"));
+                Client::new(seed, 100 + replica, &self.replicas[replica..=replica], pen).end()
+            };
+            end(0);
+            let number = end(1);
             recorder.pen("the run").note(HistoryEvent::Last { number });
             let _ = last.set(number);
+            // Those who got the last one before they knew wait for another one.
+            end(2);
         });
         let mut pen = recorder.pen("the table");
         let rows = match &self.store {

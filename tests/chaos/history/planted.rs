@@ -11,7 +11,7 @@ use crate::chaos::verdict::finds;
 use crate::support::heavy;
 
 type Records = Vec<Record<HistoryEvent>>;
-type OnPostgres = super::History<false>;
+type OnPostgres = super::MessageLog<false>;
 
 fn events(records: &mut Records) -> impl Iterator<Item = &mut HistoryEvent> {
     let events = records.iter_mut().map(|record| &mut record.note);

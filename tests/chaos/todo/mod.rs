@@ -6,7 +6,6 @@ mod linear;
 mod planted;
 mod promises;
 
-use std::sync::Arc;
 use std::thread;
 
 use super::disk::Disk;
@@ -41,10 +40,9 @@ impl World for Todo {
         let mut stage = Stage::default();
         let (server, clock) = (free_port(), Clock::new("+0"));
         let variables = clock.variables();
-        let disk = Arc::new(Disk::new(DISK_MEBIBYTES));
-        if disk.can_be_filled() {
-            let disk = disk.clone();
-            stage.own("disk full", 1, move |full| disk.fill(full));
+        let disk = Disk::new(DISK_MEBIBYTES);
+        if let Some(full) = disk.fault() {
+            stage.own("disk full", 1, full);
         }
         let folder = disk.path().to_str().expect("a path in UTF-8").to_owned();
         stage.restarted("server", move || {
