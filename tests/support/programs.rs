@@ -49,7 +49,7 @@ impl Program {
     }
 
     /// It has ended in order, with an error, or still waits.
-    fn gave_up(mut process: Process) {
+    fn gave_up(process: &mut Process) {
         let is_fine = process.is_alive() || process.wait_exit(SOON) == 1;
         assert!(is_fine, "{}", process.log());
     }
@@ -60,9 +60,9 @@ impl Program {
         start: &str,
         lines: usize,
         within: Duration,
-    ) -> Result<Self, Process> {
+    ) -> Result<Self, Box<Process>> {
         let Ok(Some(mut line)) = process.try_line(within) else {
-            return Err(process);
+            return Err(Box::new(process));
         };
         let metrics = port_in(&line, METRICS);
         if metrics.is_some() {
@@ -146,7 +146,7 @@ impl Server {
     pub fn try_listening(process: Process) -> Option<Program> {
         let start = "messenger server listening on ";
         let announced = Program::try_announced(process, start, 1, SOON);
-        announced.map_err(Program::gave_up).ok()
+        announced.map_err(|mut it| Program::gave_up(&mut it)).ok()
     }
 }
 
@@ -172,7 +172,7 @@ impl Log {
     pub fn try_listening(process: Process, within: Duration) -> Option<Program> {
         let start = "messenger history listening on http://";
         let announced = Program::try_announced(process, start, 1, within);
-        announced.map_err(Program::gave_up).ok()
+        announced.map_err(|mut it| Program::gave_up(&mut it)).ok()
     }
 }
 

@@ -261,7 +261,10 @@ const PLANTED: [(&str, &str, Plant); 24] = [
             let mut of = None;
             for event in events(records) {
                 match event {
-                    HistoryEvent::Reads { page, from } if matches!(from, Place::After(_)) => {
+                    HistoryEvent::Reads {
+                        page,
+                        from: Place::After(_),
+                    } => {
                         of = Some(*page);
                     }
                     HistoryEvent::Read { page, rows } if Some(*page) == of && rows.len() > 2 => {

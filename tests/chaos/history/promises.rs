@@ -105,12 +105,12 @@ impl<'a> View<'a> {
             }
             HistoryEvent::Unknown { .. } | HistoryEvent::Ended { .. } => {}
             HistoryEvent::Reads { page, from } => {
-                let page = self.pages.entry(*page);
-                page.insert_entry(Page {
+                let asked = Page {
                     reads: index,
                     from: *from,
                     read: None,
-                });
+                };
+                self.pages.insert(*page, asked);
             }
             HistoryEvent::Read { page, rows } => {
                 if let Some(page) = self.pages.get_mut(page) {
@@ -118,13 +118,13 @@ impl<'a> View<'a> {
                 }
             }
             HistoryEvent::Follows { stream, after } => {
-                let stream = self.streams.entry(*stream);
-                stream.insert_entry(Stream {
+                let follows = Stream {
                     follows: index,
                     after: *after,
                     rows: Vec::new(),
                     left: None,
-                });
+                };
+                self.streams.insert(*stream, follows);
             }
             HistoryEvent::Followed { stream, row } => {
                 if let Some(stream) = self.streams.get_mut(stream) {
