@@ -41,7 +41,8 @@ const WORLDS: [Row; 6] = [
     row::<Jobs<false>>(),
 ];
 
-/// What a run of the suite takes.
+/// What is run in the suite, and how long.
+const SEED: u64 = 1;
 const SHORT: Duration = Duration::from_secs(10);
 
 #[test]
@@ -76,11 +77,8 @@ fn jobs_embedded() {
 
 fn short<W: World>() {
     let _machine = heavy();
-    // Another seed in each run of the suite; a failure names it.
-    println!(
-        "{}",
-        line(W::NAME, 1, &run::<W>(fastrand::u64(..1 << 32), SHORT))
-    );
+    // Always the same plan: new ones are tried by `make chaos`.
+    println!("{}", line(W::NAME, SEED, &run::<W>(SEED, SHORT)));
 }
 
 /// Runs with these seeds once showed a defect, which is mended.

@@ -6,6 +6,8 @@ use messenger::jobs::queue::{self, Broker, Queue};
 use messenger::jobs::results as store;
 use messenger::jobs::workers::Desk;
 
+use crate::support::eventually;
+use crate::support::jobs::A_WHILE;
 use crate::support::process::Process;
 use crate::support::programs::messenger_with;
 
@@ -49,7 +51,7 @@ impl Site {
     }
 
     pub fn open(&self) -> Queue {
-        Queue::open(&self.place()).expect("a queue")
+        patiently("the queue is open", || Queue::open(&self.place()))
     }
 
     pub fn desk(&self) -> Desk {
@@ -57,7 +59,9 @@ impl Site {
             Some(url) => store::Place::Postgres(url.clone()),
             None => store::Place::Folder(self.folder.clone()),
         };
-        Desk::open(&self.place(), &store).expect("a queue and a store")
+        patiently("queue and store are open", || {
+            Desk::open(&self.place(), &store)
+        })
     }
 
     fn place(&self) -> queue::Place {
@@ -66,4 +70,14 @@ impl Site {
             None => queue::Place::Embedded(self.folder.clone()),
         }
     }
+}
+
+/// Faults begin at once: PostgreSQL may be down, or the disk full.
+fn patiently<T, E>(what: &str, open: impl Fn() -> Result<T, E>) -> T {
+    let mut opened = None;
+    eventually(A_WHILE, what, || {
+        opened = open().ok();
+        opened.is_some()
+    });
+    opened.expect("it is open")
 }
