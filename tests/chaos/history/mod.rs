@@ -33,7 +33,7 @@ const FOLLOWERS: usize = 6;
 
 /// A replica that does not listen after so long lacks its database, which another
 /// fault may hold; each time in a row it gets so much more, for it may be slow too.
-const START: Duration = Duration::from_secs(1);
+const START: Duration = Duration::from_secs(2);
 
 const DISK_MEBIBYTES: usize = 48;
 
