@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 
 use super::bridge::Bridge;
 use super::chat::Chat;
+use super::history::MessageLog;
 use super::jobs::Jobs;
 use super::record::History;
 use super::run::{Outcome, World, run};
+use super::todo::Todo;
 use super::verdict::{judge, tell};
 use crate::support::heavy;
 
@@ -31,9 +33,12 @@ const fn row<W: World>() -> Row {
 }
 
 // The first one whose name a file's name begins with has judged it.
-const WORLDS: [Row; 4] = [
+const WORLDS: [Row; 7] = [
     row::<Chat>(),
     row::<Bridge>(),
+    row::<Todo>(),
+    row::<MessageLog<false>>(),
+    row::<MessageLog<true>>(),
     row::<Jobs<true>>(),
     row::<Jobs<false>>(),
 ];
@@ -50,6 +55,21 @@ fn chat() {
 #[test]
 fn bridge() {
     short::<Bridge>();
+}
+
+#[test]
+fn todo() {
+    short::<Todo>();
+}
+
+#[test]
+fn history_on_postgres() {
+    short::<MessageLog<false>>();
+}
+
+#[test]
+fn history_on_sqlite() {
+    short::<MessageLog<true>>();
 }
 
 #[test]

@@ -10,10 +10,13 @@
 mod bridge;
 mod cases;
 mod chat;
+mod disk;
+mod history;
 mod jobs;
 pub mod proxy;
 mod record;
 mod run;
 pub mod schedule;
 mod stage;
+mod todo;
 mod verdict;
