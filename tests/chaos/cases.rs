@@ -7,7 +7,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use super::bridge::Bridge;
 use super::chat::Chat;
+use super::jobs::Jobs;
 use super::record::History;
 use super::run::{Outcome, World, run};
 use super::verdict::{judge, tell};
@@ -28,9 +30,16 @@ const fn row<W: World>() -> Row {
     }
 }
 
-const WORLDS: [Row; 1] = [row::<Chat>()];
+// The first one whose name a file's name begins with has judged it.
+const WORLDS: [Row; 4] = [
+    row::<Chat>(),
+    row::<Bridge>(),
+    row::<Jobs<true>>(),
+    row::<Jobs<false>>(),
+];
 
-/// What a run of the suite takes.
+/// What is run in the suite, and how long.
+const SEED: u64 = 1;
 const SHORT: Duration = Duration::from_secs(10);
 
 #[test]
@@ -38,20 +47,33 @@ fn chat() {
     short::<Chat>();
 }
 
+#[test]
+fn bridge() {
+    short::<Bridge>();
+}
+
+#[test]
+fn jobs() {
+    short::<Jobs<false>>();
+}
+
+#[test]
+fn jobs_embedded() {
+    short::<Jobs<true>>();
+}
+
 fn short<W: World>() {
     let _machine = heavy();
-    // Another seed in each run of the suite; a failure names it.
-    println!(
-        "{}",
-        line(W::NAME, 1, &run::<W>(fastrand::u64(..1 << 32), SHORT))
-    );
+    // Always the same plan: new ones are tried by `make chaos`.
+    println!("{}", line(W::NAME, SEED, &run::<W>(SEED, SHORT)));
 }
 
 /// Runs with these seeds once showed a defect, which is mended.
 #[test]
 fn seeds_that_found_something() {
     let _machine = heavy();
-    for (world, seed, seconds) in [] as [(&str, u64, u64); 0] {
+    // What was on its way when a subscription was lost was missing in the log's window.
+    for (world, seed, seconds) in [("bridge", 109, 4)] {
         let row = WORLDS
             .iter()
             .find(|row| row.name == world)
