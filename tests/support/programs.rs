@@ -160,7 +160,11 @@ impl Bridge {
 
     /// `messenger client` on a free port.
     pub fn start(server: &str, flags: &[&str]) -> Program {
-        let process = Self::spawn(server, 0, flags);
+        Self::start_on(0, server, flags)
+    }
+
+    pub fn start_on(port: u16, server: &str, flags: &[&str]) -> Program {
+        let process = Self::spawn(server, port, flags);
         Program::announced(process, "messenger client listening on http://", 1)
     }
 
