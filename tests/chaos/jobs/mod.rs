@@ -98,7 +98,8 @@ impl<const EMBEDDED: bool> World for Jobs<EMBEDDED> {
         let broker = (!EMBEDDED).then(broker);
         let postgres = (seed % 2 == 1).then(|| cluster(&[]));
         let site = Site {
-            broker: broker.map(Broker::url),
+            // By default it takes 20 s until a broker gives up a client that is silent.
+            broker: broker.map(|it| it.url() + "/%2f?heartbeat=3"),
             queue: format!("chaos-{}", new_id()),
             folder: disk.path().to_owned(),
             store: postgres.as_ref().map(Cluster::url),
