@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc docs deny msrv bench chaos compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench chaos soak shuttle compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -89,6 +89,15 @@ chaos: build-needs test-needs ## services under faults, judged; MINUTES=15 SEED=
 bench: build-needs ## measure the fan-out; ARGS="--readers 1000" for other loads
 	$(CARGO) build --release --locked
 	$(TARGET)/release/messenger bench fanout $(ARGS)
+
+soak: export MESSENGER_SOAK_MINUTES = $(or $(MINUTES),60)
+soak: build-needs ## steady load for MINUTES=60; table and plot in target/soak
+	$(CARGO) test --release --locked --test integration -- --nocapture soak::under
+
+# Two thirds of a minute for each million.
+shuttle: export MESSENGER_SHUTTLE_SCHEDULES = $(or $(SCHEDULES),1000000)
+shuttle: build-needs ## explore SCHEDULES=1000000 interleavings of threads, thrice
+	$(CARGO) test --release --locked --features shuttle --lib shuttle
 
 compare: build-needs ## hold Rust and Python side by side; ARGS="--peer tonic"
 	$(CARGO) build --release --locked

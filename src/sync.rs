@@ -27,3 +27,16 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub fn unpoisoned<T>(locked: std::sync::LockResult<T>) -> T {
     locked.unwrap_or_else(std::sync::PoisonError::into_inner)
 }
+
+/// Runs `round` in so many interleavings of its threads that the `tests` of a group have
+/// `MESSENGER_SHUTTLE_SCHEDULES` together: half of them chosen at random, half by few
+/// changes of priority, which finds what needs a thread to be late (PCT, Burckhardt et
+/// al., ASPLOS 2010). A failure prints the schedule, for `shuttle::replay`.
+#[cfg(all(test, feature = "shuttle"))]
+pub fn explore(tests: usize, round: impl Fn() + Clone + Send + Sync + 'static) {
+    let all = std::env::var("MESSENGER_SHUTTLE_SCHEDULES");
+    let all: usize = all.map_or(20_000, |all| all.parse().expect("a number of schedules"));
+    let half = all.div_ceil(2 * tests);
+    shuttle::check_random(round.clone(), half);
+    shuttle::check_pct(round, half, 3);
+}

@@ -3,4 +3,5 @@
 
 mod cases;
 mod chaos;
+mod soak;
 mod support;

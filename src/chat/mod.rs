@@ -6,6 +6,7 @@
 pub mod bridge;
 #[cfg(feature = "shuttle")]
 pub mod bridge {
+    pub mod link;
     pub mod postbox;
 }
 #[cfg(not(feature = "shuttle"))]

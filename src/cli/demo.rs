@@ -132,6 +132,7 @@ impl Args {
             workers: 1,
             prefetch: 1,
             attempts: 5,
+            crashes: workers::CRASHES,
             call_timeout: Duration::from_secs(10),
             ready: Readiness::default(),
         };

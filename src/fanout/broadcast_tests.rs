@@ -208,114 +208,104 @@ mod cases {
 #[cfg(feature = "shuttle")]
 mod shuttle {
     use super::*;
-    use ::shuttle::{check_random, thread};
+    use crate::sync::explore;
+    use ::shuttle::thread;
 
-    const ROUNDS: usize = 3000;
+    /// Those of this module.
+    const TESTS: usize = 4;
 
     #[test]
     fn all_readers_agree_and_times_rise() {
-        check_random(
-            || {
-                let broadcast = Broadcast::new(Capacity::default());
-                let readers: Vec<_> = (0..2)
-                    .map(|_| {
-                        let (mut reader, membership) = broadcast.subscribe().unwrap();
-                        thread::spawn(move || {
-                            let all = drain(&mut reader);
-                            drop(membership);
-                            all
-                        })
+        explore(TESTS, || {
+            let broadcast = Broadcast::new(Capacity::default());
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    let (mut reader, membership) = broadcast.subscribe().unwrap();
+                    thread::spawn(move || {
+                        let all = drain(&mut reader);
+                        drop(membership);
+                        all
                     })
-                    .collect();
-                let writers: Vec<_> = (0..2)
-                    .map(|writer| {
-                        let broadcast = broadcast.clone();
-                        thread::spawn(move || {
-                            (0..2).map(|i| publish(&broadcast, writer * 10 + i)).max()
-                        })
+                })
+                .collect();
+            let writers: Vec<_> = (0..2)
+                .map(|writer| {
+                    let broadcast = broadcast.clone();
+                    thread::spawn(move || {
+                        (0..2).map(|i| publish(&broadcast, writer * 10 + i)).max()
                     })
-                    .collect();
-                for writer in writers {
-                    writer.join().unwrap();
-                }
-                broadcast.close();
-                let seen: Vec<_> = readers.into_iter().map(|r| r.join().unwrap()).collect();
-                assert_eq!(seen[0], seen[1]);
-                let (messages, end) = &seen[0];
-                assert_eq!((messages.len(), *end), (4, End::Closed));
-                assert!(messages.is_sorted_by(|a, b| a.0 < b.0));
-            },
-            ROUNDS,
-        );
+                })
+                .collect();
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            broadcast.close();
+            let seen: Vec<_> = readers.into_iter().map(|r| r.join().unwrap()).collect();
+            assert_eq!(seen[0], seen[1]);
+            let (messages, end) = &seen[0];
+            assert_eq!((messages.len(), *end), (4, End::Closed));
+            assert!(messages.is_sorted_by(|a, b| a.0 < b.0));
+        });
     }
 
     #[test]
     fn a_late_reader_gets_a_suffix() {
-        check_random(
-            || {
-                let broadcast = Broadcast::new(Capacity::default());
-                let writer = {
-                    let broadcast = broadcast.clone();
-                    thread::spawn(move || {
-                        for value in 0..3 {
-                            publish(&broadcast, value);
-                        }
-                        broadcast.close();
-                    })
-                };
-                if let Ok((mut reader, _membership)) = broadcast.subscribe() {
-                    let (messages, end) = drain(&mut reader);
-                    let values: Vec<u32> = messages.iter().map(|m| m.1).collect();
-                    let suffix: Vec<u32> = (3 - values.len() as u32..3).collect();
-                    assert_eq!((values, end), (suffix, End::Closed));
-                }
-                writer.join().unwrap();
-            },
-            ROUNDS,
-        );
+        explore(TESTS, || {
+            let broadcast = Broadcast::new(Capacity::default());
+            let writer = {
+                let broadcast = broadcast.clone();
+                thread::spawn(move || {
+                    for value in 0..3 {
+                        publish(&broadcast, value);
+                    }
+                    broadcast.close();
+                })
+            };
+            if let Ok((mut reader, _membership)) = broadcast.subscribe() {
+                let (messages, end) = drain(&mut reader);
+                let values: Vec<u32> = messages.iter().map(|m| m.1).collect();
+                let suffix: Vec<u32> = (3 - values.len() as u32..3).collect();
+                assert_eq!((values, end), (suffix, End::Closed));
+            }
+            writer.join().unwrap();
+        });
     }
 
     #[test]
     fn a_slow_reader_gets_a_prefix_or_is_cut_and_never_blocks_the_writer() {
-        check_random(
-            || {
-                let broadcast = Broadcast::new(Capacity {
-                    messages: 1,
-                    bytes: 10,
-                    together: usize::MAX,
-                });
-                let (mut reader, _membership) = broadcast.subscribe().unwrap();
-                let reading = thread::spawn(move || drain(&mut reader));
-                for value in 0..3 {
-                    publish(&broadcast, value);
-                }
-                broadcast.close();
-                let (messages, end) = reading.join().unwrap();
-                let values: Vec<u32> = messages.iter().map(|m| m.1).collect();
-                assert!(values.iter().copied().eq(0..values.len() as u32));
-                assert_eq!(end == End::Closed, values.len() == 3);
-            },
-            ROUNDS,
-        );
+        explore(TESTS, || {
+            let broadcast = Broadcast::new(Capacity {
+                messages: 1,
+                bytes: 10,
+                together: usize::MAX,
+            });
+            let (mut reader, _membership) = broadcast.subscribe().unwrap();
+            let reading = thread::spawn(move || drain(&mut reader));
+            for value in 0..3 {
+                publish(&broadcast, value);
+            }
+            broadcast.close();
+            let (messages, end) = reading.join().unwrap();
+            let values: Vec<u32> = messages.iter().map(|m| m.1).collect();
+            assert!(values.iter().copied().eq(0..values.len() as u32));
+            assert_eq!(end == End::Closed, values.len() == 3);
+        });
     }
 
     #[test]
     fn leaving_while_others_publish_ends_the_reader() {
-        check_random(
-            || {
-                let broadcast = Broadcast::new(Capacity::default());
-                let (mut reader, membership) = broadcast.subscribe().unwrap();
-                let reading = thread::spawn(move || drain(&mut reader));
-                let leaving = thread::spawn(move || drop(membership));
-                publish(&broadcast, 0);
-                publish(&broadcast, 1);
-                leaving.join().unwrap();
-                let (messages, end) = reading.join().unwrap();
-                assert!(messages.len() <= 2);
-                assert_eq!(end, End::Left);
-                assert_eq!(broadcast.subscribers(), 0);
-            },
-            ROUNDS,
-        );
+        explore(TESTS, || {
+            let broadcast = Broadcast::new(Capacity::default());
+            let (mut reader, membership) = broadcast.subscribe().unwrap();
+            let reading = thread::spawn(move || drain(&mut reader));
+            let leaving = thread::spawn(move || drop(membership));
+            publish(&broadcast, 0);
+            publish(&broadcast, 1);
+            leaving.join().unwrap();
+            let (messages, end) = reading.join().unwrap();
+            assert!(messages.len() <= 2);
+            assert_eq!(end, End::Left);
+            assert_eq!(broadcast.subscribers(), 0);
+        });
     }
 }

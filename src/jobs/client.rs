@@ -4,12 +4,26 @@ use std::time::Duration;
 
 use super::task::Task;
 use super::wire;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::grpc::client::Connection;
 
 pub use super::desk::Desk;
 pub use super::job::{Filter, Job, State};
 pub use super::queue::Depth;
+
+/// Whether the connection was lost while the server had the call: the server may have
+/// crashed over it. The C core says so in its words alone.
+pub fn is_cut(error: &Error) -> bool {
+    const WORDS: [&str; 4] = ["Socket closed", "recvmsg:", "sendmsg:", "Connection reset"];
+    let said = |words: &&str| error.message.starts_with(words);
+    error.code == Code::Unavailable && WORDS.iter().any(|words| said(words))
+}
+
+/// Whether the server has too much to do. The C core gives messages that are too large the
+/// same code, in its own words.
+pub fn is_overload(error: &Error) -> bool {
+    error.code == Code::ResourceExhausted && !error.message.contains("message larger than max")
+}
 
 /// A client of a message server. May be shared between threads.
 #[derive(Clone)]

@@ -1,6 +1,8 @@
 //! The thread "jobs-ledger": takes all queued reports, stores them as one
-//! transaction, and only then acknowledges or dead-letters their tasks.
+//! transaction, and only then acknowledges or dead-letters their tasks. A job that the
+//! database refuses goes to the dead-letter queue, and holds up no other.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,8 @@ use crossbeam_channel::{Receiver, Sender};
 use super::job::{Job, State};
 use super::queue::failpoint::{self, Point};
 use super::queue::{DeadLetter, Queue, Token};
-use super::results::{JobStore, Known};
+use super::results::{self, JobStore, Known};
+use super::task;
 use crate::db::Error;
 use crate::metrics;
 use crate::readiness::Readiness;
@@ -25,7 +28,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// What workers report.
 pub enum Report {
     /// A job as it is now; its delivery is still worked on.
-    Progress(Job),
+    Progress(Token, Job),
     /// All tasks of a delivery are over.
     Settled {
         token: Token,
@@ -45,6 +48,18 @@ pub struct Ledger {
     /// Disconnected when it is time to end.
     stopped: Receiver<()>,
     ready: Readiness,
+    /// Jobs of deliveries in work that the database has refused.
+    refused: HashMap<Token, Vec<DeadLetter>>,
+}
+
+/// A dead job's task.
+pub fn dead_letter(job: &Job) -> DeadLetter {
+    DeadLetter {
+        id: Some(job.id.clone()),
+        body: task::escape(&job.task),
+        reason: job.error.clone().unwrap_or_default(),
+        attempts: job.attempts,
+    }
 }
 
 /// Nothing can be stored any more.
@@ -64,6 +79,7 @@ impl Ledger {
             reports,
             stopped,
             ready,
+            refused: HashMap::new(),
         }
     }
 
@@ -83,33 +99,34 @@ impl Ledger {
         reports: impl Iterator<Item = Report>,
         finished: &mut impl FnMut(&[&Job]),
     ) -> Result<(), Ended> {
-        let (mut jobs, mut acks, mut dead_letters, mut questions) =
-            (vec![], vec![], vec![], vec![]);
+        let (mut jobs, mut tokens, mut settled, mut questions) = (vec![], vec![], vec![], vec![]);
         for report in reports {
             match report {
-                Report::Progress(job) => jobs.push(job),
+                Report::Progress(token, job) => {
+                    jobs.push(job);
+                    tokens.push(token);
+                }
                 Report::Settled {
                     token,
                     jobs: last,
                     dead,
                 } => {
                     jobs.extend(last);
-                    if dead.is_empty() {
-                        acks.push(token);
-                    } else {
-                        dead_letters.push((token, dead));
-                    }
+                    tokens.resize(jobs.len(), token);
+                    settled.push((token, dead));
                 }
                 Report::Find(id, reply) => questions.push((id, reply)),
             }
         }
         if !jobs.is_empty() {
-            self.persist(|store| metrics::committing("jobs", || store.commit(&jobs)))?;
+            self.store(&mut jobs, &tokens)?;
             failpoint::reach(Point::AfterStore);
         }
         for (id, reply) in questions {
-            // A worker that has ended asks no more.
-            let _ = reply.send(self.persist(|store| store.find(&id))?);
+            // An id that the database refuses cannot be in it. A worker that has ended
+            // asks no more.
+            let found = self.persist(|store| store.find(&id))?;
+            let _ = reply.send(found.ok().flatten());
         }
         let over = jobs.iter().filter(|job| job.state != State::Queued);
         let over: Vec<_> = over.collect();
@@ -117,28 +134,68 @@ impl Ledger {
             metrics::add(&metrics::JOBS, &[job.state.name()], 1);
         }
         finished(&over);
+        let mut acks = Vec::new();
+        for (token, mut dead) in settled {
+            dead.extend(self.refused.remove(&token).into_iter().flatten());
+            if dead.is_empty() {
+                acks.push(token);
+            } else {
+                self.queue.dead_letter(token, dead);
+            }
+        }
         if !acks.is_empty() {
             self.queue.ack(acks);
-        }
-        for (token, dead) in dead_letters {
-            self.queue.dead_letter(token, dead);
         }
         Ok(())
     }
 
+    /// Stores the jobs as one transaction. If one is refused, its half of them is tried
+    /// alone, until it is found.
+    fn store(&mut self, jobs: &mut [Job], tokens: &[Token]) -> Result<(), Ended> {
+        let commit = |store: &mut dyn JobStore| metrics::committing("jobs", || store.commit(jobs));
+        let Err(error) = self.persist(commit)? else {
+            return Ok(());
+        };
+        if let ([job], [token]) = (&mut *jobs, tokens) {
+            self.refuse(job, *token, &error);
+            return Ok(());
+        }
+        let half = jobs.len() / 2;
+        let (first, second) = jobs.split_at_mut(half);
+        self.store(first, &tokens[..half])?;
+        self.store(second, &tokens[half..])
+    }
+
+    /// The job will be a dead letter when its delivery is settled.
+    fn refuse(&mut self, job: &mut Job, token: Token, error: &Error) {
+        tracing::warn!(id = job.id, "cannot be stored: {error}");
+        if matches!(job.state, State::Done | State::Failed) {
+            job.state = State::Dead;
+            job.result = None;
+            job.error = Some(format!("the result cannot be stored: {error}"));
+            let queue = &self.queue;
+            self.refused.retain(|token, _| queue.is_current(*token));
+            self.refused
+                .entry(token)
+                .or_default()
+                .push(dead_letter(job));
+        }
+    }
+
     /// Tries again until it works or the program ends: a task whose job is not
-    /// stored is not acknowledged either.
+    /// stored is not acknowledged either. The inner error is a refusal.
     fn persist<T>(
         &mut self,
         mut work: impl FnMut(&mut dyn JobStore) -> Result<T, Error>,
-    ) -> Result<T, Ended> {
+    ) -> Result<Result<T, Error>, Ended> {
         let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
             let error = match work(&mut *self.store) {
                 Ok(done) => {
                     self.ready.wrote(Ok(()));
-                    return Ok(done);
+                    return Ok(Ok(done));
                 }
+                Err(error) if results::is_refusal(&error) => return Ok(Err(error)),
                 Err(error) => error,
             };
             self.ready.wrote(Err("results cannot be stored".into()));

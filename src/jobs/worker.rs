@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 
-use super::client::MessageClient;
+use super::client::{MessageClient, is_cut, is_overload};
 use super::job::{Job, State};
-use super::ledger::Report;
+use super::ledger::{Report, dead_letter};
 use super::queue::failpoint::{self, Point};
-use super::queue::{DeadLetter, Delivery, Queue, new_id};
+use super::queue::{Delivery, Queue, new_id};
 use super::results::Known;
 use super::task::{self, Part};
 use crate::error::{Code, Error};
@@ -23,6 +23,10 @@ use crate::status;
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// The longest wait of a task that the server was lost over, so that others are done
+/// meanwhile, and of one that an overloaded server sends away for so long.
+const LONG_WAIT: Duration = Duration::from_secs(30);
+
 pub struct Worker {
     pub name: String,
     pub client: MessageClient,
@@ -32,6 +36,8 @@ pub struct Worker {
     /// Disconnected when it is time to end.
     pub stopped: Receiver<()>,
     pub attempts: u32,
+    /// Lost servers after which a task is dead.
+    pub crashes: u32,
 }
 
 /// Why to stop: with this task, or altogether.
@@ -67,7 +73,7 @@ impl Worker {
             // nobody could tell that they are the same when it comes again.
             if delivery.id.is_some() {
                 for job in jobs.drain(..) {
-                    self.report(Report::Progress(job))?;
+                    self.report(Report::Progress(delivery.token, job))?;
                 }
             }
             if self.is_stopped() {
@@ -77,12 +83,7 @@ impl Worker {
                 continue;
             };
             if job.state == State::Dead {
-                dead.push(DeadLetter {
-                    id: Some(job.id.clone()),
-                    body: task::escape(&job.task),
-                    reason: job.error.clone().unwrap_or_default(),
-                    attempts: job.attempts,
-                });
+                dead.push(dead_letter(&job));
             }
             jobs.push(job);
         }
@@ -112,7 +113,9 @@ impl Worker {
             }
         }
         let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
+        let (mut after_crash, mut crashes) = (Retry::new(FIRST_WAIT, LONG_WAIT), 0);
         loop {
+            let mut wait = Duration::ZERO;
             let asked = part.task.clone();
             let answer = asked.and_then(|task| self.client.answer(&task));
             let status = answer
@@ -126,7 +129,17 @@ impl Worker {
                     job.result = Some(result);
                     job.error = None;
                 }
-                Err(error) => self.fail(&mut job, &error),
+                Err(error) => {
+                    crashes += u32::from(is_cut(&error));
+                    self.fail(&mut job, &error, crashes);
+                    wait = error.retry_after.unwrap_or_default().min(LONG_WAIT);
+                    let retry = if is_cut(&error) {
+                        &mut after_crash
+                    } else {
+                        &mut retry
+                    };
+                    wait = wait.max(retry.next_wait());
+                }
             }
             failpoint::reach(Point::AfterProcessing);
             if job.state != State::Queued {
@@ -134,26 +147,30 @@ impl Worker {
             }
             // One without an id would stay in the list for ever.
             if delivery.id.is_some() {
-                self.report(Report::Progress(job.clone()))?;
+                self.report(Report::Progress(delivery.token, job.clone()))?;
             }
-            self.pause(retry.next_wait())?;
+            self.pause(wait)?;
             self.check(delivery)?;
         }
         job.finished_at = Some(Timestamp::now());
         Ok(Some(job))
     }
 
-    /// What a failure makes of the job.
-    fn fail(&self, job: &mut Job, error: &Error) {
-        let text = format!("{}: {}", status::name(error.code), error.message);
+    /// What a failure makes of the job, over which the server was lost so often.
+    fn fail(&self, job: &mut Job, error: &Error, crashes: u32) {
+        let mut text = format!("{}: {}", status::name(error.code), error.message);
         // One line for a task that waits, however long.
         if error.code != Code::InvalidArgument && job.error.is_none() {
             tracing::warn!(id = job.id, "tried again: {text}");
         }
+        if is_cut(error) && crashes >= self.crashes {
+            text += &format!(" (the server was lost {crashes} times while it had this task)");
+            job.state = State::Dead;
+        }
         job.error = Some(text);
-        // A server that is not there, or does not let this worker in, says nothing about
-        // the task.
-        if error.code == Code::Unavailable || error.is_refusal() {
+        // A server that is not there, has too much to do, or does not let this worker in,
+        // says nothing about the task.
+        if error.code == Code::Unavailable || is_overload(error) || error.is_refusal() {
             return;
         }
         job.attempts = job.attempts.saturating_add(1);

@@ -34,11 +34,17 @@ pub struct Config {
     pub prefetch: u16,
     /// Failures after which a task is dead.
     pub attempts: u32,
+    /// How often the connection to the server may be lost while it has a task, after which
+    /// that is dead.
+    pub crashes: u32,
     /// For one call of the message server.
     pub call_timeout: Duration,
     /// What the metrics port's /readyz tells.
     pub ready: Readiness,
 }
+
+/// What [`Config::crashes`] usually is: with the waits in between, about a minute.
+pub const CRASHES: u32 = 10;
 
 /// How long a shutdown waits for calls that are under way.
 const END: Duration = Duration::from_secs(3);
@@ -101,6 +107,7 @@ pub fn start(
             reports: reports.clone(),
             stopped: stopped.clone(),
             attempts: config.attempts.max(1),
+            crashes: config.crashes.max(1),
         };
         let running = end.clone();
         spawn(&format!("jobs-worker-{number}"), move || {

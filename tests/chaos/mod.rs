@@ -9,6 +9,7 @@
 
 mod cases;
 mod chat;
+mod jobs;
 mod proxy;
 mod record;
 mod run;

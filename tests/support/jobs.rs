@@ -156,6 +156,31 @@ impl Place {
         }
     }
 
+    /// What a few lines of Python write, which have a `channel`, the name of the `queue`,
+    /// and pika.
+    pub fn pika(&self, script: &str) -> String {
+        let begin = "import os, pika\n\
+            connection = pika.BlockingConnection(pika.URLParameters(os.environ['AMQP_URL']))\n\
+            channel, queue = connection.channel(), os.environ['TASK_QUEUE']\n";
+        let file = self.folder.path().join(format!("{}.py", queue::new_id()));
+        let script = format!("{begin}{script}\nconnection.close()\n");
+        std::fs::write(&file, script).expect("a script");
+        let mut process = self.python(&file.to_string_lossy(), &[], "");
+        let text = everything(&process);
+        assert_eq!(process.wait_exit(A_WHILE), 0, "{}", process.log());
+        text
+    }
+
+    /// The same queue and store for another user of the broker.
+    pub fn of(&self, url: &str) -> Self {
+        Self {
+            broker: Some(url.to_owned()),
+            queue: self.queue.clone(),
+            store: self.store.clone(),
+            folder: tempfile::tempdir().expect("a folder"),
+        }
+    }
+
     /// A plain Python program that uses the queue.
     pub fn python(&self, script: &str, arguments: &[&str], server: &str) -> Process {
         let broker = self.broker.as_deref().expect("a broker");

@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::certificates::{Pair, path};
 use super::programs::{accepts, free_port};
 use super::{eventually, need};
@@ -44,6 +46,17 @@ kill "$epmd"
 rm -rf "$HOME"
 "#;
 
+/// All with the same password.
+fn users() -> String {
+    let names = ["user", "producer", "guest"];
+    let users = names.map(|name| json!({"name": name, "password": "password", "tags": ""}));
+    let permissions = names.map(|name| {
+        let configure = if name == "guest" { "^$" } else { ".*" };
+        json!({"user": name, "vhost": "/", "configure": configure, "write": ".*", "read": ".*"})
+    });
+    json!({"users": users, "vhosts": [{"name": "/"}], "permissions": permissions}).to_string()
+}
+
 impl Broker {
     /// A broker for one test.
     pub fn start() -> Self {
@@ -76,9 +89,11 @@ impl Broker {
         let file = |name: &str| home.join(name).to_string_lossy().into_owned();
         let settings = format!(
             "listeners.tcp.1 = 127.0.0.1:{port}\n\
-             default_user = user\ndefault_pass = password\n\
-             log.console = true\nlog.file = false\n{more_settings}"
+             load_definitions = {}\n\
+             log.console = true\nlog.file = false\n{more_settings}",
+            file("users.json")
         );
+        fs::write(file("users.json"), users()).expect("the users");
         fs::write(file("rabbitmq.conf"), settings).expect("the settings");
         fs::write(file("plugins"), "[].").expect("the plugins");
         let shell = Command::new("sh")
@@ -113,6 +128,11 @@ impl Broker {
 
     pub fn url(&self) -> String {
         format!("amqp://user:password@127.0.0.1:{}", self.port)
+    }
+
+    /// As another user: "producer", or "guest", who may not make queues.
+    pub fn url_of(&self, user: &str) -> String {
+        format!("amqp://{user}:password@127.0.0.1:{}", self.port)
     }
 
     pub fn tls_url(&self) -> String {

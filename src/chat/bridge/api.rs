@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::link::Link;
 use super::postbox::{Flushed, Kept, Postbox};
 use crate::access::gate::Path;
 use crate::access::{Need, Right};
@@ -16,8 +17,6 @@ use crate::http::{Request, Response};
 use crate::metrics;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
-
-use super::stream_reader::Link;
 
 const PAGE: &str = "\
 messenger: a bridge from HTTP to the gRPC chat (mes_grpc.MessengerServer).

@@ -4,6 +4,7 @@
 //! "stream-reader" fills the postbox and reconnects. They share nothing else.
 
 mod api;
+mod link;
 pub mod postbox;
 mod stream_reader;
 
@@ -22,7 +23,8 @@ use postbox::{Capacity, Postbox};
 
 use api::Api;
 pub use api::NEEDS;
-use stream_reader::{Link, StreamReader};
+use link::Link;
+use stream_reader::StreamReader;
 
 #[derive(Clone, Debug)]
 pub struct Config {

@@ -142,6 +142,6 @@ fn size(message: &Message) -> usize {
     message.author.len() + message.text.len()
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 #[path = "postbox_tests.rs"]
 mod tests;

@@ -1,5 +1,5 @@
-//! Tests of the postbox: fixed cases, random histories against a plain model,
-//! and under the feature `shuttle` random interleavings of threads.
+//! Tests of the postbox: fixed cases, and random histories against a plain model.
+//! Interleavings of its threads are explored in `link_tests`.
 
 use super::*;
 use crate::fanout::clock::Timestamp;
@@ -17,7 +17,6 @@ fn numbers(flushed: &Flushed) -> Vec<usize> {
     flushed.messages.iter().map(number).collect()
 }
 
-#[cfg(not(feature = "shuttle"))]
 mod cases {
     use super::*;
     use proptest::prelude::*;
@@ -125,47 +124,5 @@ mod cases {
             prop_assert_eq!(fetched.len() as u64 + dropped, sent as u64);
             prop_assert!(sent == 0 || fetched.last() == Some(&(sent - 1)));
         }
-    }
-}
-
-#[cfg(feature = "shuttle")]
-mod shuttle {
-    use super::*;
-    use ::shuttle::{check_random, thread};
-    use std::sync::Arc;
-
-    #[test]
-    fn a_reader_and_two_flushers_share_each_message_once() {
-        check_random(
-            || {
-                let postbox = Arc::new(Postbox::new(Capacity::default()));
-                let reader = {
-                    let postbox = postbox.clone();
-                    thread::spawn(move || {
-                        for number in 0..4 {
-                            postbox.deliver(message(number));
-                        }
-                    })
-                };
-                let undelivered = {
-                    let postbox = postbox.clone();
-                    thread::spawn(move || {
-                        let flushed = postbox.flush();
-                        assert!(numbers(&flushed).is_sorted());
-                        postbox.put_back(flushed);
-                    })
-                };
-                let first = numbers(&postbox.flush());
-                assert!(first.is_sorted());
-                reader.join().unwrap();
-                undelivered.join().unwrap();
-                let second = numbers(&postbox.flush());
-                assert!(second.is_sorted());
-                let mut all = [first, second].concat();
-                all.sort_unstable();
-                assert_eq!(all, [0, 1, 2, 3]);
-            },
-            3000,
-        );
     }
 }

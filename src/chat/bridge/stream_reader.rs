@@ -1,22 +1,20 @@
 //! The thread "stream-reader": subscribes, puts messages into the postbox, and
 //! reconnects when the stream is lost.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use futures_util::stream::AbortHandle;
 
 use super::Config;
+use super::link::Link;
 use super::postbox::Postbox;
 use crate::chat::client::{ChatClient, ChatStream};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::Proof;
 use crate::metrics;
 use crate::retry::{Retry, supervised};
-use crate::sync::lock;
 
 /// The first and the longest wait between two tries. A server that was restarted
 /// has its bridges back within two seconds.
@@ -30,58 +28,6 @@ const DROPPED_PERIOD: Duration = Duration::from_secs(10);
 
 /// How long a shutdown waits for the thread, which may be in such a try.
 const JOIN_WAIT: Duration = Duration::from_secs(2);
-
-/// The stream's state, for the HTTP loop.
-#[derive(Default)]
-pub struct Link {
-    subscribed: AtomicBool,
-    stream: Mutex<Option<AbortHandle>>,
-    /// The time of the subscription's last message that was put into the postbox.
-    delivered: Mutex<Timestamp>,
-    progress: Condvar,
-}
-
-impl Link {
-    /// Whether a subscription is live now.
-    pub fn is_subscribed(&self) -> bool {
-        self.subscribed.load(Ordering::Acquire)
-    }
-
-    /// Blocks until the message of this time is in the postbox, at most so long,
-    /// and not at all while no subscription is live.
-    pub fn wait_for(&self, time: Timestamp, timeout: Duration) {
-        let delivered = lock(&self.delivered);
-        let missing = |delivered: &mut Timestamp| *delivered < time && self.is_subscribed();
-        // On the timeout the flush takes what there is.
-        drop(
-            self.progress
-                .wait_timeout_while(delivered, timeout, missing),
-        );
-    }
-
-    fn delivered(&self, time: Timestamp) {
-        let mut delivered = lock(&self.delivered);
-        *delivered = time.max(*delivered);
-        drop(delivered);
-        self.progress.notify_all();
-    }
-
-    fn set(&self, stream: Option<AbortHandle>) {
-        let live = stream.is_some();
-        *lock(&self.stream) = stream;
-        // The server may be another one by now, whose clock is behind.
-        *lock(&self.delivered) = Timestamp::default();
-        self.subscribed.store(live, Ordering::Release);
-        self.progress.notify_all();
-    }
-
-    fn abort(&self) {
-        let stream = lock(&self.stream);
-        if let Some(stream) = &*stream {
-            stream.abort();
-        }
-    }
-}
 
 /// The thread as an owned value.
 pub struct StreamReader {

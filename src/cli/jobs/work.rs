@@ -37,6 +37,11 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_JOBS_ATTEMPTS", default_value_t = 5, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..=1000))]
     attempts: u32,
+    /// Lost connections to the server, while it works on a task, after which that task goes
+    /// to the dead-letter queue: it may be what crashes the server
+    #[arg(long, env = "MESSENGER_JOBS_CRASHES", default_value_t = workers::CRASHES, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    crashes: u32,
     /// Deadline of each call to the server
     #[arg(long, env = "MESSENGER_CALL_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     call_timeout: Duration,
@@ -78,6 +83,7 @@ impl Args {
             workers: self.workers,
             prefetch: self.prefetch,
             attempts: self.attempts,
+            crashes: self.crashes,
             call_timeout: self.call_timeout,
             ready,
         };

@@ -185,6 +185,7 @@ impl Stream {
         }
     }
 
+    #[cfg(not(feature = "shuttle"))]
     fn publish(&self, value: u32) -> Timestamp {
         publish(&self.broadcast, value)
     }
@@ -348,9 +349,10 @@ mod cases {
 #[cfg(feature = "shuttle")]
 mod shuttle {
     use super::*;
-    use ::shuttle::check_random;
+    use crate::sync::explore;
 
-    const ROUNDS: usize = 3000;
+    /// Those of this module.
+    const TESTS: usize = 6;
     const MESSAGES: u32 = 5;
 
     /// Publishes and closes while the peer does what `peer` says; returns the
@@ -384,7 +386,7 @@ mod shuttle {
             assert_eq!(wire.status.map(|status| status.0), Some(End::Closed));
             assert_eq!(wire.ended, Some((Some(End::Closed), u64::from(MESSAGES))));
         };
-        check_random(round, ROUNDS);
+        explore(TESTS, round);
     }
 
     #[test]
@@ -398,7 +400,7 @@ mod shuttle {
             assert!(end == End::SlowConsumer || (end == End::Closed && all));
             assert_eq!(wire.ended, Some((Some(end), wire.messages.len() as u64)));
         };
-        check_random(round, ROUNDS);
+        explore(TESTS, round);
     }
 
     /// Ends a stream while it is published to and its peer takes: it has a prefix.
@@ -408,7 +410,11 @@ mod shuttle {
             let (broadcast, shared) = (stream.broadcast.clone(), stream.peer.clone());
             let delivery = stream.delivery.clone();
             let others = [
-                thread::spawn(move || (0..MESSAGES).for_each(|n| drop(publish(&broadcast, n)))),
+                thread::spawn(move || {
+                    for value in 0..MESSAGES {
+                        publish(&broadcast, value);
+                    }
+                }),
                 thread::spawn(move || shared.take_all()),
                 thread::spawn(move || end(&delivery)),
             ];
@@ -419,7 +425,7 @@ mod shuttle {
             assert!(is_prefix(&wire.messages));
             assert_eq!(wire.status.map(|status| status.0), Some(End::Closed));
         };
-        check_random(round, ROUNDS);
+        explore(TESTS, round);
     }
 
     #[test]
@@ -442,7 +448,7 @@ mod shuttle {
             assert!(is_prefix(&wire.messages));
             assert!(wire.over);
         };
-        check_random(round, ROUNDS);
+        explore(TESTS, round);
     }
 
     #[test]
@@ -458,6 +464,6 @@ mod shuttle {
             });
             assert!(wire.messages.into_iter().eq(0..MESSAGES));
         };
-        check_random(round, ROUNDS);
+        explore(TESTS, round);
     }
 }

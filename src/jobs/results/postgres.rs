@@ -1,6 +1,7 @@
 //! The table `jobs` in PostgreSQL. When the connection was lost, the next call
 //! reconnects.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -89,13 +90,13 @@ impl JobStore for Postgres {
         }
         let nanos = |time: Option<Timestamp>| time.map(Timestamp::nanos);
         let columns: [Parameter<'_>; 11] = [
-            &column(&rows, |job| &*job.id),
+            &column(&rows, |job| escaped(&job.id)),
             &column(&rows, |job| &*job.task),
             &column(&rows, |job| job.state.name()),
-            &column(&rows, |job| job.result.as_deref()),
-            &column(&rows, |job| job.error.as_deref()),
+            &column(&rows, |job| job.result.as_deref().map(escaped)),
+            &column(&rows, |job| job.error.as_deref().map(escaped)),
             &column(&rows, |job| i64::from(job.attempts)),
-            &column(&rows, |job| job.worker.as_deref()),
+            &column(&rows, |job| job.worker.as_deref().map(escaped)),
             &column(&rows, |job| nanos(job.queued_at)),
             &column(&rows, |job| nanos(job.started_at)),
             &column(&rows, |job| nanos(job.finished_at)),
@@ -107,18 +108,19 @@ impl JobStore for Postgres {
 
     fn find(&mut self, id: &str) -> Result<Option<Known>, Error> {
         let select = "SELECT state, attempts, error FROM jobs WHERE id = $1";
-        let row = self.run(|client| client.query_opt(select, &[&id]))?;
+        let row = self.run(|client| client.query_opt(select, &[&escaped(id)]))?;
         Ok(row.and_then(|row| {
             Some(Known {
                 state: State::named(row.get(0))?,
                 attempts: attempts(row.get(1)),
-                error: row.get(2),
+                error: text(&row, 2),
             })
         }))
     }
 
     fn revive(&mut self, id: &str) -> Result<(), Error> {
-        self.run(|client| client.execute(REVIVE, &[&id])).map(drop)
+        self.run(|client| client.execute(REVIVE, &[&escaped(id)]))
+            .map(drop)
     }
 
     fn each(&mut self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error> {
@@ -135,19 +137,57 @@ impl JobStore for Postgres {
 fn job(row: &Row) -> Option<Job> {
     let time = |column: usize| row.get::<_, Option<i64>>(column).map(Timestamp::from_nanos);
     Some(Job {
-        id: row.get(0),
+        id: restored(row.get(0)),
         task: row.get(1),
         state: State::named(row.get(2))?,
-        result: row.get(3),
-        error: row.get(4),
+        result: text(row, 3),
+        error: text(row, 4),
         attempts: attempts(row.get(5)),
-        worker: row.get(6),
+        worker: text(row, 6),
         queued_at: time(7),
         started_at: time(8),
         finished_at: time(9),
     })
 }
 
+/// PostgreSQL's texts take no U+0000: it is written as this character and 0, and this
+/// character itself, which stands for no text anywhere (Unicode's chapter 23.7), with 1.
+const ESCAPE: char = '\u{fdd0}';
+
+fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(['\0', ESCAPE]) {
+        return text.into();
+    }
+    let marked = text.replace(ESCAPE, "\u{fdd0}1");
+    marked.replace('\0', "\u{fdd0}0").into()
+}
+
+fn restored(text: String) -> String {
+    if !text.contains(ESCAPE) {
+        return text;
+    }
+    let marked = text.replace("\u{fdd0}0", "\0");
+    marked.replace("\u{fdd0}1", "\u{fdd0}")
+}
+
+fn text(row: &Row, column: usize) -> Option<String> {
+    row.get::<_, Option<String>>(column).map(restored)
+}
+
 fn attempts(count: i64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn every_text_comes_back(text in "[\u{0}\u{fdd0}01a]{0,9}") {
+            let stored = escaped(&text).into_owned();
+            assert!(!stored.contains('\0'));
+            assert_eq!(restored(stored), text);
+        }
+    }
 }

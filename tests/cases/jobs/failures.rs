@@ -71,18 +71,10 @@ fn some_poison_needs_no_server(place: Place) {
 #[test]
 fn a_mebibyte_of_a_plain_producer_is_poison_too() {
     let place = Place::rabbitmq();
-    let script = "import os, pika\n\
-        connection = pika.BlockingConnection(pika.URLParameters(os.environ['AMQP_URL']))\n\
-        channel = connection.channel()\n\
-        queue = os.environ['TASK_QUEUE']\n\
-        channel.queue_declare(queue=queue, durable=True)\n\
-        channel.basic_publish('', queue, b'x' * (1 << 20))\n\
-        connection.close()\n";
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("mebibyte.py");
-    std::fs::write(&file, script).unwrap();
-    let mut producer = place.python(&file.to_string_lossy(), &[], "");
-    assert_eq!(producer.wait_exit(A_WHILE), 0);
+    place.pika(
+        "channel.queue_declare(queue=queue, durable=True)\n\
+         channel.basic_publish('', queue, b'x' * (1 << 20))",
+    );
     let _worker = place.work(&format!("127.0.0.1:{}", free_port()), &[]);
     let jobs = place.wait_for(1);
     let job = jobs.values().next().unwrap();

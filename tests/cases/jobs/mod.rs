@@ -3,6 +3,8 @@
 mod chaos;
 mod crashes;
 mod failures;
+mod load;
+mod poison;
 mod python;
 mod several;
 

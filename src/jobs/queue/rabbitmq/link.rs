@@ -232,7 +232,7 @@ impl Link {
             {
                 return Ok(());
             }
-            let properties = requeue_properties(message.properties.clone());
+            let properties = requeue_properties(&message.properties);
             let task = (&*message.data, properties);
             let confirms = write(&self.channel, &self.queue, [task])?;
             within(CONFIRM, try_join_all(confirms))??

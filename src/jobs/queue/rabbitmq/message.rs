@@ -37,30 +37,56 @@ pub fn properties(task: &Outgoing) -> BasicProperties {
 
 /// Those of a dead letter: as its message's producer set them, and the reason.
 pub fn dead_letter_properties(properties: &BasicProperties, dead: &DeadLetter) -> BasicProperties {
-    let mut headers = properties.headers().clone().unwrap_or_default();
     let reason: String = dead.reason.chars().take(REASON_CHARACTERS).collect();
-    let reason = LongString::from(reason);
-    headers.insert(REASON.into(), AMQPValue::LongString(reason));
+    let reason = AMQPValue::LongString(LongString::from(reason));
     let attempts = AMQPValue::LongLongInt(dead.attempts.into());
-    headers.insert(ATTEMPTS.into(), attempts);
     let id = dead.id.clone().unwrap_or_default();
-    properties
-        .clone()
-        .with_headers(headers)
-        .with_message_id(ShortString::try_new(id).unwrap_or_default())
-        .with_delivery_mode(PERSISTENT)
+    let more = [(REASON, reason), (ATTEMPTS, attempts)];
+    again(properties, more).with_message_id(ShortString::try_new(id).unwrap_or_default())
 }
 
 /// Those of a dead letter that is requeued: without the reason.
-pub fn requeue_properties(properties: BasicProperties) -> BasicProperties {
-    let headers = properties.headers().clone().unwrap_or_default();
-    let mut kept = FieldTable::default();
-    for (name, value) in headers.inner() {
-        if ![REASON, ATTEMPTS].contains(&name.as_str()) {
-            kept.insert(name.clone(), value.clone());
+pub fn requeue_properties(properties: &BasicProperties) -> BasicProperties {
+    again(properties, [])
+}
+
+/// Those of a message that is written again, as its producer set them. Without the user,
+/// as whom the broker lets its producer alone write; without the expiration, which would
+/// remove it from that queue too; without the header of more queues, and our own.
+fn again<const N: usize>(
+    properties: &BasicProperties,
+    more: [(&str, AMQPValue); N],
+) -> BasicProperties {
+    let mut headers = FieldTable::default();
+    for (name, value) in properties.headers().iter().flat_map(FieldTable::inner) {
+        if ![REASON, ATTEMPTS, "CC", "BCC"].contains(&name.as_str()) {
+            headers.insert(name.clone(), value.clone());
         }
     }
-    properties.with_headers(kept)
+    for (name, value) in more {
+        headers.insert(name.into(), value);
+    }
+    let mut kept = BasicProperties::default()
+        .with_delivery_mode(PERSISTENT)
+        .with_headers(headers);
+    // None of them can be removed from those that there are.
+    macro_rules! keep {
+        ($($field:ident $with:ident),*) => {
+            $(if let Some(value) = properties.$field().clone() { kept = kept.$with(value); })*
+        };
+    }
+    keep!(
+        content_type with_content_type,
+        content_encoding with_content_encoding,
+        priority with_priority,
+        correlation_id with_correlation_id,
+        reply_to with_reply_to,
+        message_id with_message_id,
+        timestamp with_timestamp,
+        kind with_type,
+        app_id with_app_id
+    );
+    kept
 }
 
 /// The message's id; an empty one is none.

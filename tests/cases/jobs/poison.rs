@@ -1,0 +1,108 @@
+//! Tasks that no store, no broker or no server takes, and those behind them.
+
+use crate::support::eventually;
+use crate::support::jobs::{A_WHILE, Place, expected, on_both_queues, text};
+use crate::support::postgres::Database;
+use crate::support::programs::Server;
+use crate::support::rabbitmq::Broker;
+
+use super::message_server;
+
+on_both_queues!(
+    a_null_character_reaches_postgresql_and_comes_back,
+    a_result_that_the_database_refuses_is_a_dead_letter,
+);
+
+fn a_null_character_reaches_postgresql_and_comes_back(mut place: Place) {
+    let database = Database::new();
+    place.store = Some(database.url.clone());
+    let server = message_server();
+    let address = server.address();
+    place.publish("a\0b", "fact:3");
+    place.publish("nulls", "x \0 \u{fdd0}y");
+    let good = place.send(&["fact:4"]);
+    // All three are stored, and come again.
+    let flags = ["work", "--target", &address, "--prefetch", "3"];
+    let mut worker = place.jobs_with(&flags, &[("MESSENGER_FAILPOINT", "before-ack")]);
+    worker.wait_exit(A_WHILE);
+    let _worker = place.work(&address, &[]);
+    let jobs = place.wait_for(3);
+    assert_eq!(jobs["a\0b"]["result"], "6");
+    assert_eq!(
+        jobs["nulls"]["result"],
+        expected("x \0 \u{fdd0}y"),
+        "every character"
+    );
+    assert_eq!(jobs[&good[0]]["result"], "24");
+    let desk = place.desk();
+    eventually(A_WHILE, "all are acknowledged", || {
+        desk.depth(A_WHILE).is_ok_and(|depth| depth.waiting == 0)
+    });
+}
+
+fn a_result_that_the_database_refuses_is_a_dead_letter(mut place: Place) {
+    let database = Database::new();
+    place.store = Some(database.url.clone());
+    let server = message_server();
+    // Makes the table.
+    place.list(&[]);
+    let mut client = postgres::Client::connect(&database.url, postgres::NoTls).unwrap();
+    let refuse = "ALTER TABLE jobs ADD CHECK (result <> '6'), ADD CHECK (id <> 'x.2')";
+    client.batch_execute(refuse).unwrap();
+    place.publish("x", "user1, fact:3, fact:5");
+    let ids = place.send(&["fact:3", "fact:4"]);
+    let _worker = place.work(&server.address(), &["--prefetch", "9"]);
+    let jobs = place.wait_for(3);
+    assert_eq!(jobs[&ids[1]]["result"], "24", "it does not hold up others");
+    assert_eq!(jobs["x.3"]["result"], "120");
+    eventually(A_WHILE, "two are dead", || {
+        let dead = place.dead(&["list"]);
+        let of = |id: &str| {
+            dead.lines().any(|line| {
+                line.starts_with(&format!("{id} fact:3 ")) && line.contains("cannot be stored")
+            })
+        };
+        dead.lines().count() == 2 && of(&ids[0]) && of("x.2")
+    });
+}
+
+/// Its producer's name is checked by the broker, and its end of life would come in the
+/// dead-letter queue too.
+#[test]
+fn what_only_the_producer_may_say_is_dropped_from_dead_letters() {
+    let broker = Broker::start();
+    let place = Place::at(&broker.url());
+    // UNIMPLEMENTED: the server lacks the service.
+    let server = Server::start(&["--services", "chat"]);
+    let worker = place.work(&server.address(), &["--attempts", "1"]);
+    place.of(&broker.url_of("producer")).pika(
+        "channel.queue_declare(queue=queue, durable=True)\n\
+         properties = pika.BasicProperties(message_id='m', user_id='producer',\n\
+             expiration='3600000', priority=3, headers={'CC': [queue + '.copy'], 'x-own': 'kept'})\n\
+         channel.basic_publish('', queue, b'fact:3', properties)",
+    );
+    let dead = || place.dead(&["list"]);
+    eventually(A_WHILE, "it is dead", || dead().starts_with("m fact:3 "));
+    drop(worker);
+    let look = |queue: &str| {
+        place.pika(&format!(
+            "_, p, body = channel.basic_get({queue})\n\
+             print(p.message_id, p.user_id, p.expiration, p.priority, body, p.headers.get('CC'),\n\
+                 p.headers['x-own'])"
+        ))
+    };
+    let kept = "m None None 3 b'fact:3' None kept\n";
+    assert_eq!(look("queue + '.dead'"), kept);
+    // As somebody else has put it there.
+    place.of(&broker.url_of("producer")).pika(
+        "channel.basic_publish('', queue + '.dead', b'fact:3', pika.BasicProperties(\n\
+             message_id='n', user_id='producer', expiration='3600000', priority=3,\n\
+             headers={'x-own': 'kept'}))",
+    );
+    assert_eq!(place.dead(&["requeue", "n"]), "1 requeued\n");
+    assert_eq!(look("queue"), kept.replacen('m', "n", 1));
+    assert!(
+        text(&"m".into()) == "m" && dead().starts_with("m "),
+        "the other one stays"
+    );
+}

@@ -1,0 +1,129 @@
+//! Where a queue and its results are, seen through this link or that.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use messenger::jobs::queue::{self, Broker, Queue};
+use messenger::jobs::results as store;
+use messenger::jobs::workers::Desk;
+use tempfile::TempDir;
+
+use crate::support::eventually;
+use crate::support::jobs::A_WHILE;
+use crate::support::process::Process;
+use crate::support::programs::messenger_with;
+
+#[derive(Clone)]
+pub struct Site {
+    /// `None` is the embedded queue.
+    pub broker: Option<String>,
+    pub queue: String,
+    pub folder: PathBuf,
+    /// PostgreSQL, if it is not a file in the folder.
+    pub store: Option<String>,
+}
+
+impl Site {
+    /// The same through these ports, or without.
+    pub fn through(&self, broker: Option<u16>, store: Option<u16>) -> Self {
+        let through = |url: &Option<String>, port: Option<u16>| {
+            let url = url.as_ref()?;
+            let Some(port) = port else {
+                return Some(url.clone());
+            };
+            let mut url: url::Url = url.parse().expect("a URL");
+            url.set_port(Some(port)).expect("a URL with a port");
+            Some(url.into())
+        };
+        Self {
+            broker: through(&self.broker, broker),
+            store: through(&self.store, store),
+            ..self.clone()
+        }
+    }
+
+    /// `messenger jobs ...`
+    pub fn jobs(&self, arguments: &[&str]) -> Process {
+        let folder = self.folder.to_string_lossy();
+        let place = ["--queue-name", &self.queue, "--data-dir", &folder];
+        let broker = self.broker.iter().map(|url| ("AMQP_URL", &**url));
+        let store = self.store.iter().map(|url| ("DATABASE_URL", &**url));
+        let variables: Vec<_> = broker.chain(store).collect();
+        messenger_with(&[&["jobs"], arguments, &place].concat(), &variables)
+    }
+
+    pub fn open(&self) -> Queue {
+        patiently("the queue is open", || Queue::open(&self.place()))
+    }
+
+    pub fn desk(&self) -> Desk {
+        let store = match &self.store {
+            Some(url) => store::Place::Postgres(url.clone()),
+            None => store::Place::Folder(self.folder.clone()),
+        };
+        patiently("queue and store are open", || {
+            Desk::open(&self.place(), &store)
+        })
+    }
+
+    fn place(&self) -> queue::Place {
+        match &self.broker {
+            Some(url) => queue::Place::RabbitMq(Broker::new(url, &self.queue).expect("a URL")),
+            None => queue::Place::Embedded(self.folder.clone()),
+        }
+    }
+}
+
+/// Faults begin at once: PostgreSQL may be down, or the disk full.
+fn patiently<T, E>(what: &str, open: impl Fn() -> Result<T, E>) -> T {
+    let mut opened = None;
+    eventually(A_WHILE, what, || {
+        opened = open().ok();
+        opened.is_some()
+    });
+    opened.expect("it is open")
+}
+
+/// A folder on a disk of its own, if it may be mounted.
+pub struct Disk {
+    folder: TempDir,
+    is_small: bool,
+}
+
+impl Disk {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]);
+        let mounted = mount.arg(folder.path()).output();
+        let is_small = mounted.is_ok_and(|it| it.status.success());
+        if !is_small {
+            println!("no small disk may be mounted: it is not filled in this run");
+        }
+        Self { folder, is_small }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Fills it, and makes room again.
+    pub fn fault(&self) -> Option<impl FnMut(bool) + Send + 'static> {
+        let ballast = self.path().join("ballast");
+        self.is_small.then_some(move |begins| {
+            // What fails is that the disk is full.
+            let _ = match begins {
+                true => std::fs::write(&ballast, vec![0; 24 << 20]),
+                false => std::fs::remove_file(&ballast),
+            };
+        })
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if self.is_small {
+            let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+        }
+    }
+}
