@@ -1,6 +1,6 @@
 CARGO ?= cargo
-TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
-VENV := $(TARGET)/venv
+BUILT := $(abspath $(or $(CARGO_TARGET_DIR),target))
+VENV := $(BUILT)/venv
 
 # Modules of the integration tests that need no more than the build does: chat,
 # bridge, and the HTTP front. Whoever needs more fails there, on any machine. Not
@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc docs deny msrv bench chaos soak shuttle compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench chaos fuzz soak shuttle compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -39,7 +39,7 @@ run test test-quick check doc: export CARGO_INCREMENTAL ?= 1
 run: export MESSENGER_DATA_DIR ?= $(or $(XDG_STATE_HOME),$(HOME)/.local/state)/messenger
 run: build-needs ## build and run the demo: everything in one process
 	$(CARGO) build --release --locked
-	$(TARGET)/release/messenger demo
+	$(BUILT)/release/messenger demo
 
 # One profile everywhere: another one would compile the C core again.
 test: build-needs test-needs ## install what the tests need and run them all
@@ -72,7 +72,7 @@ MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"$$/\1/p' Cargo.toml)
 msrv: build-needs ## compile with the oldest Rust that Cargo.toml promises
 	@rustup run $(MSRV) rustc --version >/dev/null 2>&1 || \
 		{ echo 'make msrv needs rustup and Rust $(MSRV): rustup toolchain install --profile minimal $(MSRV)' >&2; exit 1; }
-	rustup run $(MSRV) cargo check --release --all-targets --locked --target-dir $(TARGET)/msrv
+	rustup run $(MSRV) cargo check --release --all-targets --locked --target-dir $(BUILT)/msrv
 
 docs: build-needs ## write the generated parts of docs/ anew
 	UPDATE_DOCS=1 $(CARGO) test --release --locked --test integration -- docs::configuration docs::limits differences
@@ -86,9 +86,17 @@ chaos: build-needs test-needs ## services under faults, judged; MINUTES=15 SEED=
 	$(CHAOS) $(CARGO) test --release --locked --test integration -- \
 		--ignored --exact --nocapture chaos::cases::$(if $(JUDGE),judge_again,chaos)
 
+FUZZ := $(foreach name,TARGET RUNS SEED FILE KEEP,\
+	$(if $($(name)),MESSENGER_FUZZ_$(name)=$($(name))))
+
+fuzz: build-needs ## what comes from outside, as random bytes; RUNS=10000000 SEED= TARGET=
+	$(CARGO) test --release --locked --test integration --no-run
+	$(FUZZ) $(CARGO) test --release --locked --test integration -- \
+		--ignored --exact --nocapture fuzz::long
+
 bench: build-needs ## measure the fan-out; ARGS="--readers 1000" for other loads
 	$(CARGO) build --release --locked
-	$(TARGET)/release/messenger bench fanout $(ARGS)
+	$(BUILT)/release/messenger bench fanout $(ARGS)
 
 soak: export MESSENGER_SOAK_MINUTES = $(or $(MINUTES),60)
 soak: build-needs ## steady load for MINUTES=60; table and plot in target/soak
@@ -102,8 +110,8 @@ shuttle: build-needs ## explore SCHEDULES=1000000 interleavings of threads, thri
 compare: build-needs ## hold Rust and Python side by side; ARGS="--peer tonic"
 	$(CARGO) build --release --locked
 	@docker/install.sh python $(VENV)
-	$(TARGET)/release/messenger compare --python $(VENV)/bin/python \
-		--work $(TARGET)/compare --out $(TARGET)/comparison $(ARGS)
+	$(BUILT)/release/messenger compare --python $(VENV)/bin/python \
+		--work $(BUILT)/compare --out $(BUILT)/comparison $(ARGS)
 
 build-needs:
 	@docker/install.sh build

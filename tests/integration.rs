@@ -3,5 +3,6 @@
 
 mod cases;
 mod chaos;
+mod fuzz;
 mod soak;
 mod support;

@@ -17,7 +17,7 @@ use super::open::{Connection, Connections, Turn};
 use super::origin;
 use super::receipt::Attached;
 use super::refusal::Refusal;
-use super::socket::Socket;
+use super::socket::{Client as _, Socket};
 use super::stream::Streams;
 use super::tls::Failed;
 use crate::budget::Hold;
@@ -60,7 +60,8 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
             }
         }
         let peer = connection.peer();
-        let mut head = match intake.next(&mut client, limits, connection, &mut hold) {
+        let begun = || connection.set(Turn::Request(Instant::now()));
+        let mut head = match intake.next(&mut client, limits, begun, &mut hold) {
             Ok(Some(head)) => head,
             Ok(None) | Err(Failure::Gone) => return,
             Err(Failure::Refused(mut refusal)) => {
@@ -78,6 +79,7 @@ pub(super) fn serve(connection: &Connection, shared: &Shared) {
                 return;
             }
         };
+        connection.set(Turn::Ours);
         buffers.entry = journal::begin(shared.service, peer, Some(&mut head));
         let (body, buffers) = (&intake.body, &mut buffers);
         let fate = answer(&mut client, peer, shared, &head, body, buffers, &mut hold);

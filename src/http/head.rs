@@ -13,7 +13,7 @@ use super::refusal::Refusal;
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// Exactly so many bytes, within the body limit. 0 if the head says nothing.
     Length(usize),
     Chunked,
@@ -21,21 +21,21 @@ pub(super) enum Framing {
 
 /// A request's head that has passed every rule.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) method: String,
+pub struct Head {
+    pub method: String,
     /// Origin form (`/path?query`) or `*`, ASCII only.
-    pub(super) target: String,
+    pub target: String,
     /// Host and port that the client asks: of the target, else of Host.
-    pub(super) host: Option<String>,
+    pub host: Option<String>,
     /// The fields that are meant for the handler.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) framing: Framing,
-    pub(super) http10: bool,
-    pub(super) keep_alive: bool,
+    pub headers: Vec<(String, String)>,
+    pub framing: Framing,
+    pub http10: bool,
+    pub keep_alive: bool,
     /// The client waits for `100 Continue` before it sends the body.
-    pub(super) expects_continue: bool,
+    pub expects_continue: bool,
     /// Bytes of the head in the input, its empty line included.
-    pub(super) bytes: usize,
+    pub bytes: usize,
 }
 
 impl Head {
@@ -66,16 +66,22 @@ const NOT_FORWARDED: [&str; 10] = [
 pub(super) fn parse(input: &[u8], limits: &Limits) -> Result<Option<Head>, Refusal> {
     let mut fields = Vec::with_capacity(limits.header_fields);
     let mut request = httparse::Request::new(&mut []);
+    // What is beyond the limit must not matter, whether it has come yet or not.
+    let input = &input[..input.len().min(limits.header_bytes)];
+    let may_go_on = input.len() < limits.header_bytes;
     let parsed = request.parse_with_uninit_headers(input, fields.spare_capacity_mut());
     let bytes = match parsed {
         Ok(httparse::Status::Complete(bytes)) => bytes,
-        Ok(httparse::Status::Partial) if input.len() < limits.header_bytes => return Ok(None),
+        Ok(httparse::Status::Partial) if may_go_on => return Ok(None),
         Ok(httparse::Status::Partial) => return Err(head_too_large(input, limits)),
+        // The rest of the line says what kind of wrong version it is.
+        Err(httparse::Error::Version)
+            if may_go_on && !input.trim_ascii_start().contains(&b'\n') =>
+        {
+            return Ok(None);
+        }
         Err(error) => return Err(refusal_of(error, input, limits)),
     };
-    if bytes > limits.header_bytes {
-        return Err(head_too_large(input, limits));
-    }
     let bare = |at: usize| input[at] == b'\n' && (at == 0 || input[at - 1] != b'\r');
     if (0..bytes).any(bare) {
         return Err(Refusal::malformed("a line does not end in CRLF"));
@@ -282,7 +288,7 @@ pub(super) fn body_too_large(limits: &Limits) -> Refusal {
 
 fn head_too_large(input: &[u8], limits: &Limits) -> Refusal {
     let limit = limits.header_bytes;
-    if input.iter().take(limit).any(|&byte| byte == b'\n') {
+    if input.contains(&b'\n') {
         Refusal::new(
             431,
             format!("the header is over the limit of {limit} bytes"),

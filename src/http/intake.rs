@@ -9,9 +9,8 @@ use std::time::{Duration, Instant};
 use super::chunked::Decoder;
 use super::head::{self, Framing, Head};
 use super::limits::Limits;
-use super::open::{Connection, Turn};
 use super::refusal::Refusal;
-use super::socket::{ReadError, Socket};
+use super::socket::{Client, ReadError};
 use crate::budget::Hold;
 
 /// Memory that a connection keeps between two requests, per buffer.
@@ -21,7 +20,8 @@ const CHUNKED_READ_BYTES: usize = 16 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
 
 /// Why there is no request.
-pub(super) enum Failure {
+#[derive(Debug)]
+pub enum Failure {
     /// An error for the client, after which the connection is closed.
     Refused(Refusal),
     /// The client has gone.
@@ -34,12 +34,13 @@ impl From<Refusal> for Failure {
     }
 }
 
+/// The buffers of a connection.
 #[derive(Default)]
-pub(super) struct Intake {
+pub struct Intake {
     /// Read but not used yet.
     input: Vec<u8>,
     /// The decoded body of the request that was returned last.
-    pub(super) body: Vec<u8>,
+    pub body: Vec<u8>,
     /// The client has sent something, or has had the time for it.
     known: bool,
 }
@@ -50,15 +51,17 @@ impl Intake {
         self.input.is_empty()
     }
 
-    /// Waits for a request and takes it in. The connection is told at its
-    /// first byte, and at its last.
+    /// Waits for a request and takes it in; `begun` is called at its first byte.
     /// `None`: the client closed, or stayed silent for the idle time. `hold` is
     /// what the body takes of the budget.
-    pub(super) fn next(
+    ///
+    /// # Errors
+    /// [`Failure`], after which nothing more may be taken in.
+    pub fn next(
         &mut self,
-        client: &mut Socket<'_>,
+        client: &mut impl Client,
         limits: &Limits,
-        connection: &Connection,
+        begun: impl FnOnce(),
         hold: &mut Hold,
     ) -> Result<Option<Head>, Failure> {
         self.shrink();
@@ -73,7 +76,7 @@ impl Intake {
                 Ok(_) => {}
             }
         }
-        connection.set(Turn::Request(Instant::now()));
+        begun();
         let mut source = Source {
             client,
             deadline: Instant::now() + limits.request_time,
@@ -97,13 +100,12 @@ impl Intake {
             Framing::Length(length) => self.take_length(&mut source, length, hold)?,
             Framing::Chunked => self.take_chunked(&mut source, hold)?,
         }
-        connection.set(Turn::Ours);
         Ok(Some(head))
     }
 
     fn take_length(
         &mut self,
-        source: &mut Source<'_, '_>,
+        source: &mut Source<'_, impl Client>,
         length: usize,
         hold: &mut Hold,
     ) -> Result<(), Failure> {
@@ -120,7 +122,7 @@ impl Intake {
 
     fn take_chunked(
         &mut self,
-        source: &mut Source<'_, '_>,
+        source: &mut Source<'_, impl Client>,
         hold: &mut Hold,
     ) -> Result<(), Failure> {
         let mut decoder = Decoder::new();
@@ -140,9 +142,11 @@ impl Intake {
     /// beyond `most`. What every connection keeps is not counted.
     fn make_room(&mut self, more: usize, most: usize, hold: &mut Hold) -> Result<(), Refusal> {
         let (length, capacity) = (self.body.len(), self.body.capacity());
-        if length + more > capacity.max(KEPT_BYTES) {
+        if length + more > capacity {
             let grown = (length + more).max((2 * capacity).min(most));
-            hold.set(grown)?;
+            if grown > KEPT_BYTES {
+                hold.set(grown)?;
+            }
             self.body.reserve_exact(grown - length);
         }
         Ok(())
@@ -162,13 +166,13 @@ impl Intake {
 }
 
 /// The client, until one request has to be complete.
-struct Source<'a, 'b> {
-    client: &'a mut Socket<'b>,
+struct Source<'a, C> {
+    client: &'a mut C,
     deadline: Instant,
     limits: &'a Limits,
 }
 
-impl Source<'_, '_> {
+impl<C: Client> Source<'_, C> {
     fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<(), Failure> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left < Duration::from_millis(1) {

@@ -59,6 +59,9 @@ mod tls;
 
 pub use front::{Front, Serving};
 pub use gate::{Asked, Gate, Pass, Refusal};
+pub use head::{Framing, Head};
+pub use intake::{Failure, Intake};
 pub use limits::Limits;
 pub use message::{Request, Response, Undelivered};
+pub use socket::{Client, ReadError};
 pub use stream::{Next, Source};

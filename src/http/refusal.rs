@@ -20,8 +20,8 @@ pub(super) fn error_body(code: &str, message: &str) -> String {
 /// Why a request is refused before any handler: a status and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    pub(super) status: u16,
-    pub(super) message: Cow<'static, str>,
+    pub status: u16,
+    pub message: Cow<'static, str>,
     header: Option<(&'static str, String)>,
 }
 

@@ -30,8 +30,29 @@ const KEEP_ALIVE_IDLE: Duration = Duration::from_secs(15);
 const KEEP_ALIVE_PROBES: u32 = 3;
 const KEEP_ALIVE_STEP: Duration = Duration::from_secs(5);
 
+/// What the bytes of requests come from: a client's socket, or a test's memory.
+pub trait Client {
+    /// Appends at most `most` bytes to `buffer` with one read. 0: the client has
+    /// closed its side.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<usize, ReadError>;
+
+    /// Writes both parts.
+    ///
+    /// # Errors
+    /// When the client cannot be answered any more.
+    fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()>;
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadError {
+pub enum ReadError {
     TimedOut,
     /// Reset, or broken in any other way: the client cannot be answered.
     Gone,
@@ -73,83 +94,6 @@ impl<'a> Socket<'a> {
     /// The address that the client has reached.
     pub(super) fn local(&self) -> IpAddr {
         self.local
-    }
-
-    /// Appends at most `most` bytes to `buffer` with one read. 0: the client has
-    /// closed its side.
-    pub(super) fn read(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        most: usize,
-        timeout: Duration,
-    ) -> Result<usize, ReadError> {
-        // A timeout of 0 would mean none.
-        let timeout = timeout.max(Duration::from_millis(1));
-        if self.tls.is_none() && self.read_timeout != Some(timeout) {
-            self.stream
-                .set_read_timeout(Some(timeout))
-                .map_err(|_| ReadError::Gone)?;
-            self.read_timeout = Some(timeout);
-        }
-        let have = buffer.len();
-        buffer.resize(have + most, 0);
-        let result = loop {
-            let read = match &mut self.tls {
-                None => self.stream.read(&mut buffer[have..]),
-                Some(tls) => tls.read(&mut buffer[have..], timeout),
-            };
-            match read {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        buffer.truncate(have + result.as_ref().map_or(0, |read| *read));
-        result.map_err(|error| match error.kind() {
-            ErrorKind::WouldBlock | ErrorKind::TimedOut => ReadError::TimedOut,
-            _ => ReadError::Gone,
-        })
-    }
-
-    /// Writes both parts, with one system call if the kernel has room for them. The
-    /// client has to take the [`LOWEST_RATE`], on average over each write time.
-    /// After an error the stream is torn: nothing more may be written.
-    pub(super) fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
-        let mut parts = [IoSlice::new(head), IoSlice::new(body)];
-        let mut rest = &mut parts[..];
-        let mut left = head.len() + body.len();
-        let least = f64::from(LOWEST_RATE) * self.write_time.as_secs_f64();
-        let mut look = None;
-        loop {
-            let written = match &mut self.tls {
-                None => self.stream.write_vectored(rest),
-                Some(tls) => tls.write(rest, self.write_time / 8),
-            };
-            match written {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    left -= written;
-                    IoSlice::advance_slices(&mut rest, written);
-                }
-                Err(error) => match error.kind() {
-                    ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
-                    _ => return Err(error),
-                },
-            }
-            if left == 0 {
-                return Ok(());
-            }
-            // The kernel takes large pieces at long intervals. So what counts is
-            // how much the client still has to take.
-            let queued = unacknowledged(self.stream)?;
-            let missing = left + usize::try_from(queued).unwrap_or(0);
-            let (since, before) = *look.get_or_insert((Instant::now(), missing));
-            if since.elapsed() >= self.write_time {
-                if (before.saturating_sub(missing) as f64) < least {
-                    return Err(ErrorKind::TimedOut.into());
-                }
-                look = None;
-            }
-        }
     }
 
     /// Whether the client has closed its side or the connection is broken.
@@ -232,6 +176,83 @@ impl<'a> Socket<'a> {
     pub(super) fn reset(mut self) {
         self.tls.as_mut().map(Tls::forsake);
         let _ = rustix::net::sockopt::set_socket_linger(self.stream, Some(Duration::ZERO));
+    }
+}
+
+impl Client for Socket<'_> {
+    fn read(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        most: usize,
+        timeout: Duration,
+    ) -> Result<usize, ReadError> {
+        // A timeout of 0 would mean none.
+        let timeout = timeout.max(Duration::from_millis(1));
+        if self.tls.is_none() && self.read_timeout != Some(timeout) {
+            self.stream
+                .set_read_timeout(Some(timeout))
+                .map_err(|_| ReadError::Gone)?;
+            self.read_timeout = Some(timeout);
+        }
+        let have = buffer.len();
+        buffer.resize(have + most, 0);
+        let result = loop {
+            let read = match &mut self.tls {
+                None => self.stream.read(&mut buffer[have..]),
+                Some(tls) => tls.read(&mut buffer[have..], timeout),
+            };
+            match read {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        buffer.truncate(have + result.as_ref().map_or(0, |read| *read));
+        result.map_err(|error| match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => ReadError::TimedOut,
+            _ => ReadError::Gone,
+        })
+    }
+
+    /// Writes both parts, with one system call if the kernel has room for them. The
+    /// client has to take the [`LOWEST_RATE`], on average over each write time.
+    /// After an error the stream is torn: nothing more may be written.
+    fn write(&mut self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let mut parts = [IoSlice::new(head), IoSlice::new(body)];
+        let mut rest = &mut parts[..];
+        let mut left = head.len() + body.len();
+        let least = f64::from(LOWEST_RATE) * self.write_time.as_secs_f64();
+        let mut look = None;
+        loop {
+            let written = match &mut self.tls {
+                None => self.stream.write_vectored(rest),
+                Some(tls) => tls.write(rest, self.write_time / 8),
+            };
+            match written {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    left -= written;
+                    IoSlice::advance_slices(&mut rest, written);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::Interrupted | ErrorKind::WouldBlock => {}
+                    _ => return Err(error),
+                },
+            }
+            if left == 0 {
+                return Ok(());
+            }
+            // The kernel takes large pieces at long intervals. So what counts is
+            // how much the client still has to take.
+            let queued = unacknowledged(self.stream)?;
+            let missing = left + usize::try_from(queued).unwrap_or(0);
+            let (since, before) = *look.get_or_insert((Instant::now(), missing));
+            if since.elapsed() >= self.write_time {
+                if (before.saturating_sub(missing) as f64) < least {
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                look = None;
+            }
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::gate::Pass;
 use super::refusal::Refusal;
-use super::socket::Socket;
+use super::socket::{Client as _, Socket};
 use crate::budget::Hold;
 
 /// How long to wait for a source before checking whether the client has gone or

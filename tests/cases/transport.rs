@@ -1,12 +1,8 @@
 //! Calls that no client of ours makes, and the ports that a server listens on.
 
-use std::io::Read as _;
 use std::net::TcpListener;
 
-use grpcio::{
-    CallOption, Client, GrpcSlice, Marshaller, MessageReader, MetadataBuilder, Method, MethodType,
-    RpcStatusCode,
-};
+use grpcio::{CallOption, Client, MetadataBuilder, MethodType, RpcStatusCode};
 use messenger::chat::wire;
 use messenger::generated::messenger::ChatMessage;
 
@@ -14,39 +10,9 @@ use crate::support::SOON;
 use crate::support::http::seen;
 use crate::support::process::Signal;
 use crate::support::programs::{Server, messenger, messenger_with};
-use crate::support::rpc::{Reader, Stream, client, open, raw, send};
+use crate::support::rpc::{Reader, Stream, bytes, client, open, raw, send};
 
 const SEND: &str = "/mes_grpc.MessengerServer/SendMessage";
-
-/// A method whose messages are bytes.
-const fn bytes(ty: MethodType, name: &'static str) -> Method<Vec<u8>, Vec<u8>> {
-    Method {
-        ty,
-        name,
-        req_mar: Marshaller {
-            ser: write,
-            de: read,
-        },
-        resp_mar: Marshaller {
-            ser: write,
-            de: read,
-        },
-    }
-}
-
-#[expect(clippy::ptr_arg, reason = "the marshaller's type")]
-fn write(bytes: &Vec<u8>, slot: &mut GrpcSlice) -> grpcio::Result<()> {
-    *slot = GrpcSlice::from(bytes.clone());
-    Ok(())
-}
-
-fn read(mut reader: MessageReader) -> grpcio::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    reader
-        .read_to_end(&mut bytes)
-        .map_err(|e| grpcio::Error::Codec(Box::new(e)))?;
-    Ok(bytes)
-}
 
 /// Makes the call, which has to fail, and returns with which status.
 fn failure(

@@ -1,5 +1,6 @@
 //! gRPC clients in this process.
 
+use std::io::Read as _;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -7,8 +8,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use futures_util::StreamExt as _;
 use grpcio::{
-    CallOption, ChannelBuilder, Client, ClientSStreamReceiver, Environment, MetadataBuilder,
-    Method, RpcStatus,
+    CallOption, ChannelBuilder, Client, ClientSStreamReceiver, Environment, GrpcSlice, Marshaller,
+    MessageReader, MetadataBuilder, Method, MethodType, RpcStatus,
 };
 use messenger::chat::client::{ChatClient, ChatStream};
 use messenger::chat::message::Message;
@@ -51,6 +52,36 @@ pub fn raw(server: &str) -> Client {
         .enable_retry(false)
         .connect(server);
     Client::new(channel)
+}
+
+/// A method whose messages are bytes.
+pub const fn bytes(ty: MethodType, name: &'static str) -> Method<Vec<u8>, Vec<u8>> {
+    Method {
+        ty,
+        name,
+        req_mar: Marshaller {
+            ser: write,
+            de: read,
+        },
+        resp_mar: Marshaller {
+            ser: write,
+            de: read,
+        },
+    }
+}
+
+#[expect(clippy::ptr_arg, reason = "the marshaller's type")]
+fn write(bytes: &Vec<u8>, slot: &mut GrpcSlice) -> grpcio::Result<()> {
+    *slot = GrpcSlice::from(bytes.clone());
+    Ok(())
+}
+
+fn read(mut reader: MessageReader) -> grpcio::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader
+        .read_to_end(&mut bytes)
+        .map_err(|e| grpcio::Error::Codec(Box::new(e)))?;
+    Ok(bytes)
 }
 
 /// One that takes 64 KiB of a stream that it does not read, and never more.

@@ -23,7 +23,7 @@ use crate::db;
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
 
-pub use rabbitmq::Broker;
+pub use rabbitmq::{Broker, message};
 
 /// Where the queue is.
 #[derive(Clone, Debug)]

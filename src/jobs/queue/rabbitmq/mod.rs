@@ -4,7 +4,7 @@
 //! time with a timeout.
 
 mod link;
-mod message;
+pub mod message;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};

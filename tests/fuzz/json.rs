@@ -1,0 +1,180 @@
+//! Bodies in JSON, and what a log's clients read.
+
+use messenger::error::Code;
+use messenger::history::wire as history;
+use messenger::jobs::wire::parse_tasks;
+use messenger::todo::wire::{parse_id, parse_title};
+use messenger::{chat, error};
+use serde_json::{Value, json};
+
+use super::driver::{Target, one_by_one, plain};
+
+pub const BODIES: Target = Target {
+    name: "json-bodies",
+    start: || one_by_one(bodies),
+    words: &[
+        "{",
+        "}",
+        "[",
+        "]",
+        ":",
+        ",",
+        "null",
+        "true",
+        "1",
+        "-1",
+        "1e3",
+        "1.5",
+        "2147483648",
+        "\"\"",
+        "\"author\":",
+        "\"text\":",
+        "\"title\":",
+        "\"id\":",
+        "\"tasks\":",
+        "\"sender\":",
+        "\"a\"",
+        "\\u0000",
+        "\\ud83e\\udd80",
+        "\\ud800",
+        "\\\"",
+        "\u{feff}",
+        "[[[[[[[[[[[[[[[[",
+        "é",
+    ],
+    longest: 2000,
+    together: 1,
+};
+
+pub const ANSWERS: Target = Target {
+    name: "history-answers",
+    start: || one_by_one(answers),
+    words: &[
+        "{\"sender\":\"a\",\"text\":\"b\",\"sentAt\":\"2026-11-22T00:00:00Z\",\"number\":1,\"senderCount\":1}",
+        "{\"sender\":\"a\",\"count\":1}",
+        "\"sentAt\":",
+        "\"number\":",
+        "-1",
+        "9223372036854775808",
+        "1677-09-21T00:12:43.145224193Z",
+        "2262-04-11T23:47:16.854775808Z",
+        "23:59:60",
+        "+14:00",
+        "[",
+        "]",
+        ",",
+        "\\u2028",
+        "\\n",
+        "null",
+        "{",
+        "}",
+    ],
+    longest: 2000,
+    together: 1,
+};
+
+fn bodies(input: &[u8]) -> String {
+    let fields = serde_json::from_slice::<Value>(input).ok();
+    let fields = fields.as_ref().and_then(Value::as_object);
+    // ProtoJSON: only these fields, and each of its type or null.
+    let valid = |names: &[&str], is: fn(&Value) -> bool| {
+        let known = |(name, value): (&String, &Value)| names.contains(&&**name) && is(value);
+        fields.is_some_and(|fields| fields.iter().all(known))
+    };
+    let text = |value: &Value| value.is_string() || value.is_null();
+
+    let message = chat::json::parse_send_request(input);
+    assert_eq!(message.is_ok(), valid(&["author", "text"], text));
+    let again = |(author, text): &(_, _)| json!({ "author": author, "text": text });
+    let message = same(message, again, chat::json::parse_send_request);
+
+    let title = parse_title(input);
+    assert_eq!(title.is_ok(), valid(&["title"], text));
+    let title = same(title, |title| json!({ "title": title }), parse_title);
+
+    let id = same(parse_id(input), |id| json!({ "id": id }), parse_id);
+
+    let draft = history::parse_draft(input);
+    let whole = fields.is_some_and(|fields| fields.len() == 2);
+    assert_eq!(
+        draft.is_ok(),
+        whole && valid(&["sender", "text"], Value::is_string)
+    );
+    let again =
+        |it: &messenger::history::entry::Draft| json!({ "sender": it.sender, "text": it.text });
+    let draft = same(draft, again, history::parse_draft);
+
+    let tasks = parse_tasks(input);
+    assert!(
+        tasks
+            .as_ref()
+            .is_ok_and(|tasks| (1..=1000).contains(&tasks.len()))
+            || tasks.is_err()
+    );
+    let tasks = same(tasks, |tasks| json!({ "tasks": tasks }), parse_tasks);
+    format!("{message}; {title}; {id}; {draft}; {tasks}")
+}
+
+/// What was accepted is the same after it was written and parsed again; what was not
+/// has an error that says where.
+fn same<T: PartialEq + std::fmt::Debug>(
+    parsed: Result<T, error::Error>,
+    write: impl Fn(&T) -> Value,
+    parse: impl Fn(&[u8]) -> Result<T, error::Error>,
+) -> String {
+    match parsed {
+        Ok(value) => {
+            let again = parse(write(&value).to_string().as_bytes());
+            assert_eq!(again.as_ref(), Ok(&value));
+            "yes".into()
+        }
+        Err(error) => {
+            assert_eq!(error.code, Code::InvalidArgument);
+            let says_where = ["the body ", "\""]
+                .iter()
+                .any(|it| error.message.starts_with(it));
+            assert!(says_where, "{error}");
+            plain(&error.message)
+        }
+    }
+}
+
+fn answers(input: &[u8]) -> String {
+    let Ok(json) = std::str::from_utf8(input) else {
+        return "no text".into();
+    };
+    let one = history::parse_message(json);
+    let one = one.inspect(|it| {
+        assert_eq!(
+            history::parse_message(&history::message(it)),
+            Ok(it.clone())
+        );
+    });
+    let many = history::parse_messages(json).inspect(|many| {
+        let written: Vec<_> = many.iter().map(history::message).collect();
+        // A line end would end an event of the stream.
+        assert!(!written.concat().contains(['\n', '\r']));
+        let array = history::array(written.iter().map(String::as_str));
+        assert_eq!(history::parse_messages(&array).as_ref(), Ok(many));
+    });
+    let senders = history::parse_senders(json).inspect(|senders| {
+        assert_eq!(
+            history::parse_senders(&history::senders(senders)).as_ref(),
+            Ok(senders)
+        );
+    });
+    let errors = [one.err(), many.err(), senders.err()];
+    let said = errors.map(|error| match error {
+        None => "yes".into(),
+        Some(error) => {
+            assert_eq!(error.code, Code::Internal);
+            let (_, why) = error
+                .message
+                .split_once("not an answer of a message log: ")
+                .expect("whose");
+            // Without the place.
+            plain(why.split(" at line").next().unwrap_or(why)).replace('`', "")
+        }
+    });
+    said.join("; ")
+}
