@@ -164,6 +164,11 @@ impl Log {
         messenger_with(&[&command, port, arguments].concat(), variables)
     }
 
+    /// `messenger history migrate`
+    pub fn migrate(url: &str) -> Process {
+        messenger_with(&["history", "migrate"], &[("DATABASE_URL", url)])
+    }
+
     pub fn listening(process: Process) -> Program {
         Program::announced(process, "messenger history listening on http://", 1)
     }

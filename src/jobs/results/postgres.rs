@@ -3,15 +3,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use postgres::fallible_iterator::FallibleIterator as _;
-use postgres::types::ToSql;
-use postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use super::{COLUMNS, JobStore, Known, MERGE, REVIVE, select};
 use crate::db::Error;
-use crate::db::address::Address;
+use crate::db::address::{Address, MIGRATION};
+use crate::db::connection::{Connection, Parameter};
 use crate::fanout::clock::Timestamp;
 use crate::jobs::job::{Filter, Job, State};
 
@@ -22,15 +22,28 @@ mod migrations {
 /// Timeout of connecting, and of each statement.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often to look whether another process has migrated the schema.
+const MIGRATING: Duration = Duration::from_millis(100);
+
 pub struct Postgres {
     address: Address,
-    client: Option<Client>,
+    client: Option<Connection>,
 }
 
 impl Postgres {
     pub fn open(url: &str) -> Result<Self, Error> {
         let address = Address::parse(url, "messenger jobs", TIMEOUT)?;
-        address.migrate(migrations::migrations::runner(), "jobs_schema_history")?;
+        let deadline = Instant::now() + MIGRATION;
+        let migrate = || address.migrate(migrations::migrations::runner(), "jobs_schema_history");
+        loop {
+            match migrate() {
+                // Another process does, and tells nobody when it is done.
+                Err(Error::Migrating { .. }) if Instant::now() < deadline => {
+                    thread::sleep(MIGRATING);
+                }
+                done => break done?,
+            }
+        }
         Ok(Self {
             address,
             client: None,
@@ -40,11 +53,11 @@ impl Postgres {
     /// Runs it on the connection, or on a new one if that was lost.
     fn run<T>(
         &mut self,
-        work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
+        work: impl FnOnce(&mut Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let live = self.client.take().filter(|client| !client.is_closed());
-        let client = live.map_or_else(|| self.address.connect(TIMEOUT), Ok)?;
-        work(self.client.insert(client)).map_err(self.address.failed())
+        let client = live.map_or_else(|| self.address.connect(), Ok)?;
+        work(self.client.insert(client))
     }
 }
 
@@ -76,7 +89,7 @@ impl JobStore for Postgres {
             rows.iter().map(|job| value(job)).collect()
         }
         let nanos = |time: Option<Timestamp>| time.map(Timestamp::nanos);
-        let columns: [&(dyn ToSql + Sync); 11] = [
+        let columns: [Parameter<'_>; 11] = [
             &column(&rows, |job| escaped(&job.id)),
             &column(&rows, |job| &*job.task),
             &column(&rows, |job| job.state.name()),
@@ -113,16 +126,11 @@ impl JobStore for Postgres {
     fn each(&mut self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error> {
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
         let state = filter.state.map(State::name);
-        let mut arguments: Vec<&dyn ToSql> = vec![&limit];
-        arguments.extend(state.iter().map(|state| state as &dyn ToSql));
-        self.run(|client| {
-            let mut rows = client.query_raw(&select(filter), arguments)?;
-            while let Some(row) = rows.next()? {
-                // The schema allows no other states, so none is left out.
-                job(&row).into_iter().for_each(&mut *visit);
-            }
-            Ok(())
-        })
+        let mut arguments: Vec<Parameter<'_>> = vec![&limit];
+        arguments.extend(state.iter().map(|state| state as Parameter<'_>));
+        // The schema allows no other states, so none is left out.
+        let mut visit = |row: &Row| job(row).into_iter().for_each(&mut *visit);
+        self.run(|client| client.each(&select(filter), &arguments, &mut visit))
     }
 }
 
