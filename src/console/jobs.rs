@@ -11,9 +11,6 @@ use crate::jobs::wire::job_json;
 /// The newest jobs that a page shows.
 const SHOWN: usize = 100;
 
-/// How many of the newest jobs are searched for one by its id.
-const SEARCHED: usize = 1000;
-
 /// Characters of a task, a result or an error in the table.
 const LENGTH: usize = 120;
 
@@ -38,20 +35,9 @@ pub fn state(jobs: &Desk, within: Duration) -> Result<Value, Error> {
 
 /// All of one job.
 pub fn whole(jobs: &Desk, id: &str) -> Result<Value, Error> {
-    let mut found = None;
-    let (state, limit) = (None, SEARCHED);
-    jobs.each(Filter { state, limit }, |job: Job| {
-        if job.id == id {
-            found = Some(job_json(&job));
-        }
-    })?;
-    let missing = || {
-        Error::new(
-            Code::NotFound,
-            format!("not among the newest {SEARCHED} jobs"),
-        )
-    };
-    found.ok_or_else(missing)
+    let job = jobs.find(id)?;
+    let missing = || Error::new(Code::NotFound, "there is no such job");
+    job.as_ref().map(job_json).ok_or_else(missing)
 }
 
 fn short(job: Job) -> Value {

@@ -6,10 +6,8 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::TryStreamExt as _;
 use postgres_openssl::MakeTlsConnector;
 use refinery::{Migration, Runner};
 use tokio::runtime::{Builder, Runtime};
@@ -107,23 +105,13 @@ impl Connection {
         self.driver.run(limit, self.client.query_opt(sql, given))
     }
 
-    /// Each row when it comes. The limit is that of one row.
+    /// All rows.
     ///
     /// # Errors
     /// As [`Connection::batch`].
-    pub fn each(
-        &mut self,
-        sql: &str,
-        given: &[Parameter<'_>],
-        visit: &mut dyn FnMut(&Row),
-    ) -> Result<(), Error> {
+    pub fn rows(&mut self, sql: &str, given: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
         let limit = self.driver.limit;
-        let given = given.iter().copied();
-        let mut rows = pin!(self.driver.run(limit, self.client.query_raw(sql, given))?);
-        while let Some(row) = self.driver.run(limit, rows.try_next())? {
-            visit(&row);
-        }
-        Ok(())
+        self.driver.run(limit, self.client.query(sql, given))
     }
 
     /// Whether the schema is that of the runner, as far as this role may see.

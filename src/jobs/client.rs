@@ -16,7 +16,7 @@ pub use super::queue::Depth;
 pub fn is_cut(error: &Error) -> bool {
     const WORDS: [&str; 4] = ["Socket closed", "recvmsg:", "sendmsg:", "Connection reset"];
     let said = |words: &&str| error.message.starts_with(words);
-    error.code == Code::Unavailable && WORDS.iter().any(|words| said(words))
+    error.code == Code::Unavailable && WORDS.iter().any(said)
 }
 
 /// Whether the server has too much to do. The C core gives messages that are too large the

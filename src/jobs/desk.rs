@@ -72,6 +72,22 @@ impl Desk {
     /// # Errors
     /// What the databases say.
     pub fn each(&self, filter: Filter, mut visit: impl FnMut(Job)) -> Result<(), Error> {
+        self.each_while(filter, |job| {
+            visit(job);
+            true
+        })
+    }
+
+    /// As [`Desk::each`], until `visit` returns false, which may take its time: the store is
+    /// asked for a page at a time, and holds nothing meanwhile.
+    ///
+    /// # Errors
+    /// What the databases say.
+    pub fn each_while(
+        &self,
+        filter: Filter,
+        mut visit: impl FnMut(Job) -> bool,
+    ) -> Result<(), Error> {
         // First the queue: what a worker finishes meanwhile is then in both, and
         // not in none.
         let mut waiting = Vec::new();
@@ -81,25 +97,71 @@ impl Desk {
             waiting.extend(tasks.iter().rev().flat_map(queued));
             waiting.sort_by_key(Job::sent_at);
         }
-        let mut left = filter.limit;
-        let mut seen = HashSet::new();
+        let (mut left, mut seen, mut behind) = (filter.limit, HashSet::new(), store::FIRST);
+        // Whether to go on.
         let mut show = |job: Job| {
             if left > 0 && seen.insert(job.id.clone()) {
                 left -= 1;
-                visit(job);
+                return visit(job);
             }
+            left > 0
         };
-        let stored = self.store().each(filter, &mut |job| {
-            while let Some(newer) = waiting.pop_if(|other| other.sent_at() > job.sent_at()) {
-                show(newer);
+        loop {
+            let limit = filter.limit.min(PAGE);
+            let page = self.store().page(Filter { limit, ..filter }, behind);
+            let page = page.map_err(unavailable)?;
+            let more = page.len() == limit && limit > 0;
+            for (seat, job) in page {
+                behind = seat;
+                while let Some(newer) = waiting.pop_if(|other| other.sent_at() > job.sent_at()) {
+                    if !show(newer) {
+                        return Ok(());
+                    }
+                }
+                if !show(job) {
+                    return Ok(());
+                }
             }
-            show(job);
-        });
-        stored.map_err(|error| Error::unavailable(error.to_string()))?;
+            if !more {
+                break;
+            }
+        }
         while let Some(job) = waiting.pop() {
-            show(job);
+            if !show(job) {
+                break;
+            }
         }
         Ok(())
+    }
+
+    /// The job with this id, if it is known: RabbitMQ does not tell what waits in it.
+    ///
+    /// # Errors
+    /// What the databases say.
+    pub fn find(&self, id: &str) -> Result<Option<Job>, Error> {
+        let stored = || self.store().find(id).map_err(unavailable);
+        if let Some(job) = stored()? {
+            return Ok(Some(job));
+        }
+        let tasks = self.queue.waiting(SEARCHED, WITHIN)?;
+        // A worker may have finished it in between.
+        let job = tasks.iter().flat_map(queued).find(|job| job.id == id);
+        job.map_or_else(stored, |job| Ok(Some(job)))
+    }
+
+    /// Deletes what is done or failed and was sent before this time, in small steps;
+    /// returns how much.
+    ///
+    /// # Errors
+    /// What the database says, when some may be deleted.
+    pub fn prune(&self, before: Timestamp) -> Result<u64, Error> {
+        let mut count = 0;
+        loop {
+            match self.store().prune(before, PAGE).map_err(unavailable)? {
+                0 => return Ok(count),
+                some => count += some,
+            }
+        }
     }
 
     /// The oldest dead letters.
@@ -117,24 +179,43 @@ impl Desk {
         Ok(dead)
     }
 
-    /// Requeues dead letters, as if they had never been tried. Returns how many.
+    /// Requeues dead letters, as if they had never been tried, some hundreds at a time.
+    /// `within` is for each step, and `progress` hears how many were moved so far. Returns
+    /// how many in all.
     ///
     /// # Errors
-    /// UNAVAILABLE without a broker, or what the database says.
-    pub fn requeue(&self, which: &Which, within: Duration) -> Result<u64, Error> {
-        // First the store: a worker that gets a dead job dead-letters it again.
-        let ids = match which {
-            Which::Ids(ids) => ids.clone(),
-            Which::All => {
-                let dead = self.queue.list_dead(REQUEUED, within)?;
-                dead.into_iter().filter_map(|dead| dead.id).collect()
+    /// UNAVAILABLE without a broker, or what the database says; with the number of those
+    /// that were moved.
+    pub fn requeue(
+        &self,
+        which: &Which,
+        within: Duration,
+        mut progress: impl FnMut(u64),
+    ) -> Result<u64, Error> {
+        let mut moved = 0;
+        let mut step = |left: &mut u64| {
+            let limit = usize::try_from(*left).unwrap_or(PAGE).min(PAGE);
+            let taken = self.queue.take_dead(which, limit, within)?;
+            *left = left.saturating_sub(taken.looked as u64);
+            if taken.taken > 0 {
+                // First the store: a worker that gets a dead job dead-letters it again.
+                self.store().revive(&taken.ids).map_err(unavailable)?;
+                moved += self.queue.put_back(within)?;
+                progress(moved);
             }
+            Ok::<_, Error>(taken.looked > 0)
         };
-        for id in &ids {
-            let revived = self.store().revive(id);
-            revived.map_err(|error| Error::unavailable(error.to_string()))?;
-        }
-        self.queue.requeue(which.clone(), within)
+        // Not more than there are now, or those that die again would come twice.
+        let all = self.queue.depth(within).and_then(|depth| {
+            let mut left = depth.dead;
+            while left > 0 && step(&mut left)? {}
+            self.queue.put_back(within)
+        });
+        all.map_err(|error| Error {
+            message: format!("after {moved} were requeued: {}", error.message),
+            ..error
+        })?;
+        Ok(moved)
     }
 
     fn store(&self) -> MutexGuard<'_, Box<dyn JobStore>> {
@@ -145,8 +226,15 @@ impl Desk {
 /// For the embedded queue's own answers.
 const WITHIN: Duration = Duration::from_secs(5);
 
-/// Most dead letters that are requeued by one command.
-const REQUEUED: usize = 100_000;
+/// How many of the newest tasks that wait are searched for one.
+const SEARCHED: usize = 100_000;
+
+/// Jobs or dead letters that are read, moved or deleted at a time.
+const PAGE: usize = 256;
+
+fn unavailable(error: crate::db::Error) -> Error {
+    Error::unavailable(error.to_string())
+}
 
 /// A message for each task in a text, as people write it. What is not UTF-8 is
 /// not split: the worker reports the error.
@@ -154,15 +242,25 @@ const REQUEUED: usize = 100_000;
 /// # Errors
 /// INVALID_ARGUMENT if there is no task in it, or more than [`task::MAX_TASKS`].
 pub fn messages(text: &[u8]) -> Result<Vec<Outgoing>, Error> {
+    messages_as(&new_id(), text)
+}
+
+/// As [`messages`], with this id.
+///
+/// # Errors
+/// The same.
+pub fn messages_as(id: &str, text: &[u8]) -> Result<Vec<Outgoing>, Error> {
     let Ok(line) = std::str::from_utf8(text) else {
-        return Ok(vec![Outgoing::new(text.to_vec())]);
+        return Ok(vec![Outgoing {
+            id: id.to_owned(),
+            ..Outgoing::new(text.to_vec())
+        }]);
     };
     let tasks = task::split(line)?;
     if tasks.is_empty() {
         return Err(Error::invalid(format!("tasks: there is none in {line:?}")));
     }
-    let id = new_id();
-    let ids = task::part_ids(&id, tasks.len()).zip(&tasks);
+    let ids = task::part_ids(id, tasks.len()).zip(&tasks);
     let message = |(id, text): (String, &String)| Outgoing {
         id,
         body: task::escape(text.as_bytes()),

@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::job::{Job, State};
 use super::queue::failpoint::{self, Point};
 use super::queue::{DeadLetter, Queue, Token};
-use super::results::{self, JobStore, Known};
+use super::results::{self, JobStore};
 use super::task;
 use crate::db::Error;
 use crate::metrics;
@@ -38,7 +38,7 @@ pub enum Report {
         dead: Vec<DeadLetter>,
     },
     /// What is known of this job?
-    Find(String, Sender<Option<Known>>),
+    Find(String, Sender<Option<Job>>),
 }
 
 pub struct Ledger {

@@ -11,7 +11,6 @@ use super::job::{Job, State};
 use super::ledger::{Report, dead_letter};
 use super::queue::failpoint::{self, Point};
 use super::queue::{Delivery, Queue, new_id};
-use super::results::Known;
 use super::task::{self, Part};
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
@@ -197,7 +196,7 @@ impl Worker {
     }
 
     /// Looks up the job of a redelivered task; others cannot be known yet.
-    fn known(&self, delivery: &Delivery, id: &str) -> Result<Option<Known>, Stop> {
+    fn known(&self, delivery: &Delivery, id: &str) -> Result<Option<Job>, Stop> {
         if delivery.id.is_none() || !delivery.redelivered {
             return Ok(None);
         }

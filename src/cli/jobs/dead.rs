@@ -1,8 +1,10 @@
 //! `messenger jobs dead`
 
-use std::time::Duration;
+use std::io;
+use std::time::{Duration, Instant};
 
 use super::{Places, plain};
+use crate::cli::terminal::print_line;
 use crate::cli::{Error, duration};
 use crate::jobs::queue::Which;
 use serde_json::json;
@@ -53,12 +55,15 @@ struct Requeue {
 
 #[derive(clap::Args, Debug)]
 struct Common {
-    /// Maximum wait for the queue
+    /// Maximum wait for the queue, at each step
     #[arg(long, env = "MESSENGER_JOBS_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
     #[command(flatten)]
     places: Places,
 }
+
+/// How often a requeue that takes longer says how far it is.
+const PROGRESS: Duration = Duration::from_secs(1);
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
@@ -73,6 +78,7 @@ impl List {
     fn run(&self) -> Result<(), Error> {
         let desk = self.common.places.desk()?;
         let dead = desk.dead(self.limit, self.common.timeout)?;
+        let mut out = io::stdout().lock();
         if self.json {
             let rows = dead.iter().map(|dead| {
                 json!({
@@ -83,17 +89,20 @@ impl List {
                 })
             });
             let rows: Vec<_> = rows.collect();
-            println!("{}", serde_json::to_string_pretty(&rows)?);
+            print_line(&mut out, &serde_json::to_string_pretty(&rows)?)?;
             return Ok(());
         }
         for dead in dead {
-            println!(
+            let line = format!(
                 "{} {} ({} attempts: {})",
                 dead.id.as_deref().unwrap_or("-"),
                 plain(&String::from_utf8_lossy(&dead.body)),
                 dead.attempts,
                 plain(&dead.reason)
             );
+            if !print_line(&mut out, &line)? {
+                break;
+            }
         }
         Ok(())
     }
@@ -106,8 +115,14 @@ impl Requeue {
             ids => Which::Ids(ids.to_vec()),
         };
         let desk = self.common.places.desk()?;
-        let count = desk.requeue(&which, self.common.timeout)?;
-        println!("{count} requeued");
+        let mut told = Instant::now();
+        let count = desk.requeue(&which, self.common.timeout, |count| {
+            if told.elapsed() >= PROGRESS {
+                told = Instant::now();
+                tracing::info!(count, "requeued so far");
+            }
+        })?;
+        print_line(&mut io::stdout().lock(), &format!("{count} requeued"))?;
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use comfy_table::{Table, presets};
 
 use super::{Places, outcome, plain};
 use crate::cli::Error;
+use crate::cli::terminal::print_line;
 use crate::jobs::job::{self, Filter, Job};
 use crate::jobs::wire::job_json;
 
@@ -62,7 +63,7 @@ impl Args {
         };
         let desk = self.places.desk()?;
         if self.json {
-            return print_json(|visit| Ok(desk.each(filter, visit)?));
+            return print_json(|visit| Ok(desk.each_while(filter, visit)?));
         }
         let mut table = Table::new();
         let header = ["task", "state", "result", "attempts", "worker", "sent"];
@@ -77,27 +78,29 @@ impl Args {
                 job.queued_at.map(|time| time.rfc3339()).unwrap_or_default(),
             ]);
         })?;
-        println!("{table}");
+        print_line(&mut io::stdout().lock(), &table.to_string())?;
         Ok(())
     }
 }
 
-/// An array, written as the jobs come.
-fn print_json(each: impl FnOnce(&mut dyn FnMut(Job)) -> Result<(), Error>) -> Result<(), Error> {
+/// An array, written as the jobs come; ends when its reader has gone.
+fn print_json(
+    each: impl FnOnce(&mut dyn FnMut(Job) -> bool) -> Result<(), Error>,
+) -> Result<(), Error> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
     let mut separator = "[";
     each(&mut |job| {
-        if written.is_ok() {
-            written = write!(out, "{separator}\n{}", job_json(&job));
-        }
+        written = write!(out, "{separator}\n{}", job_json(&job));
         separator = ",";
+        written.is_ok()
     })?;
-    written?;
     let end = if separator == "[" { "[]" } else { "\n]" };
-    writeln!(out, "{end}")?;
-    out.flush()?;
-    Ok(())
+    let ended = written.and_then(|()| print_line(&mut out, end));
+    match ended {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 fn short(text: &str) -> String {

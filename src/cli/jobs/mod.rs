@@ -2,6 +2,7 @@
 //! that they share.
 
 mod dead;
+mod get;
 mod list;
 mod send;
 mod work;
@@ -26,6 +27,9 @@ enum What {
     Send(send::Args),
     Work(work::Args),
     List(list::Args),
+    Get(get::Get),
+    Wait(get::Wait),
+    Prune(get::Prune),
     Dead(dead::Args),
 }
 
@@ -35,6 +39,9 @@ impl Args {
             What::Send(args) => args.run(),
             What::Work(args) => args.run(),
             What::List(args) => args.run(),
+            What::Get(args) => args.run(),
+            What::Wait(args) => args.run(),
+            What::Prune(args) => args.run(),
             What::Dead(args) => args.run(),
         }
     }

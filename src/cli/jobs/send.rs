@@ -1,12 +1,14 @@
 //! `messenger jobs send`
 
 use std::ffi::OsString;
+use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
 use super::{Places, plain};
+use crate::cli::terminal::print_line;
 use crate::cli::{Error, duration};
-use crate::jobs::queue::Queue;
+use crate::jobs::queue::{Queue, new_id};
 use crate::jobs::{desk, task};
 
 /// Send tasks to the queue, and print them once the queue has confirmed them
@@ -21,6 +23,10 @@ pub struct Args {
     /// Do not split arguments at commas: each is one task
     #[arg(long, env = "MESSENGER_JOBS_NO_SPLIT")]
     no_split: bool,
+    /// The message's id, 1 to 128 visible ASCII characters: sent again with the same id, the
+    /// task keeps its first result
+    #[arg(long, env = "MESSENGER_JOBS_ID", value_name = "ID", value_parser = id)]
+    id: Option<String>,
     /// Maximum wait for the queue's confirmation
     #[arg(long, env = "MESSENGER_JOBS_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
@@ -33,17 +39,22 @@ Examples:
   messenger jobs send user42 fact:1000 freq:abracadabra
   messenger jobs send 'user42, fact:6, freq:abracadabra'      three tasks
   messenger jobs send 'freq:with a comma\\, and another one'  one task
+  messenger jobs send --id order-17 fact:1000
   messenger jobs send --no-split 'freq:with a comma, and another one'
   AMQP_URL=amqp://user:password@broker:5672 messenger jobs send user42";
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let mut messages = Vec::new();
+        if self.id.is_some() && self.task.len() > 1 {
+            return Err("--id: there has to be one argument with tasks".into());
+        }
         for text in &self.task {
+            let id = self.id.clone().unwrap_or_else(new_id);
             let text = text.as_bytes();
             messages.extend(match self.no_split {
-                true => desk::messages(&task::escape(text))?,
-                false => desk::messages(text)?,
+                true => desk::messages_as(&id, &task::escape(text))?,
+                false => desk::messages_as(&id, text)?,
             });
         }
         let queue = Queue::open(&self.places.queue()?)?;
@@ -51,9 +62,18 @@ impl Args {
         for message in messages {
             for part in task::parts(&message.id, &message.body) {
                 let text = String::from_utf8_lossy(&part.text);
-                println!("sent {} {}", part.id, plain(&text));
+                let line = format!("sent {} {}", part.id, plain(&text));
+                print_line(&mut io::stdout().lock(), &line)?;
             }
         }
         Ok(())
     }
+}
+
+fn id(written: &str) -> Result<String, &'static str> {
+    let fits = (1..=128).contains(&written.len());
+    if fits && written.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(written.to_owned());
+    }
+    Err("1 to 128 visible ASCII characters")
 }

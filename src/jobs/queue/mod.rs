@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use futures_util::task::AtomicWaker;
 
 use crate::db;
@@ -105,6 +105,16 @@ pub struct Depth {
     pub dead: u64,
 }
 
+/// Dead letters that were looked at.
+#[derive(Debug)]
+pub struct Taken {
+    pub looked: usize,
+    /// How many of them can be put back.
+    pub taken: usize,
+    /// Those of them that have one.
+    pub ids: Vec<String>,
+}
+
 /// Which tasks in the dead-letter queue.
 #[derive(Clone, Debug)]
 pub enum Which {
@@ -129,7 +139,8 @@ enum Command {
     Depth(Reply<Depth>),
     Waiting(usize, Reply<Vec<Outgoing>>),
     ListDead(usize, Reply<Vec<DeadLetter>>),
-    Requeue(Which, Reply<u64>),
+    TakeDead(Which, usize, Reply<Taken>),
+    PutBack(Instant, Reply<u64>),
 }
 
 /// Tasks whose publisher waits for the confirmation.
@@ -278,12 +289,25 @@ impl Queue {
         self.ask(within, |reply| Command::ListDead(limit, reply))
     }
 
-    /// Moves tasks from the dead-letter queue back; returns how many.
+    /// Looks at the next dead letters, and takes those of them that are asked for, until
+    /// [`Queue::put_back`].
     ///
     /// # Errors
     /// UNAVAILABLE without a broker, with the reason.
-    pub fn requeue(&self, which: Which, within: Duration) -> Result<u64, Error> {
-        self.ask(within, |reply| Command::Requeue(which, reply))
+    pub fn take_dead(&self, which: &Which, limit: usize, within: Duration) -> Result<Taken, Error> {
+        self.ask(within, |reply| {
+            Command::TakeDead(which.clone(), limit, reply)
+        })
+    }
+
+    /// Moves what was taken back to the queue; returns how many. If nothing was taken, the
+    /// next look begins with the oldest again.
+    ///
+    /// # Errors
+    /// UNAVAILABLE with the reason, when some of them may have been moved or not.
+    pub fn put_back(&self, within: Duration) -> Result<u64, Error> {
+        let deadline = Instant::now() + within;
+        self.ask(within, |reply| Command::PutBack(deadline, reply))
     }
 
     fn ask<T>(
@@ -293,7 +317,12 @@ impl Queue {
     ) -> Result<T, Error> {
         let (reply, answer) = bounded(1);
         self.tell(command(reply));
-        let late = |_| Error::unavailable("the queue did not answer in time");
+        let late = |error: RecvTimeoutError| {
+            Error::unavailable(match error {
+                RecvTimeoutError::Timeout => "the queue did not answer in time",
+                RecvTimeoutError::Disconnected => "the connection to the queue was lost",
+            })
+        };
         answer.recv_timeout(within + GRACE).map_err(late)?
     }
 
@@ -332,7 +361,8 @@ impl Command {
             Self::Depth(reply) => drop(reply.send(Err(error()))),
             Self::Waiting(_, reply) => drop(reply.send(Err(error()))),
             Self::ListDead(_, reply) => drop(reply.send(Err(error()))),
-            Self::Requeue(_, reply) => drop(reply.send(Err(error()))),
+            Self::TakeDead(_, _, reply) => drop(reply.send(Err(error()))),
+            Self::PutBack(_, reply) => drop(reply.send(Err(error()))),
             Self::Consume { .. } | Self::Ack(_) | Self::DeadLetter(..) => {}
         }
     }

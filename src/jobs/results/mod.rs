@@ -6,8 +6,9 @@ mod sqlite;
 
 use std::path::PathBuf;
 
-use super::job::{Filter, Job, State};
+use super::job::{Filter, Job};
 use crate::db::Error;
+use crate::fanout::clock::Timestamp;
 
 /// Where the jobs are.
 #[derive(Clone, Debug)]
@@ -18,13 +19,11 @@ pub enum Place {
     Postgres(String),
 }
 
-/// What a worker has to know of the job of a redelivered task.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
-    pub state: State,
-    pub attempts: u32,
-    pub error: Option<String>,
-}
+/// Where a job stands in the list: when it was sent, and the number of its row.
+pub type Seat = (i64, i64);
+
+/// Before the newest job.
+pub const FIRST: Seat = (i64::MAX, i64::MAX);
 
 /// An open store. For one thread.
 pub trait JobStore: Send {
@@ -35,23 +34,31 @@ pub trait JobStore: Send {
     /// What the database says; then none of them is written. May be retried.
     fn commit(&mut self, jobs: &[Job]) -> Result<(), Error>;
 
-    /// What is known of the job with this id.
+    /// The job with this id.
     ///
     /// # Errors
     /// What the database says.
-    fn find(&mut self, id: &str) -> Result<Option<Known>, Error>;
+    fn find(&mut self, id: &str) -> Result<Option<Job>, Error>;
 
-    /// Turns a dead job into a queued one, as if it had never been tried.
+    /// Turns dead jobs into queued ones, as if they had never been tried, as one
+    /// transaction.
     ///
     /// # Errors
     /// What the database says.
-    fn revive(&mut self, id: &str) -> Result<(), Error>;
+    fn revive(&mut self, ids: &[String]) -> Result<(), Error>;
 
-    /// Visits the jobs, newest first.
+    /// The jobs behind this seat, newest first, with their seats.
     ///
     /// # Errors
     /// What the database says.
-    fn each(&mut self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error>;
+    fn page(&mut self, filter: Filter, behind: Seat) -> Result<Vec<(Seat, Job)>, Error>;
+
+    /// Deletes jobs that are done or failed and were sent before this time, the oldest
+    /// `limit` of them; returns how many.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, Error>;
 }
 
 /// Opens or makes the store.
@@ -100,18 +107,25 @@ const MERGE: &str = "ON CONFLICT (id) DO UPDATE SET \
      WHERE jobs.state = 'queued' OR (jobs.state = 'dead' AND excluded.state <> 'queued')";
 
 const REVIVE: &str = "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL \
-     WHERE id = $1 AND state = 'dead'";
+     WHERE state = 'dead' AND id = $1";
 
-/// The statement that lists; it takes the limit, and then the state if there is one.
+const PRUNE: &str = "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs \
+     WHERE sent_at < $1 AND state IN ('done', 'failed') ORDER BY sent_at, seq LIMIT $2)";
+
+/// The statement that lists; it takes the limit, the seat, and then the state if there is
+/// one. Each page is found in an index.
 fn select(filter: Filter) -> String {
-    let condition = filter.state.map_or("", |_| "WHERE state = $2");
-    format!("SELECT {COLUMNS} FROM jobs {condition} ORDER BY sent_at DESC, seq DESC LIMIT $1")
+    let condition = filter.state.map_or("", |_| "AND state = $4");
+    format!(
+        "SELECT {COLUMNS}, seq FROM jobs WHERE (sent_at, seq) < ($2, $3) {condition} \
+         ORDER BY sent_at DESC, seq DESC LIMIT $1"
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fanout::clock::Timestamp;
+    use crate::jobs::job::State;
 
     fn job(id: &str, sent_at: i64, state: State, outcome: &str) -> Job {
         let (result, error) = match state {
@@ -134,8 +148,16 @@ mod tests {
 
     fn all(store: &mut dyn JobStore, state: Option<State>, limit: usize) -> Vec<Job> {
         let mut jobs = Vec::new();
-        let listed = store.each(Filter { state, limit }, &mut |job| jobs.push(job));
-        listed.unwrap();
+        // As many pages as there are jobs.
+        let mut behind = FIRST;
+        while jobs.len() < limit {
+            let page = store.page(Filter { state, limit: 1 }, behind).unwrap();
+            let Some((seat, job)) = page.into_iter().next() else {
+                break;
+            };
+            behind = seat;
+            jobs.push(job);
+        }
         jobs
     }
 
@@ -206,12 +228,31 @@ mod tests {
             job("done", 2, State::Done, "6"),
         ];
         store.commit(&jobs).unwrap();
-        for id in ["dead", "done", "nobody"] {
-            store.revive(id).unwrap();
-        }
+        let ids = ["dead", "done", "nobody"].map(str::to_owned);
+        store.revive(&ids).unwrap();
         let known = store.find("dead").unwrap().unwrap();
         assert_eq!((known.state, known.attempts), (State::Queued, 0));
         assert_eq!(store.find("done").unwrap().unwrap().state, State::Done);
         assert_eq!(store.find("nobody").unwrap(), None);
+    }
+
+    #[test]
+    fn old_results_are_deleted_and_what_is_open_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = open(&Place::Folder(folder.path().to_owned())).unwrap();
+        let jobs = [
+            job("dead", 1, State::Dead, "often"),
+            job("first", 2, State::Done, "6"),
+            job("queued", 3, State::Queued, "no server"),
+            job("second", 4, State::Failed, "wrong"),
+            job("new", 5, State::Done, "6"),
+        ];
+        store.commit(&jobs).unwrap();
+        let before = Timestamp::from_nanos(5);
+        let mut deleted = || store.prune(before, 1).unwrap();
+        assert_eq!([deleted(), deleted(), deleted()], [1, 1, 0]);
+        let left = all(&mut *store, None, 9);
+        let left: Vec<_> = left.iter().map(|job| &*job.id).collect();
+        assert_eq!(left, ["new", "queued", "dead"]);
     }
 }

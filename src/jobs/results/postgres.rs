@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Row;
 
-use super::{COLUMNS, JobStore, Known, MERGE, REVIVE, select};
+use super::{COLUMNS, JobStore, MERGE, PRUNE, REVIVE, Seat, select};
 use crate::db::Error;
 use crate::db::address::{Address, MIGRATION};
 use crate::db::connection::{Connection, Parameter};
@@ -106,31 +106,35 @@ impl JobStore for Postgres {
             .map(drop)
     }
 
-    fn find(&mut self, id: &str) -> Result<Option<Known>, Error> {
-        let select = "SELECT state, attempts, error FROM jobs WHERE id = $1";
-        let row = self.run(|client| client.query_opt(select, &[&escaped(id)]))?;
-        Ok(row.and_then(|row| {
-            Some(Known {
-                state: State::named(row.get(0))?,
-                attempts: attempts(row.get(1)),
-                error: text(&row, 2),
-            })
-        }))
+    fn find(&mut self, id: &str) -> Result<Option<Job>, Error> {
+        let select = format!("SELECT {COLUMNS} FROM jobs WHERE id = $1");
+        let row = self.run(|client| client.query_opt(&select, &[&escaped(id)]))?;
+        Ok(row.as_ref().and_then(job))
     }
 
-    fn revive(&mut self, id: &str) -> Result<(), Error> {
-        self.run(|client| client.execute(REVIVE, &[&escaped(id)]))
+    fn revive(&mut self, ids: &[String]) -> Result<(), Error> {
+        let ids: Vec<_> = ids.iter().map(|id| escaped(id)).collect();
+        let revive = REVIVE.replace("$1", "ANY($1)");
+        self.run(|client| client.execute(&revive, &[&ids]))
             .map(drop)
     }
 
-    fn each(&mut self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error> {
+    fn page(&mut self, filter: Filter, behind: Seat) -> Result<Vec<(Seat, Job)>, Error> {
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
         let state = filter.state.map(State::name);
-        let mut arguments: Vec<Parameter<'_>> = vec![&limit];
+        let mut arguments: Vec<Parameter<'_>> = vec![&limit, &behind.0, &behind.1];
         arguments.extend(state.iter().map(|state| state as Parameter<'_>));
+        let rows = self.run(|client| client.rows(&select(filter), &arguments))?;
         // The schema allows no other states, so none is left out.
-        let mut visit = |row: &Row| job(row).into_iter().for_each(&mut *visit);
-        self.run(|client| client.each(&select(filter), &arguments, &mut visit))
+        let page = rows
+            .iter()
+            .filter_map(|row| Some(((row.get(10), row.get(11)), job(row)?)));
+        Ok(page.collect())
+    }
+
+    fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.run(|client| client.execute(PRUNE, &[&before.nanos(), &limit]))
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
-use super::{COLUMNS, JobStore, Known, MERGE, REVIVE, select};
+use super::{COLUMNS, JobStore, MERGE, PRUNE, REVIVE, Seat, select};
 use crate::db::lock::Lock;
 use crate::db::{Error, OPENING, make_folder, sqlite};
 use crate::fanout::clock::Timestamp;
@@ -71,45 +71,50 @@ impl JobStore for Sqlite {
         written().map_err(failed)
     }
 
-    fn find(&mut self, id: &str) -> Result<Option<Known>, Error> {
+    fn find(&mut self, id: &str) -> Result<Option<Job>, Error> {
         let failed = self.failed();
-        let known = |row: &Row<'_>| {
-            Ok(Known {
-                state: state(row, 0)?,
-                attempts: row.get(1)?,
-                error: row.get(2)?,
-            })
-        };
-        let select = "SELECT state, attempts, error FROM jobs WHERE id = ?1";
+        let select = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1");
         let find = || {
-            let mut statement = self.connection.prepare_cached(select)?;
-            statement.query_row([id], known).optional()
+            let mut statement = self.connection.prepare_cached(&select)?;
+            statement.query_row([id], job).optional()
         };
         find().map_err(failed)
     }
 
-    fn revive(&mut self, id: &str) -> Result<(), Error> {
-        let revived = self.connection.execute(REVIVE, [id]);
-        revived.map(drop).map_err(self.failed())
+    fn revive(&mut self, ids: &[String]) -> Result<(), Error> {
+        let failed = self.failed();
+        let mut revived = || -> rusqlite::Result<()> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+            for id in ids {
+                transaction.prepare_cached(REVIVE)?.execute([id])?;
+            }
+            transaction.commit()
+        };
+        revived().map_err(failed)
     }
 
-    fn each(&mut self, filter: Filter, visit: &mut dyn FnMut(Job)) -> Result<(), Error> {
-        let failed = self.failed();
+    fn page(&mut self, filter: Filter, behind: Seat) -> Result<Vec<(Seat, Job)>, Error> {
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
         let state = filter.state.map(State::name);
-        let mut arguments: Vec<&dyn ToSql> = vec![&limit];
+        let mut arguments: Vec<&dyn ToSql> = vec![&limit, &behind.0, &behind.1];
         arguments.extend(state.iter().map(|state| state as &dyn ToSql));
         // SQLite numbers `$1` as it likes.
         let select = select(filter).replace('$', "?");
-        let mut visited = || -> rusqlite::Result<()> {
+        let listed = || -> rusqlite::Result<Vec<_>> {
             let mut statement = self.connection.prepare_cached(&select)?;
-            let mut rows = statement.query(arguments.as_slice())?;
-            while let Some(row) = rows.next()? {
-                visit(job(row)?);
-            }
-            Ok(())
+            let row = |row: &Row<'_>| Ok(((row.get(10)?, row.get(11)?), job(row)?));
+            statement.query_map(arguments.as_slice(), row)?.collect()
         };
-        visited().map_err(failed)
+        listed().map_err(self.failed())
+    }
+
+    fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, Error> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let arguments = params![before.nanos(), limit];
+        let deleted = self.connection.execute(&PRUNE.replace('$', "?"), arguments);
+        deleted.map(|count| count as u64).map_err(self.failed())
     }
 }
 

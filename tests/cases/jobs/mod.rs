@@ -4,8 +4,10 @@ mod chaos;
 mod crashes;
 mod failures;
 mod load;
+mod operator;
 mod poison;
 mod python;
+mod queues;
 mod several;
 
 use std::time::Duration;

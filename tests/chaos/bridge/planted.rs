@@ -164,13 +164,13 @@ type Plant = fn(&mut Records, &Middle);
 /// What is planted, and the promise that finds it.
 const PLANTED: [(&str, &str, Plant); 19] = [
     ("a message in no flush", LOST, |records, it| {
-        drop_some(records, it, 0, 1)
+        drop_some(records, it, 0, 1);
     }),
     ("a flush that is lost", LOST, |records, it| {
         drop_some(records, it, 0, it.first.has.len());
     }),
     ("less told than missing", LOST, |records, it| {
-        drop_some(records, it, 1, 2)
+        drop_some(records, it, 1, 2);
     }),
     ("a loss that is told for later", LOST, |records, it| {
         let (bridge, from) = (0, it.second.has[0].2);
@@ -187,10 +187,10 @@ const PLANTED: [(&str, &str, Plant); 19] = [
         );
     }),
     ("a drop that was none", ADDED, |records, it| {
-        drop_some(records, it, 1, 0)
+        drop_some(records, it, 1, 0);
     }),
     ("more told than missing", ADDED, |records, it| {
-        drop_some(records, it, 2, 1)
+        drop_some(records, it, 2, 1);
     }),
     ("a message in two flushes", ONCE, |records, it| {
         put(

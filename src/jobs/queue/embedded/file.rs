@@ -9,7 +9,7 @@ use super::{EPOCH, Settled};
 use crate::db::lock::Lock;
 use crate::db::{Error, OPENING, make_folder, sqlite};
 use crate::fanout::clock::Timestamp;
-use crate::jobs::queue::{DeadLetter, Delivery, Depth, Outgoing, Token, Which};
+use crate::jobs::queue::{DeadLetter, Delivery, Depth, Outgoing, Token};
 
 mod migrations {
     refinery::embed_migrations!("src/jobs/queue/embedded/migrations/sqlite");
@@ -133,23 +133,26 @@ impl File {
         self.select(select, limit, dead)
     }
 
-    pub fn requeue(&mut self, which: &Which) -> Result<u64, Error> {
+    /// Dead letters behind this one, oldest first, with their ids.
+    pub fn dead_after(
+        &mut self,
+        seq: i64,
+        limit: usize,
+    ) -> Result<Vec<(i64, Option<String>)>, Error> {
+        let select = format!(
+            "SELECT seq, id FROM tasks WHERE reason IS NOT NULL AND seq > {seq} ORDER BY seq LIMIT ?1"
+        );
+        self.select(&select, limit, |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    pub fn requeue(&mut self, dead: &[i64]) -> Result<u64, Error> {
         let update = "UPDATE tasks SET reason = NULL, attempts = 0, deliveries = 0 \
-                      WHERE reason IS NOT NULL";
+                      WHERE reason IS NOT NULL AND seq = ?1";
         self.sync(true)?;
         self.transaction(|transaction| {
-            let count = match which {
-                Which::All => transaction.execute(update, [])?,
-                Which::Ids(ids) => {
-                    let mut statement = transaction.prepare(&format!("{update} AND id = ?1"))?;
-                    let mut count = 0;
-                    for id in ids {
-                        count += statement.execute([id])?;
-                    }
-                    count
-                }
-            };
-            Ok(count as u64)
+            let mut statement = transaction.prepare_cached(update)?;
+            let updated = dead.iter().map(|seq| statement.execute([seq]));
+            Ok(updated.sum::<rusqlite::Result<usize>>()? as u64)
         })
     }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, select};
 
 use super::failpoint::{self, Point};
-use super::{Command, DeadLetter, Delivery, Outgoing, Owned, Publication, Token};
+use super::{Command, DeadLetter, Delivery, Outgoing, Owned, Publication, Taken, Token, Which};
 use crate::db;
 use crate::error::Error;
 use consumers::Consumer;
@@ -42,6 +42,9 @@ pub struct Owner {
     consuming: Option<Consuming>,
     /// Not carried out yet, since the file could not be written.
     settled: Vec<Settled>,
+    /// Dead letters that are to be requeued, and the last that was looked at.
+    taken: Vec<i64>,
+    looked_at: i64,
 }
 
 struct Consuming {
@@ -82,6 +85,8 @@ impl Owner {
             owned,
             consuming: None,
             settled: Vec::new(),
+            taken: Vec::new(),
+            looked_at: 0,
         })
     }
 
@@ -151,11 +156,35 @@ impl Owner {
             Command::ListDead(limit, reply) => {
                 let _ = reply.send(self.file.list_dead(limit).map_err(unavailable));
             }
-            Command::Requeue(which, reply) => {
-                let _ = reply.send(self.file.requeue(&which).map_err(unavailable));
+            Command::TakeDead(which, limit, reply) => {
+                let _ = reply.send(self.take_dead(&which, limit).map_err(unavailable));
+            }
+            Command::PutBack(_, reply) => {
+                let taken = std::mem::take(&mut self.taken);
+                if taken.is_empty() {
+                    self.looked_at = 0;
+                }
+                let _ = reply.send(self.file.requeue(&taken).map_err(unavailable));
                 self.wake.nudge();
             }
         }
+    }
+
+    fn take_dead(&mut self, which: &Which, limit: usize) -> Result<Taken, db::Error> {
+        // A requeue that was given up is forgotten.
+        if !std::mem::take(&mut self.taken).is_empty() {
+            self.looked_at = 0;
+        }
+        let mut dead = self.file.dead_after(self.looked_at, limit)?;
+        let looked = dead.len();
+        self.looked_at = dead.last().map_or(self.looked_at, |(seq, _)| *seq);
+        if let Which::Ids(ids) = which {
+            dead.retain(|(_, id)| id.as_ref().is_some_and(|id| ids.contains(id)));
+        }
+        let ids;
+        (self.taken, ids) = dead.into_iter().unzip::<_, _, _, Vec<_>>();
+        let (ids, taken) = (ids.into_iter().flatten().collect(), self.taken.len());
+        Ok(Taken { looked, taken, ids })
     }
 
     fn consume(&mut self, prefetch: u16, deliveries: Sender<Delivery>) {

@@ -1,7 +1,7 @@
 //! One connection to the broker, with one channel, and what is under way on it.
 //! For the thread "amqp" alone.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::future::Future;
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
@@ -11,6 +11,8 @@ use std::time::Instant;
 
 use futures_util::Stream;
 use futures_util::future::try_join_all;
+use futures_util::stream::FuturesUnordered;
+use lapin::message::Delivery as Message;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
@@ -20,21 +22,20 @@ use lapin::tcp::AMQPUriTcpExt;
 use lapin::types::FieldTable;
 use lapin::uri::AMQPUri;
 use lapin::{
-    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer,
-    PublisherConfirm,
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, Queue,
 };
 
-use super::message::{
-    dead_letter, dead_letter_properties, id, properties, queued_at, requeue_properties,
-};
+use super::batch::{Batch, Content, Due};
+use super::message::{dead_letter, id, queued_at};
 use super::{Broker, CONFIRM, EXCHANGE, GOODBYE, Over, within};
 use crate::jobs::queue::failpoint::{self, Point};
-use crate::jobs::queue::{DeadLetter, Delivery, Depth, Publication, Token, Which};
+use crate::jobs::queue::{DeadLetter, Delivery, Depth, Publication, Reply, Taken, Token, Which};
 
-/// Messages that are written before waiting for the first confirmation.
+/// Messages that are written, or asked for, before waiting for the first answer.
 const CHUNK: usize = 256;
 
-type Confirming = Pin<Box<dyn Future<Output = lapin::Result<Vec<Confirmation>>> + Send>>;
+/// The answer to one message of a batch.
+type Confirming = Pin<Box<dyn Future<Output = (u64, usize, lapin::Result<Confirmation>)> + Send>>;
 
 pub struct Link {
     connection: Connection,
@@ -45,20 +46,27 @@ pub struct Link {
     epoch: u64,
     /// As their producers set them, of what was delivered and not settled.
     unsettled: HashMap<u64, BasicProperties>,
-    /// Of the publications, in their order.
-    confirming: VecDeque<(Confirming, Instant)>,
-    /// Of tasks on their way to the dead-letter queue.
-    dead_lettering: Vec<(Confirming, Instant, Token)>,
+    /// What is not all confirmed, by numbers, which are the order.
+    batches: BTreeMap<u64, Batch>,
+    confirming: FuturesUnordered<Confirming>,
+    last_batch: u64,
+    /// Where dead letters are looked at: those that are not acknowledged go back to their
+    /// places when it is closed.
+    visit: Option<Channel>,
+    /// Those on it that are to be requeued.
+    taken: Vec<Message>,
+    /// Something was settled over this connection.
+    pub worked: bool,
 }
 
 /// What the broker has brought.
 pub enum Arrival {
     Delivery(Delivery),
-    /// The oldest publication that was not confirmed yet.
-    Confirmed,
-    /// In the dead-letter queue, and not acknowledged yet.
-    DeadLettered(Token),
-    Lost(String),
+    /// All of it is confirmed.
+    Written(Content),
+    /// Something is to be written again.
+    Refused,
+    Lost(Over),
 }
 
 /// Checks that the broker answers at all: lapin leaks a thread for each connection
@@ -120,10 +128,15 @@ impl Link {
             consumer: None,
             epoch,
             unsettled: HashMap::new(),
-            confirming: VecDeque::new(),
-            dead_lettering: Vec::new(),
+            batches: BTreeMap::new(),
+            confirming: FuturesUnordered::new(),
+            last_batch: 0,
+            visit: None,
+            taken: Vec::new(),
+            worked: false,
         };
-        link.depth()?;
+        link.declare(&link.queue)?;
+        link.declare(&dead_name(&link.queue))?;
         Ok(link)
     }
 
@@ -146,24 +159,131 @@ impl Link {
         Ok(())
     }
 
-    /// Writes the tasks; the confirmation arrives later.
-    pub fn publish(&mut self, publication: &Publication) -> Result<(), Over> {
-        failpoint::reach(Point::BeforePublish);
-        let mut confirms = Vec::with_capacity(publication.tasks.len());
-        for chunk in publication.tasks.chunks(CHUNK) {
-            let tasks = chunk.iter().map(|task| (&*task.body, properties(task)));
-            confirms.extend(write(&self.channel, &self.queue, tasks)?);
+    /// Uses the queue as it is, whoever has made it and with whatever arguments. If it is
+    /// not there, makes it as the Python programs make theirs: durable, no arguments.
+    fn declare(&self, queue: &str) -> Result<(), Over> {
+        match self.declare_alone(queue, QueueDeclareOptions::durable().passive()) {
+            Err(over) if over.code() == Some(404) => {
+                self.declare_alone(queue, QueueDeclareOptions::durable())
+            }
+            declared => declared,
         }
-        failpoint::reach(Point::BeforeConfirm);
-        let deadline = publication.deadline.min(Instant::now() + CONFIRM);
-        let confirming = Box::pin(try_join_all(confirms));
-        self.confirming.push_back((confirming, deadline));
+    }
+
+    /// On a channel of its own, since an error closes it.
+    fn declare_alone(&self, queue: &str, options: QueueDeclareOptions) -> Result<(), Over> {
+        let channel = within(EXCHANGE, self.connection.create_channel())??;
+        let declaring = channel.queue_declare(queue.into(), options, FieldTable::default());
+        within(EXCHANGE, declaring)??;
+        within(EXCHANGE, channel.close(200, "done".into()))??;
         Ok(())
+    }
+
+    /// Writes the messages; their confirmations arrive later.
+    pub fn begin(&mut self, content: Content) -> Result<(), Over> {
+        let new = matches!(content, Content::Tasks(_));
+        if new {
+            failpoint::reach(Point::BeforePublish);
+        }
+        let all: Vec<_> = (0..content.len()).collect();
+        if all.is_empty() {
+            return self.finish(content);
+        }
+        self.last_batch += 1;
+        self.batches.insert(self.last_batch, Batch::new(content));
+        self.write(self.last_batch, &all)?;
+        if new {
+            failpoint::reach(Point::BeforeConfirm);
+        }
+        Ok(())
+    }
+
+    /// Writes messages of a batch by way of the default exchange. A message that has no
+    /// queue to go to is sent back by the broker.
+    fn write(&mut self, number: u64, places: &[usize]) -> Result<(), Over> {
+        let Some(batch) = self.batches.get_mut(&number) else {
+            return Ok(());
+        };
+        let queue = match &batch.content {
+            Content::DeadLetters(..) => dead_name(&self.queue),
+            Content::Tasks(_) | Content::Requeued { .. } => self.queue.clone(),
+        };
+        let options = BasicPublishOptions {
+            mandatory: true,
+            ..Default::default()
+        };
+        for chunk in places.chunks(CHUNK) {
+            batch.written(chunk.len());
+            let writing = chunk.iter().map(|place| {
+                let (body, properties) = batch.content.message(*place);
+                let queue = queue.as_str().into();
+                self.channel
+                    .basic_publish("".into(), queue, options, body, properties)
+            });
+            let confirms = within(CONFIRM, try_join_all(writing))??;
+            for (confirm, place) in confirms.into_iter().zip(chunk) {
+                let place = *place;
+                let confirming = async move { (number, place, confirm.await) };
+                self.confirming.push(Box::pin(confirming));
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows when all of it is confirmed.
+    pub fn finish(&mut self, content: Content) -> Result<(), Over> {
+        self.worked = true;
+        // Who has asked may have stopped waiting.
+        match content {
+            Content::Tasks(publication) => drop(publication.reply.send(Ok(()))),
+            Content::DeadLetters(token, ..) => self.ack(&[token])?,
+            Content::Requeued {
+                messages, reply, ..
+            } => {
+                let count = messages.len() as u64;
+                if let Some(visit) = &self.visit {
+                    let tags = messages.iter().map(|message| message.delivery_tag);
+                    let acks = tags.map(|tag| visit.basic_ack(tag, BasicAckOptions::default()));
+                    within(EXCHANGE, try_join_all(acks))??;
+                }
+                let _ = reply.send(Ok(count));
+            }
+        }
+        Ok(())
+    }
+
+    /// To be called at [`Link::deadline`]: gives up what nobody waits for any more, and
+    /// writes again what was refused.
+    pub fn look(&mut self) -> Result<(), Over> {
+        let now = Instant::now();
+        let numbers: Vec<_> = self.batches.keys().copied().collect();
+        for number in numbers {
+            let due = self.batches.get_mut(&number).map(|batch| batch.due(now));
+            match due.unwrap_or(Due::Nothing) {
+                Due::Nothing => {}
+                Due::Write(places) => self.write(number, &places)?,
+                Due::Silent => return Err(Over::lost("no confirmation in time")),
+                Due::Late(reason) => {
+                    if let Some(batch) = self.batches.remove(&number) {
+                        batch.content.fail(&reason);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The publications that are left when the connection is over for this reason, each
+    /// with the tasks that are not confirmed.
+    pub fn rest(&mut self, reason: &str) -> Vec<Publication> {
+        let batches = std::mem::take(&mut self.batches).into_values();
+        batches.filter_map(|batch| batch.rest(reason)).collect()
     }
 
     /// Acknowledges those that came over this connection.
     pub fn ack(&mut self, tokens: &[Token]) -> Result<(), Over> {
         failpoint::reach(Point::BeforeAck);
+        self.worked = true;
         let ours = tokens.iter().filter(|token| token.epoch == self.epoch);
         let acks = ours.map(|token| {
             self.unsettled.remove(&token.tag);
@@ -176,34 +296,25 @@ impl Link {
 
     /// Writes tasks to the dead-letter queue. Their delivery is acknowledged when
     /// that is confirmed: until then they are in one queue at least.
-    pub fn dead_letter(&mut self, token: Token, dead: &[DeadLetter]) -> Result<(), Over> {
-        let Some(properties) = self.unsettled.get(&token.tag) else {
-            return Ok(());
-        };
-        if token.epoch == self.epoch {
-            let tasks = dead
-                .iter()
-                .map(|dead| (&*dead.body, dead_letter_properties(properties, dead)));
-            let confirms = write(&self.channel, &dead_name(&self.queue), tasks)?;
-            let confirming = Box::pin(try_join_all(confirms));
-            let deadline = Instant::now() + CONFIRM;
-            self.dead_lettering.push((confirming, deadline, token));
+    pub fn dead_letter(&mut self, token: Token, dead: Vec<DeadLetter>) -> Result<(), Over> {
+        match self.unsettled.get(&token.tag) {
+            Some(properties) if token.epoch == self.epoch => {
+                self.begin(Content::DeadLetters(token, Box::new(properties.clone()), dead))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    /// Declares both queues, as the Python programs declare theirs: durable, and
-    /// no arguments. The answer says what is in them.
+    /// How much is in the queues.
     pub fn depth(&self) -> Result<Depth, Over> {
-        let declare = |queue: &str| {
-            let options = QueueDeclareOptions::durable();
-            let declaring =
-                self.channel
-                    .queue_declare(queue.into(), options, FieldTable::default());
-            within(EXCHANGE, declaring)
+        let look = |queue: &str| -> Result<Queue, Over> {
+            let options = QueueDeclareOptions::durable().passive();
+            let looking = self
+                .channel
+                .queue_declare(queue.into(), options, FieldTable::default());
+            Ok(within(EXCHANGE, looking)??)
         };
-        let tasks = declare(&self.queue)??;
-        let dead = declare(&dead_name(&self.queue))??;
+        let (tasks, dead) = (look(&self.queue)?, look(&dead_name(&self.queue))?);
         Ok(Depth {
             waiting: tasks.message_count().into(),
             consumers: tasks.consumer_count().into(),
@@ -211,73 +322,92 @@ impl Link {
         })
     }
 
-    /// Looks at the oldest messages, which go back to their places.
-    pub fn list_dead(&self, limit: usize) -> Result<Vec<DeadLetter>, Over> {
+    /// Looks at the oldest dead letters, which go back to their places.
+    pub fn list_dead(&mut self, limit: usize) -> Result<Vec<DeadLetter>, Over> {
+        self.end_visit()?;
         let mut found = Vec::new();
-        self.visit_dead(limit, |_, message| {
-            found.push(dead_letter(message));
-            Ok(())
-        })?;
+        while found.len() < limit {
+            let messages = self.next_dead(limit - found.len())?;
+            if messages.is_empty() {
+                break;
+            }
+            found.extend(messages.iter().map(dead_letter));
+        }
+        self.end_visit()?;
         Ok(found)
     }
 
-    /// Moves these back to the queue that they come from.
-    pub fn requeue(&self, which: &Which) -> Result<u64, Over> {
-        let mut count = 0;
-        // Not more than there are now, or those that die again would come twice.
-        let there = usize::try_from(self.depth()?.dead).unwrap_or(usize::MAX);
-        self.visit_dead(there, |channel, message| {
-            if let Which::Ids(ids) = which
-                && !id(&message.properties).is_some_and(|id| ids.contains(&id))
-            {
-                return Ok(());
-            }
-            let properties = requeue_properties(&message.properties);
-            let task = (&*message.data, properties);
-            let confirms = write(&self.channel, &self.queue, [task])?;
-            within(CONFIRM, try_join_all(confirms))??
-                .iter()
-                .try_for_each(accepted)?;
-            let ack = channel.basic_ack(message.delivery_tag, BasicAckOptions::default());
-            within(EXCHANGE, ack)??;
-            count += 1;
-            Ok(())
-        })?;
-        Ok(count)
+    /// Looks at the next dead letters, and keeps those of them that [`Link::put_back`]
+    /// is to requeue. A requeue that was given up is forgotten.
+    pub fn take_dead(&mut self, which: &Which, limit: usize) -> Result<Taken, Over> {
+        if !self.taken.is_empty() {
+            self.end_visit()?;
+        }
+        let mut messages = self.next_dead(limit)?;
+        let looked = messages.len();
+        if let Which::Ids(ids) = which {
+            let ids: HashSet<_> = ids.iter().collect();
+            messages.retain(|message| id(&message.properties).is_some_and(|id| ids.contains(&id)));
+        }
+        let ids = messages
+            .iter()
+            .filter_map(|message| id(&message.properties));
+        let (ids, taken) = (ids.collect(), messages.len());
+        self.taken = messages;
+        Ok(Taken { looked, taken, ids })
     }
 
-    /// Shows messages of the dead-letter queue, on a channel of its own: when that
-    /// is closed, what was not acknowledged on it goes back.
-    fn visit_dead(
-        &self,
-        limit: usize,
-        mut visit: impl FnMut(&Channel, &lapin::message::Delivery) -> Result<(), Over>,
-    ) -> Result<(), Over> {
-        let channel = within(EXCHANGE, self.connection.create_channel())??;
-        let queue = dead_name(&self.queue);
-        for _ in 0..limit {
-            let getting = channel.basic_get(queue.as_str().into(), BasicGetOptions::default());
-            let Some(message) = within(EXCHANGE, getting)?? else {
-                break;
-            };
-            visit(&channel, &message)?;
+    /// Moves what was taken back to the queue that it comes from. If nothing was, the
+    /// requeue is over.
+    pub fn put_back(&mut self, deadline: Instant, reply: Reply<u64>) -> Result<(), Over> {
+        let messages = std::mem::take(&mut self.taken);
+        if messages.is_empty() {
+            self.end_visit()?;
         }
-        within(EXCHANGE, channel.close(200, "done".into()))??;
+        self.begin(Content::Requeued {
+            messages,
+            deadline,
+            reply,
+        })
+    }
+
+    fn next_dead(&mut self, limit: usize) -> Result<Vec<Message>, Over> {
+        let channel = match self.visit.take() {
+            Some(channel) => channel,
+            None => within(EXCHANGE, self.connection.create_channel())??,
+        };
+        let channel = self.visit.insert(channel);
+        let queue = dead_name(&self.queue);
+        let gets = (0..limit.min(CHUNK)).map(|_| {
+            let queue = queue.as_str().into();
+            channel.basic_get(queue, BasicGetOptions::default())
+        });
+        let messages = within(EXCHANGE, try_join_all(gets))??;
+        Ok(messages
+            .into_iter()
+            .flatten()
+            .map(|it| it.delivery)
+            .collect())
+    }
+
+    fn end_visit(&mut self) -> Result<(), Over> {
+        self.taken.clear();
+        if let Some(channel) = self.visit.take() {
+            within(EXCHANGE, channel.close(200, "done".into()))??;
+        }
         Ok(())
     }
 
-    /// When the broker has to have confirmed.
+    /// When to [`look`](Link::look).
     pub fn deadline(&self) -> Option<Instant> {
-        let publications = self.confirming.iter().map(|(_, deadline)| *deadline);
-        let dead = self.dead_lettering.iter().map(|(_, deadline, _)| *deadline);
-        publications.chain(dead).min()
+        self.batches.values().map(Batch::next).min()
     }
 
     /// The next arrival.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
         self.poll_broker(cx).map(|arrival| match arrival {
             Ok(arrival) => arrival,
-            Err(over) => Arrival::Lost(over.to_string()),
+            Err(over) => Arrival::Lost(over),
         })
     }
 
@@ -292,20 +422,21 @@ impl Link {
                 None => return Poll::Ready(Err(Over::lost("the connection has ended"))),
             }
         }
-        if let Some((confirming, _)) = self.confirming.front_mut()
-            && let Poll::Ready(confirmations) = confirming.as_mut().poll(cx)
+        while let Poll::Ready(Some((number, place, answer))) =
+            Pin::new(&mut self.confirming).poll_next(cx)
         {
-            self.confirming.pop_front();
-            confirmations?.iter().try_for_each(accepted)?;
-            return Poll::Ready(Ok(Arrival::Confirmed));
-        }
-        for index in 0..self.dead_lettering.len() {
-            let (confirming, _, token) = &mut self.dead_lettering[index];
-            if let Poll::Ready(confirmations) = confirming.as_mut().poll(cx) {
-                let token = *token;
-                drop(self.dead_lettering.swap_remove(index));
-                confirmations?.iter().try_for_each(accepted)?;
-                return Poll::Ready(Ok(Arrival::DeadLettered(token)));
+            let answer = answer?;
+            // None if nobody waits for it any more.
+            let Some(batch) = self.batches.get_mut(&number) else {
+                continue;
+            };
+            if batch.answered(place, &answer) {
+                let batch = self.batches.remove(&number);
+                let content = batch.map(|batch| Arrival::Written(batch.content));
+                return Poll::Ready(content.ok_or_else(|| Over::lost("no such batch")));
+            }
+            if !matches!(answer, Confirmation::Ack(None)) {
+                return Poll::Ready(Ok(Arrival::Refused));
             }
         }
         let Some(consumer) = &mut self.consumer else {
@@ -342,29 +473,4 @@ impl Link {
 /// The dead-letter queue of this queue.
 fn dead_name(queue: &str) -> String {
     format!("{queue}.dead")
-}
-
-/// Writes messages to a queue by way of the default exchange. A message that has
-/// no queue to go to is sent back by the broker, and is not accepted.
-fn write<'a>(
-    channel: &Channel,
-    queue: &str,
-    messages: impl IntoIterator<Item = (&'a [u8], BasicProperties)>,
-) -> Result<Vec<PublisherConfirm>, Over> {
-    let options = BasicPublishOptions {
-        mandatory: true,
-        ..Default::default()
-    };
-    let writing = messages.into_iter().map(|(body, properties)| {
-        channel.basic_publish("".into(), queue.into(), options, body, properties)
-    });
-    Ok(within(CONFIRM, try_join_all(writing))??)
-}
-
-/// Checks that the broker has confirmed the message.
-fn accepted(confirmation: &Confirmation) -> Result<(), Over> {
-    match confirmation {
-        Confirmation::Ack(None) => Ok(()),
-        _ => Err(Over::lost("the broker did not take a task")),
-    }
 }

@@ -3,6 +3,7 @@
 //! and reconnects. lapin's interface is futures; this thread blocks on them, each
 //! time with a timeout.
 
+mod batch;
 mod link;
 pub mod message;
 
@@ -20,11 +21,13 @@ use lapin::uri::{AMQPScheme, AMQPUri};
 use openssl::ssl::SslConnector;
 use smol::Timer;
 
-use super::{Command, Delivery, Owned, Publication};
+use super::{Command, Delivery, Owned, Publication, Reply};
+use crate::error::Error;
 use crate::reload::Live;
 use crate::retry::Retry;
 use crate::tls::Client;
 use crate::tls::session::{named_in_url, take_parameters};
+use batch::Content;
 use link::{Arrival, Link};
 
 /// Which broker, and which queue there.
@@ -152,17 +155,46 @@ enum Over {
     Closed,
     #[error("{0}")]
     Lost(String),
+    #[error("{0}")]
+    Broker(lapin::Error),
 }
 
 impl Over {
     fn lost(reason: &str) -> Self {
         Self::Lost(reason.into())
     }
+
+    /// The broker's reply code, if that is its reason.
+    fn code(&self) -> Option<u16> {
+        let Self::Broker(error) = self else {
+            return None;
+        };
+        match error.kind() {
+            lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
+            _ => None,
+        }
+    }
+
+    /// What a person has to do before another try can succeed.
+    fn remedy(&self) -> Option<&'static str> {
+        Some(match self.code()? {
+            // The node that has it is not running.
+            404 if self.to_string().contains("down or inaccessible") => return None,
+            403 => {
+                "give this user the permission (rabbitmqctl set_permissions), or let somebody \
+                 who has it make both queues, NAME and NAME.dead"
+            }
+            404 | 530 => "make it first, or give another AMQP_URL or --queue-name",
+            405 => "let the connection end that has the queue for itself",
+            406 => "delete the queue, or give another --queue-name",
+            _ => return None,
+        })
+    }
 }
 
 impl From<lapin::Error> for Over {
     fn from(error: lapin::Error) -> Self {
-        Self::Lost(error.to_string())
+        Self::Broker(error)
     }
 }
 
@@ -192,33 +224,58 @@ impl Owner {
         }
         let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
         loop {
-            let over = match self.connect() {
+            let (over, remedy) = match self.connect() {
                 Ok(mut link) => {
-                    retry.succeeded();
                     tracing::info!(broker = self.broker.address(), "connected to RabbitMQ");
                     let over = self.serve(&mut link);
+                    // Not by connecting alone: what ends a connection may end each.
+                    if link.worked {
+                        retry.succeeded();
+                    }
+                    self.publications.extend(link.rest(&over.to_string()));
                     self.take_back();
                     link.close();
-                    over
+                    (over, None)
                 }
-                Err(over) => over,
+                Err(over) => {
+                    let remedy = over.remedy();
+                    (over, remedy)
+                }
             };
-            let Over::Lost(reason) = over else { return };
-            let reason = format!("RabbitMQ at {}: {reason}", self.broker.address());
-            if retry.is_news(&reason) {
+            if let Over::Closed = over {
+                return;
+            }
+            let mut reason = format!("RabbitMQ at {}: {over}", self.broker.address());
+            if let Some(remedy) = remedy {
+                reason += &format!("; {remedy}");
+                if retry.is_news(&reason) {
+                    tracing::error!("{reason}");
+                }
+                self.give_up(&reason);
+            } else if retry.is_news(&reason) {
                 tracing::warn!("{reason}; trying again");
             } else {
                 tracing::debug!("again: {reason}");
             }
-            if self.stand_by(retry.next_wait(), &reason).is_err() {
+            if self.stand_by(retry.next_wait(), &reason).is_err() || self.wait_for_work().is_err() {
                 return;
             }
         }
     }
 
+    /// Refuses all that waits for a connection; the workers see their channel end.
+    fn give_up(&mut self, reason: &str) {
+        let publications = self.publications.drain(..).map(Command::Publish);
+        for command in self.first.take().into_iter().chain(publications) {
+            command.refuse(reason);
+        }
+        self.consumer = None;
+    }
+
     /// Blocks for a command that needs a connection. `Err` is the end.
     fn wait_for_work(&mut self) -> Result<(), ()> {
-        while self.first.is_none() {
+        let idle = self.publications.is_empty() && self.consumer.is_none();
+        while idle && self.first.is_none() {
             match self.owned.commands.recv().map_err(drop)? {
                 Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
                 command => self.first = Some(command),
@@ -301,14 +358,16 @@ impl Owner {
         if let Some(consumer) = &self.consumer {
             link.consume(consumer.prefetch)?;
         }
-        for publication in &self.publications {
-            link.publish(publication)?;
-        }
         self.failed = false;
         Ok(link)
     }
 
     fn serve(&mut self, link: &mut Link) -> Over {
+        while let Some(publication) = self.publications.pop_front() {
+            if let Err(over) = link.begin(Content::Tasks(publication)) {
+                return over;
+            }
+        }
         loop {
             let event = match self.first.take() {
                 Some(command) => Event::Command(command),
@@ -330,15 +389,10 @@ impl Owner {
                     room.map_err(|_| Over::lost("nobody takes the deliveries"))?;
                 }
             }
-            Event::Arrival(Arrival::Confirmed) => {
-                if let Some(publication) = self.publications.pop_front() {
-                    // The caller may have stopped waiting.
-                    let _ = publication.reply.send(Ok(()));
-                }
-            }
-            Event::Arrival(Arrival::DeadLettered(token)) => link.ack(&[token])?,
-            Event::Arrival(Arrival::Lost(reason)) => return Err(Over::Lost(reason)),
-            Event::Deadline => return Err(Over::lost("no confirmation in time")),
+            Event::Arrival(Arrival::Written(content)) => link.finish(content)?,
+            Event::Arrival(Arrival::Refused) => {}
+            Event::Arrival(Arrival::Lost(over)) => return Err(over),
+            Event::Deadline => link.look()?,
             Event::Closed => return Err(Over::Closed),
         }
         Ok(())
@@ -347,11 +401,7 @@ impl Owner {
     fn obey(&mut self, link: &mut Link, command: Command) -> Result<(), Over> {
         // Replies are ignored when the caller has stopped waiting.
         match command {
-            Command::Publish(publication) => {
-                let sent = link.publish(&publication);
-                self.publications.push_back(publication);
-                sent?;
-            }
+            Command::Publish(publication) => link.begin(Content::Tasks(publication))?,
             Command::Consume {
                 prefetch,
                 deliveries,
@@ -365,11 +415,14 @@ impl Owner {
                 link.consume(prefetch)?;
             }
             Command::Ack(tokens) => link.ack(&tokens)?,
-            Command::DeadLetter(token, dead) => link.dead_letter(token, &dead)?,
-            Command::Depth(reply) => drop(reply.send(Ok(link.depth()?))),
+            Command::DeadLetter(token, dead) => link.dead_letter(token, dead)?,
+            Command::Depth(reply) => answer(&reply, link.depth())?,
             Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
-            Command::ListDead(limit, reply) => drop(reply.send(Ok(link.list_dead(limit)?))),
-            Command::Requeue(which, reply) => drop(reply.send(Ok(link.requeue(&which)?))),
+            Command::ListDead(limit, reply) => answer(&reply, link.list_dead(limit))?,
+            Command::TakeDead(which, limit, reply) => {
+                answer(&reply, link.take_dead(&which, limit))?;
+            }
+            Command::PutBack(deadline, reply) => link.put_back(deadline, reply)?,
         }
         Ok(())
     }
@@ -394,6 +447,16 @@ impl Owner {
             }
         }))
     }
+}
+
+/// Tells who has asked, also why there is no answer.
+fn answer<T>(reply: &Reply<T>, result: Result<T, Over>) -> Result<(), Over> {
+    let (told, over) = match result {
+        Ok(value) => (Ok(value), Ok(())),
+        Err(over) => (Err(Error::unavailable(over.to_string())), Err(over)),
+    };
+    let _ = reply.send(told);
+    over
 }
 
 /// Blocks until the future is ready, or for so long.
