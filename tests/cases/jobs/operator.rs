@@ -115,7 +115,7 @@ fn a_list_may_be_cut_off_and_holds_nothing_meanwhile() {
     let ids: Vec<_> = all.iter().map(|job| text(&job["id"])).collect();
     let expected: Vec<_> = (0..3000).rev().map(|n| format!("job-{n}")).collect();
     assert_eq!(ids, expected, "no page is left out, and none comes twice");
-    assert!(first_line(&place, &["list"]).0.starts_with("task"));
+    assert!(first_line(&place, &["list"]).0.contains("task"));
     assert_eq!(first_line(&place, &["list", "--json"]).0, "[\n");
     // While somebody reads slowly, the store can forget what it has written.
     let lister = place.jobs(&["list", "--json"]);

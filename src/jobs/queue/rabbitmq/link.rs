@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use futures_util::Stream;
 use futures_util::future::try_join_all;
-use futures_util::stream::FuturesUnordered;
+use futures_util::stream::{self, FuturesUnordered};
 use lapin::message::Delivery as Message;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
@@ -120,8 +120,8 @@ impl Link {
         let channel = within(EXCHANGE, connection.create_channel())??;
         let confirms = channel.confirm_select(ConfirmSelectOptions::default());
         within(EXCHANGE, confirms)??;
-        let link = Self {
-            events: Box::pin(connection.events_listener()),
+        let mut link = Self {
+            events: Box::pin(stream::pending()),
             connection,
             channel,
             queue: broker.queue.clone(),
@@ -137,6 +137,8 @@ impl Link {
         };
         link.declare(&link.queue)?;
         link.declare(&dead_name(&link.queue))?;
+        // Not before: that there is no such queue is an event too.
+        link.events = Box::pin(link.connection.events_listener());
         Ok(link)
     }
 
