@@ -6,8 +6,8 @@
 #   docker/install.sh python [VENV]   the Python programs' environment, in
 #                                     target/venv by default
 #   docker/install.sh tests [VENV]    what cargo test needs: Chromium, PostgreSQL,
-#                                     RabbitMQ unless AMQP_URL names one, libfaketime
-#                                     and that environment
+#                                     RabbitMQ unless AMQP_URL names one, libfaketime,
+#                                     PgBouncer and that environment
 #   docker/install.sh runtime         what the finished binary needs
 #
 # A relative VENV counts from the repository's root.
@@ -48,6 +48,8 @@ tests_needs() {
     need_file libfaketime '/usr/lib/*/faketime/libfaketimeMT.so.1'
     # The proxy of the compose file.
     need_file haproxy /usr/sbin/haproxy
+    # Between the log and its database.
+    need_file pgbouncer /usr/sbin/pgbouncer
     # The tests start a broker of their own, unless somebody names one.
     [ -n "${AMQP_URL-}" ] || need_file rabbitmq-server /usr/lib/rabbitmq/bin/rabbitmq-server
 }

@@ -55,6 +55,21 @@ impl Readiness {
         let _ = self.0.trial.set(Box::new(trial));
     }
 
+    /// Whether the last write went well, or one does now. May take a few seconds.
+    ///
+    /// # Errors
+    /// Why it did not.
+    pub fn writes(&self) -> Checked {
+        if self.0.failing.load(Ordering::Relaxed)
+            && let Some(trial) = self.0.trial.get()
+            && trial()
+        {
+            self.wrote(Ok(()));
+        }
+        let failed = lock(&self.0.failed).clone();
+        failed.map_or(Ok(()), Err)
+    }
+
     /// Not ready from now on.
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::SeqCst);
@@ -64,14 +79,7 @@ impl Readiness {
     pub fn look(&self) -> Vec<(&'static str, Checked)> {
         let needs = lock(&self.0.needs).clone();
         let mut checks: Vec<_> = needs.iter().map(|(name, check)| (*name, check())).collect();
-        if self.0.failing.load(Ordering::Relaxed)
-            && let Some(trial) = self.0.trial.get()
-            && trial()
-        {
-            self.wrote(Ok(()));
-        }
-        let failed = lock(&self.0.failed).clone();
-        checks.push(("write", failed.map_or(Ok(()), Err)));
+        checks.push(("write", self.writes()));
         let draining = self.0.draining.load(Ordering::SeqCst);
         let end = if draining {
             Err("about to shut down".into())

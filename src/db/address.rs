@@ -5,18 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openssl::ssl::SslVerifyMode;
-use postgres::config::{Host, SslMode};
-use postgres::{Client, Config};
 use postgres_openssl::MakeTlsConnector;
 use refinery::Runner;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::types::Type;
+use tokio_postgres::{Config, Row};
 
 use super::Error;
+use super::connection::Connection;
 use crate::reload::Live;
 use crate::tls;
 use crate::tls::session::{named_in_url, take_parameters};
 
-/// How long a start waits for other processes that migrate the schema.
-const MIGRATION: Duration = Duration::from_secs(60);
+/// How long a migration may take, and how long a start waits for one of another process.
+pub const MIGRATION: Duration = Duration::from_secs(60);
+
+/// The parts of the timeout after which PostgreSQL cancels a statement, and after which
+/// the connection is given up: the outcome is known in time, or there is time for others.
+const STATEMENT: f64 = 0.8;
+const CALL: f64 = 0.9;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The advisory lock for migrations; any number that nobody else uses.
 const MIGRATION_LOCK: i64 = 0x6d65_7373_656e_6765;
@@ -53,11 +62,17 @@ impl Address {
     /// `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean what libpq documents.
     ///
     /// # Errors
-    /// [`Error::Url`], [`Error::Tls`].
+    /// [`Error::Url`], [`Error::Address`].
     pub fn parse(url: &str, application: &str, timeout: Duration) -> Result<Self, Error> {
+        let server = url.split('?').next().unwrap_or_default();
+        if server.contains("://") && server.matches('@').count() > 1 {
+            // What comes after the first one would be taken for the host, and be shown.
+            let reason = "an @ in the user or the password has to be written as %40";
+            return Err(Error::Address(reason.into()));
+        }
         let (url, mut given) = take_parameters(url, &TLS_PARAMETERS);
         let mut config: Config = url.parse().map_err(|reason| Error::Url { reason })?;
-        let refused = |reason: &str| Err(Error::Tls(reason.into()));
+        let refused = |reason: &str| Err(Error::Address(reason.into()));
         let mode = given.remove("sslmode");
         let system = given.get("sslrootcert").is_some_and(|ca| ca == "system");
         given.retain(|name, _| !(system && name == "sslrootcert"));
@@ -82,12 +97,17 @@ impl Address {
             .ssl_mode(mode)
             .application_name(application)
             .connect_timeout(timeout)
-            // A machine that vanished is given up as soon as a statement.
+            // A machine that vanished is given up as soon as a statement. The kernel
+            // takes whole seconds, of which 0 is refused.
             .tcp_user_timeout(timeout)
-            // In whole seconds, of which 0 is refused.
-            .keepalives_idle(timeout.max(Duration::from_secs(1)));
+            .keepalives_idle(timeout.max(SECOND))
+            .keepalives_interval((timeout / 3).max(SECOND))
+            .keepalives_retries(2);
+        if config.get_hosts().len() > 1 && !url.contains("target_session_attrs") {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
         let files = named_in_url(&given, ["sslrootcert", "sslcert", "sslkey"]);
-        let files = files.map_err(|error| Error::Tls(error.to_string()))?;
+        let files = files.map_err(|error| Error::Address(error.to_string()))?;
         Ok(Self {
             config,
             timeout,
@@ -100,7 +120,7 @@ impl Address {
     fn tls(&self) -> Result<MakeTlsConnector, Error> {
         let files = self.files.as_ref().map(|files| files.get());
         let builder = files.unwrap_or_default().connector();
-        let mut builder = builder.map_err(|error| Error::Tls(error.to_string()))?;
+        let mut builder = builder.map_err(|error| Error::Address(error.to_string()))?;
         if self.check == Check::Nothing {
             builder.set_verify(SslVerifyMode::NONE);
         }
@@ -113,46 +133,75 @@ impl Address {
         Ok(connector)
     }
 
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
+    /// # Errors
+    /// What the server says, or that it says nothing.
+    pub(crate) fn connect(&self) -> Result<Connection, Error> {
+        self.connect_for(self.timeout.mul_f64(STATEMENT), self.timeout.mul_f64(CALL))
     }
 
-    /// Sets what a commit means, whatever the database's defaults are.
-    pub(crate) fn connect(&self, statement_timeout: Duration) -> Result<Client, Error> {
-        let tls = self.tls()?;
-        let connect = || -> Result<Client, postgres::Error> {
-            let mut client = self.config.connect(tls)?;
-            client.batch_execute(&format!(
-                "SET synchronous_commit = on;
-                 SET default_transaction_isolation = 'read committed';
-                 SET statement_timeout = {}",
-                statement_timeout.as_millis()
-            ))?;
-            Ok(client)
-        };
-        connect().map_err(self.failed())
+    /// Sets what a commit means, whatever the server's defaults are; a stricter one stays.
+    fn connect_for(&self, statement: Duration, call: Duration) -> Result<Connection, Error> {
+        // In the start packet, for a pooler in transaction mode would pass a SET on to
+        // the next client of the backend.
+        let given = self.config.get_options().unwrap_or_default();
+        let mut config = self.config.clone();
+        config.options(format!(
+            "{given} -c statement_timeout={} -c default_transaction_isolation=read\\ committed",
+            statement.as_millis().max(1)
+        ));
+        let (name, tls) = (self.to_string(), self.tls()?);
+        let mut connection = Connection::open(&config, tls, name, self.timeout, call)?;
+        let settings = "SELECT current_setting('server_encoding'), CASE
+             WHEN current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
+             THEN set_config('synchronous_commit', 'on', false) END";
+        let settings = connection.query(settings, &[])?;
+        let encoding = settings.first().map(|row| row.try_get(0));
+        match encoding.transpose() {
+            Ok(Some("UTF8")) => Ok(connection),
+            Ok(encoding) => Err(Error::Encoding {
+                database: self.to_string(),
+                encoding: encoding.unwrap_or_default().to_owned(),
+            }),
+            Err(reason) => Err(self.failed()(reason)),
+        }
     }
 
     /// Migrates the schema that `runner` describes; `table` holds the version
-    /// it is at. Any number of processes may do so at once.
+    /// it is at. Any number of processes may do so at once: all but one get
+    /// [`Error::Migrating`]. A schema that is current is only read.
     ///
     /// # Errors
     /// No database, or a schema that is newer than this program.
     pub(crate) fn migrate(&self, mut runner: Runner, table: &str) -> Result<(), Error> {
-        let mut client = self.connect(MIGRATION)?;
-        // Let go when the connection ends, however it ends.
-        client
-            .execute("SELECT pg_advisory_lock($1)", &[&MIGRATION_LOCK])
-            .map_err(self.failed())?;
         runner.set_migration_table_name(table);
-        let migrated = runner.run(&mut client);
-        migrated.map(drop).map_err(|reason| Error::PostgresSchema {
-            database: self.to_string(),
-            reason: Box::new(reason),
-        })
+        let mut client = self.connect_for(MIGRATION, MIGRATION)?;
+        if client.is_current(&runner) {
+            return Ok(());
+        }
+        // Held by an open transaction, which a pooler leaves on its backend, and which
+        // ends with its connection, however that ends.
+        let mut lock = self.connect()?;
+        lock.batch("BEGIN")?;
+        let taken = lock.query(
+            "SELECT pg_try_advisory_xact_lock($1), (SELECT min(pid) FROM pg_locks
+             WHERE locktype = 'advisory' AND granted AND objsubid = 1
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+             AND classid::bigint = $1 >> 32 AND objid::bigint = $1 & 4294967295)",
+            &[(&MIGRATION_LOCK, Type::INT8)],
+        )?;
+        let read = |row: &Row| Ok((row.try_get(0)?, row.try_get(1)?));
+        let taken = taken.first().map(read).transpose();
+        match taken.map_err(self.failed())? {
+            Some((true, _)) => client.migrate(&runner),
+            other => Err(Error::Migrating {
+                database: self.to_string(),
+                lock: MIGRATION_LOCK,
+                holder: other.and_then(|(_, holder)| holder),
+            }),
+        }
     }
 
-    pub(crate) fn failed(&self) -> impl Fn(postgres::Error) -> Error + use<> {
+    pub(crate) fn failed(&self) -> impl Fn(tokio_postgres::Error) -> Error + use<> {
         let database = self.to_string();
         move |reason| Error::Postgres {
             database: database.clone(),

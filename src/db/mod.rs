@@ -5,10 +5,13 @@
 //! of its own service, never to a handler.
 
 pub mod address;
+pub mod connection;
 pub mod lock;
 pub mod sqlite;
 
 use std::path::{Path, PathBuf};
+
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 /// Why a store cannot be opened, read or written. One line for people, which
 /// names the file.
@@ -26,6 +29,9 @@ pub enum Error {
     },
     #[error("{file} is in use by another process", file = .file.display())]
     InUse { file: PathBuf },
+    #[error("{file} was deleted or replaced by another file; nothing is stored until it is \
+             back, or this process starts anew", file = .file.display())]
+    Replaced { file: PathBuf },
     #[error("{file}: {reason}", file = .file.display())]
     Sqlite {
         file: PathBuf,
@@ -37,14 +43,35 @@ pub enum Error {
         reason: Box<refinery::Error>,
     },
     #[error("DATABASE_URL: {}", all(.reason))]
-    Url { reason: postgres::Error },
+    Url { reason: tokio_postgres::Error },
     #[error("DATABASE_URL: {0}")]
-    Tls(String),
+    Address(String),
     #[error("{database}: {}", all(.reason))]
     Postgres {
         database: String,
-        reason: postgres::Error,
+        reason: tokio_postgres::Error,
     },
+    #[error("{database} did not answer within {limit:?}")]
+    Silent {
+        database: String,
+        limit: std::time::Duration,
+    },
+    #[error(
+        "{database}: the encoding is {encoding}, and has to be UTF8: \
+         CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
+    )]
+    Encoding { database: String, encoding: String },
+    #[error(
+        "{database}: another process brings the schema up to date: the advisory lock {lock} is \
+         held by the backend {}", .holder.map_or("?".into(), |pid| pid.to_string())
+    )]
+    Migrating {
+        database: String,
+        lock: i64,
+        holder: Option<i32>,
+    },
+    #[error("cannot start a connection to PostgreSQL: {0}")]
+    Runtime(std::io::Error),
     #[error("{database}: cannot bring the schema up to date: {}", all(.reason))]
     PostgresSchema {
         database: String,
@@ -64,16 +91,57 @@ fn all(error: &dyn std::error::Error) -> String {
 
 impl Error {
     /// Whether it is transient: trying again may succeed, since the database is
-    /// starting or cannot be reached.
+    /// starting or cannot be reached, or somebody else migrates it.
     pub fn may_pass(&self) -> bool {
-        use postgres::error::SqlState;
-        let Self::Postgres { reason, .. } = self else {
-            return false;
-        };
-        match reason.code() {
-            None => true,
-            Some(&SqlState::CANNOT_CONNECT_NOW | &SqlState::TOO_MANY_CONNECTIONS) => true,
-            Some(_) => false,
+        match self {
+            Self::Silent { .. } | Self::Migrating { .. } => true,
+            Self::Postgres { reason, .. } => {
+                matches!(
+                    reason.code(),
+                    None | Some(&SqlState::CANNOT_CONNECT_NOW | &SqlState::TOO_MANY_CONNECTIONS)
+                )
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether PostgreSQL itself says that it has rolled the transaction back. What ends
+    /// the connection does not say so, whoever it comes from: a pooler, or a backend
+    /// that had committed, and waited for its standby.
+    pub fn is_rolled_back(&self) -> bool {
+        self.reported().is_some_and(|error| {
+            let class = error.code().code();
+            error.parsed_severity() == Some(Severity::Error)
+                && !class.starts_with("08")
+                && !class.starts_with("57P")
+        })
+    }
+
+    /// Whether the database refuses what was to be stored, and would take something else.
+    pub fn is_of_the_data(&self) -> bool {
+        use rusqlite::ErrorCode::{ConstraintViolation, TooBig};
+        match self {
+            Self::Sqlite { reason, .. } => {
+                matches!(
+                    reason.sqlite_error_code(),
+                    Some(ConstraintViolation | TooBig)
+                )
+            }
+            // Data, constraints, limits of the server.
+            _ => {
+                self.is_rolled_back()
+                    && self.reported().is_some_and(|error| {
+                        let class = error.code().code();
+                        ["22", "23", "54"].iter().any(|it| class.starts_with(it))
+                    })
+            }
+        }
+    }
+
+    fn reported(&self) -> Option<&DbError> {
+        match self {
+            Self::Postgres { reason, .. } => reason.as_db_error(),
+            _ => None,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::access::{Need, Right};
 use crate::budget::{Budget, Hold};
 use crate::error::Error;
 use crate::http::{Request, Response};
+use crate::readiness::Readiness;
 use crate::status;
 
 const PAGE: &str = "\
@@ -22,7 +23,7 @@ POST /            {\"sender\": \"...\", \"text\": \"...\"}  ->  the last ten mes
 GET /messages     ?limit=100&before=NUMBER pages back, ?after=NUMBER goes on; oldest first
 GET /events       server-sent events: each new message when it is stored, ?after=NUMBER from there on
 GET /senders      the senders and how many messages each has sent
-GET /healthz      200 while the database answers
+GET /healthz      200 while the database answers, and takes messages
 ";
 
 /// Most senders in the answer to `GET /senders`.
@@ -46,6 +47,7 @@ pub struct Api {
     pub tail: Arc<Tail>,
     pub limits: Limits,
     pub memory: Budget,
+    pub ready: Readiness,
 }
 
 impl Api {
@@ -110,8 +112,10 @@ impl Api {
     }
 
     fn health(&self) -> Result<Response, Error> {
-        let read = self.reader.page(Page::newest());
-        read.map(|_| Response::json(200, r#"{"status":"SERVING"}"#))
+        self.reader.page(Page::newest())?;
+        let writes = self.ready.writes();
+        writes.map_err(|reason| Error::unavailable(format!("the last write failed: {reason}")))?;
+        Ok(Response::json(200, r#"{"status":"SERVING"}"#))
     }
 }
 

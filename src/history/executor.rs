@@ -33,8 +33,11 @@ pub trait Operation: Sized + Send + 'static {
     /// One answer for each of the batch, in its order.
     ///
     /// # Errors
-    /// What the database says.
-    fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<Self::Answer>, Failure>;
+    /// What the database says; the batch is as it was before.
+    fn run(
+        store: &mut dyn HistoryStore,
+        batch: &mut Vec<Self>,
+    ) -> Result<Vec<Self::Answer>, Failure>;
 
     /// What an error message adds about the outcome.
     fn consequence(stored: Stored) -> &'static str;
@@ -147,31 +150,51 @@ impl<T: Operation> Worker<T> {
             while self.store.is_none() && first.answer.is_wanted() {
                 self.open();
             }
-            let Some(store) = &mut self.store else {
+            if self.store.is_none() {
                 // The first caller has stopped waiting.
                 continue;
-            };
+            }
             let queued = self.queued.try_iter().take(self.together - 1);
             let queued = std::iter::once(first).chain(queued);
             let wanted = queued.filter(|queued| queued.answer.begin());
             let (batch, answers): (Vec<_>, Vec<_>) = wanted
                 .map(|queued| (queued.operation, queued.answer))
                 .unzip();
-            if batch.is_empty() {
-                continue;
+            if !batch.is_empty() {
+                self.serve(batch, &answers);
             }
-            match catch_unwind(AssertUnwindSafe(|| T::run(store.as_mut(), batch))) {
-                Ok(Ok(done)) => {
-                    for (answer, done) in answers.iter().zip(done) {
-                        answer.answer(Ok(done));
+        }
+    }
+
+    /// What the database refuses is answered so, and holds up nothing else: the others
+    /// of its batch are run again, each by itself.
+    fn serve(&mut self, mut batch: Vec<T>, answers: &[Answer<T>]) {
+        let Some(store) = &mut self.store else {
+            let lost = || unavailable::<T>("the database failed", Stored::No);
+            return answers.iter().for_each(|it| it.answer(Err(lost())));
+        };
+        match catch_unwind(AssertUnwindSafe(|| T::run(store.as_mut(), &mut batch))) {
+            Ok(Ok(done)) => {
+                for (answer, done) in answers.iter().zip(done) {
+                    answer.answer(Ok(done));
+                }
+            }
+            Ok(Err(failure)) if failure.is_of_the_data() => match answers {
+                [answer] => {
+                    let reason = format!("the database refuses it: {}", failure.reason);
+                    answer.answer(Err(Error::invalid(reason)));
+                }
+                answers => {
+                    for (operation, answer) in batch.into_iter().zip(answers) {
+                        self.serve(vec![operation], std::slice::from_ref(answer));
                     }
                 }
-                Ok(Err(failure)) => self.failed(&failure, &answers),
-                // A bug that must not end the service.
-                Err(_) => {
-                    self.store = None;
-                    tracing::error!("a database connection panicked; opening it again");
-                }
+            },
+            Ok(Err(failure)) => self.failed(&failure, answers),
+            // A bug that must not end the service.
+            Err(_) => {
+                self.store = None;
+                tracing::error!("a database connection panicked; opening it again");
             }
         }
     }

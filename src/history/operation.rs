@@ -35,14 +35,21 @@ impl Operation for Append {
     type Answer = AppendReply;
     const TOGETHER: usize = usize::MAX;
 
-    fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<AppendReply>, Failure> {
+    fn run(
+        store: &mut dyn HistoryStore,
+        batch: &mut Vec<Self>,
+    ) -> Result<Vec<AppendReply>, Failure> {
         let real: Vec<bool> = batch.iter().map(|Append(draft)| draft.is_some()).collect();
-        let drafts: Vec<_> = batch
-            .into_iter()
-            .filter_map(|Append(draft)| draft)
-            .collect();
+        let drafts = batch.iter_mut().filter_map(|Append(draft)| draft.take());
+        let mut drafts: Vec<_> = drafts.collect();
         let count = drafts.len();
-        let messages = metrics::committing("history", || store.append(drafts))?;
+        let stored = metrics::committing("history", || store.append(&mut drafts));
+        let messages = stored.inspect_err(|_| {
+            // They are run again.
+            let mut drafts = drafts.into_iter();
+            let places = batch.iter_mut().zip(&real).filter(|(_, real)| **real);
+            places.for_each(|(Append(draft), _)| *draft = drafts.next());
+        })?;
         metrics::observe(&metrics::BATCH, &[], count as f64);
         let messages: Vec<_> = messages.iter().map(wire::message).collect();
         let mut own = messages.len().saturating_sub(count)..;
@@ -84,12 +91,12 @@ impl Operation for Read {
     type Answer = Found;
     const TOGETHER: usize = 1;
 
-    fn run(store: &mut dyn HistoryStore, batch: Vec<Self>) -> Result<Vec<Found>, Failure> {
-        let mut found = |read| {
+    fn run(store: &mut dyn HistoryStore, batch: &mut Vec<Self>) -> Result<Vec<Found>, Failure> {
+        let mut found = |read: &Self| {
             let mut found = Found::default();
             match read {
-                Read::Page(page) => found.messages = store.page(page)?,
-                Read::Senders(most) => found.senders = store.senders(most)?,
+                Read::Page(page) => found.messages = store.page(*page)?,
+                Read::Senders(most) => found.senders = store.senders(*most)?,
             }
             Ok(found)
         };
@@ -98,7 +105,7 @@ impl Operation for Read {
             stored: Stored::No,
         };
         batch
-            .into_iter()
+            .iter()
             .map(|read| found(read).map_err(failure))
             .collect()
     }

@@ -14,6 +14,7 @@ use crossbeam_channel::Receiver;
 use super::database::Database;
 use super::entry::{self as rules, Page};
 use crate::db::Error as StoreError;
+use crate::db::address::MIGRATION;
 use crate::http::{Front, Limits, Serving};
 use crate::retry::Retry;
 
@@ -84,6 +85,7 @@ pub fn start(
             tail: tail.clone(),
             limits: config.limits,
             memory: config.http.memory.clone(),
+            ready: config.http.ready.clone(),
         };
         move |request| api.handle(&request)
     };
@@ -102,18 +104,26 @@ pub fn start(
 }
 
 /// Returns whether it was done before the `stop`.
-fn migrate(config: &Config, stop: &Receiver<()>) -> Result<bool, StoreError> {
-    let deadline = Instant::now() + config.timeout;
+fn migrate(config: &Config, stop: &Receiver<()>) -> Result<bool, Box<dyn std::error::Error>> {
+    let began = Instant::now();
+    let until = |error: &StoreError| match error {
+        StoreError::Migrating { .. } => began + MIGRATION.max(config.timeout),
+        _ => began + config.timeout,
+    };
     let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
     loop {
         match config.database.migrate() {
             Ok(()) => return Ok(true),
-            Err(error) if error.may_pass() && Instant::now() < deadline => {
+            Err(error) if error.may_pass() && Instant::now() < until(&error) => {
                 if retry.is_news(&error) {
-                    tracing::warn!(%error, "cannot reach the database; trying again");
+                    tracing::warn!(%error, "cannot open the database; trying again");
                 }
             }
-            Err(error) => return Err(error),
+            Err(error @ StoreError::PostgresSchema { .. }) => {
+                let may = "a role that may change it runs `messenger history migrate`";
+                return Err(format!("{error}; {may}").into());
+            }
+            Err(error) => return Err(error.into()),
         }
         if retry.wait(stop).is_err() {
             return Ok(false);

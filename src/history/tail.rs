@@ -56,8 +56,11 @@ struct State {
     followers: usize,
     /// The newest number that was found.
     newest: i64,
-    /// The messages up to `newest`, encoded, without a hole.
-    kept: VecDeque<Arc<str>>,
+    /// The messages up to `newest`, each with its number and encoded. None is missing
+    /// that the log had when it was queried.
+    kept: VecDeque<(i64, Arc<str>)>,
+    /// The number that what is kept comes after.
+    before: i64,
     bytes: usize,
     /// This process has committed since the last query.
     committed: bool,
@@ -72,19 +75,24 @@ impl State {
             let event = encode(message);
             self.newest = message.number;
             self.bytes += event.len();
-            self.kept.push_back(event);
+            self.kept.push_back((message.number, event));
         }
-        while self.kept.len() > KEPT || self.bytes > KEPT_BYTES {
-            let oldest = self.kept.pop_front();
-            self.bytes -= oldest.map_or(0, |event| event.len());
+        while (self.kept.len() > KEPT || self.bytes > KEPT_BYTES)
+            && let Some((number, event)) = self.kept.pop_front()
+        {
+            self.before = number;
+            self.bytes -= event.len();
         }
     }
 
     /// The events after `number`. `None` if some of them are not kept.
-    fn after(&self, number: i64) -> Option<impl Iterator<Item = &Arc<str>>> {
-        let missing = usize::try_from(self.newest - number).unwrap_or(0);
-        let skipped = self.kept.len().checked_sub(missing)?;
-        Some(self.kept.iter().skip(skipped))
+    fn after(&self, number: i64) -> Option<impl Iterator<Item = (i64, &Arc<str>)>> {
+        let first = self.kept.partition_point(|(kept, _)| *kept <= number);
+        let kept = self
+            .kept
+            .range(first..)
+            .map(|(number, event)| (*number, event));
+        (number >= self.before).then_some(kept)
     }
 }
 
@@ -127,6 +135,7 @@ impl Tail {
             let failures = state.failures;
             *state = State {
                 newest: last,
+                before: last,
                 failures,
                 ..State::default()
             };
@@ -232,16 +241,19 @@ impl Follower {
     }
 
     /// What fits into one chunk; empty if there is none.
-    fn take(&mut self, events: impl Iterator<Item = impl AsRef<str>>) -> String {
+    fn take(&mut self, events: impl Iterator<Item = (i64, impl AsRef<str>)>) -> String {
         let mut text = String::new();
-        for event in events.take(BATCH) {
+        for (number, event) in events.take(BATCH) {
             let event = event.as_ref();
             if !text.is_empty() && text.len() + event.len() > BATCH_BYTES {
                 break;
             }
+            // The numbers have no hole, but old messages may be pruned.
+            if number > self.after + 1 {
+                text += &wire::gone(self.after + 1, number - 1);
+            }
             text += event;
-            // The numbers have no hole.
-            self.after += 1;
+            self.after = number;
         }
         text
     }
@@ -287,7 +299,7 @@ impl Source for Follower {
             // The log has lost messages, by a restored backup for instance.
             Ok(messages) if messages.is_empty() => Next::End,
             Ok(messages) => {
-                let text = self.take(messages.iter().map(encode));
+                let text = self.take(messages.iter().map(|it| (it.number, encode(it))));
                 self.say(text)
             }
             Err(_) => Next::End,

@@ -123,6 +123,11 @@ pub fn gap(newest: i64) -> String {
     format!("id: {newest}\nevent: gap\ndata: {{\"newest\":{newest}}}\n\n")
 }
 
+/// The event for a follower before a message whose predecessors are not there any more.
+pub fn gone(from: i64, to: i64) -> String {
+    format!("id: {to}\nevent: gone\ndata: {{\"from\":{from},\"to\":{to}}}\n\n")
+}
+
 /// An array of what [`message`] has made.
 pub fn array<'a>(messages: impl Iterator<Item = &'a str> + Clone) -> String {
     let size: usize = messages.clone().map(|message| message.len() + 1).sum();

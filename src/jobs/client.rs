@@ -15,7 +15,7 @@ pub use super::queue::Depth;
 /// crashed over it. The C core says so in its words alone.
 pub fn is_cut(error: &Error) -> bool {
     const WORDS: [&str; 4] = ["Socket closed", "recvmsg:", "sendmsg:", "Connection reset"];
-    let said = |words: &&str| error.message.starts_with(*words);
+    let said = |words: &&str| error.message.starts_with(words);
     error.code == Code::Unavailable && WORDS.iter().any(said)
 }
 

@@ -6,11 +6,13 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::chaos::proxy::Proxy;
+use crate::chaos::schedule::Weather;
 use crate::support::http::{self, Seen, flush, messages, post, seen};
 use crate::support::process::Signal;
 use crate::support::programs::{Bridge, Server, accepts, free_port};
 use crate::support::rpc::{client, send};
-use crate::support::{SOON, eventually, heavy};
+use crate::support::{SOON, eventually, heavy, nanos};
 
 const FLUSH: &str = "/getAndFlushMessages";
 const SUBSCRIBED: &str = "X-Messenger-Subscribed";
@@ -177,6 +179,27 @@ fn the_postbox_is_bounded_in_bytes_too() {
         authors.iter().map(|m| &*m.author).collect::<Vec<_>>(),
         ["2", "3"]
     );
+}
+
+#[test]
+fn the_window_of_a_lost_subscription_begins_with_the_last_message_that_came() {
+    let server = Server::start(&[]);
+    let link = Proxy::start(server.port());
+    let bridge = Bridge::start(&link.address(), &[]);
+    let sender = client(&server.address());
+    let came = send(&sender, "a", "came");
+    eventually(SOON, "the message", || !flush(bridge.port()).is_empty());
+    // On its way when the connection breaks: accepted, but it never comes.
+    link.set(Weather::OneWay { to_server: false });
+    send(&sender, "a", "missed");
+    link.set(Weather::Reset);
+    bridge.wait_for_log(SOON, "live again");
+    let log = bridge.log();
+    let from = log
+        .split("from=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    assert_eq!(nanos(from.expect("a window")), came, "{log}");
 }
 
 /// Asks for a flush and resets the connection as soon as a large answer is under

@@ -7,10 +7,13 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
+use super::bridge::Bridge;
 use super::chat::Chat;
+use super::history::MessageLog;
 use super::jobs::Jobs;
 use super::record::History;
 use super::run::{Outcome, World, run};
+use super::todo::Todo;
 use super::verdict::{judge, tell};
 use crate::support::heavy;
 
@@ -30,7 +33,15 @@ const fn row<W: World>() -> Row {
 }
 
 // The first one whose name a file's name begins with has judged it.
-const WORLDS: [Row; 3] = [row::<Chat>(), row::<Jobs<true>>(), row::<Jobs<false>>()];
+const WORLDS: [Row; 7] = [
+    row::<Chat>(),
+    row::<Bridge>(),
+    row::<Todo>(),
+    row::<MessageLog<false>>(),
+    row::<MessageLog<true>>(),
+    row::<Jobs<true>>(),
+    row::<Jobs<false>>(),
+];
 
 /// What is run in the suite, and how long.
 const SEED: u64 = 1;
@@ -39,6 +50,26 @@ const SHORT: Duration = Duration::from_secs(10);
 #[test]
 fn chat() {
     short::<Chat>();
+}
+
+#[test]
+fn bridge() {
+    short::<Bridge>();
+}
+
+#[test]
+fn todo() {
+    short::<Todo>();
+}
+
+#[test]
+fn history_on_postgres() {
+    short::<MessageLog<false>>();
+}
+
+#[test]
+fn history_on_sqlite() {
+    short::<MessageLog<true>>();
 }
 
 #[test]
@@ -57,11 +88,14 @@ fn short<W: World>() {
     println!("{}", line(W::NAME, SEED, &run::<W>(SEED, SHORT)));
 }
 
-/// Runs with these seeds once showed a defect, which is mended.
+/// World, seed and seconds of runs that once showed a defect, which is mended.
+const FOUND: [(&str, u64, u64); 1] = [("bridge", 109, 4)];
+
 #[test]
 fn seeds_that_found_something() {
     let _machine = heavy();
-    for (world, seed, seconds) in [] as [(&str, u64, u64); 0] {
+    // What was on its way when a subscription was lost was missing in the log's window.
+    for (world, seed, seconds) in FOUND {
         let row = WORLDS
             .iter()
             .find(|row| row.name == world)

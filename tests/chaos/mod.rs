@@ -7,12 +7,16 @@
 //! event type that says what its clients can note, and its promises, each with a
 //! fault in a recorded history that it has to find.
 
+mod bridge;
 mod cases;
 mod chat;
+mod disk;
+mod history;
 mod jobs;
-mod proxy;
+pub mod proxy;
 mod record;
 mod run;
-mod schedule;
+pub mod schedule;
 mod stage;
+mod todo;
 mod verdict;

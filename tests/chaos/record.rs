@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,11 @@ impl<E: Event> Recorder<E> {
         }
     }
 
+    fn now(&self) -> u64 {
+        let now = self.began.elapsed().as_nanos();
+        u64::try_from(now).expect("no run of centuries")
+    }
+
     /// All that was written with pens that are put away, by time.
     pub fn history(&self, head: Head) -> History<E> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,17 +105,32 @@ pub struct Pen<E: Event> {
 }
 
 impl<E: Event> Pen<E> {
-    pub fn note(&mut self, event: E) {
-        self.write(Note::Saw(event));
+    pub fn note(&mut self, event: impl Into<E>) {
+        self.write(Note::Saw(event.into()));
     }
 
     pub fn write(&mut self, note: Note<E>) {
-        let at = self.recorder.began.elapsed().as_nanos();
-        self.written.push(Record {
-            at: u64::try_from(at).expect("no run of centuries"),
-            by: self.by,
-            note,
-        });
+        self.write_at(self.recorder.now(), note);
+    }
+
+    /// What happened earlier, as a log tells.
+    pub fn note_at(&mut self, at: u64, event: impl Into<E>) {
+        self.write_at(at, Note::Saw(event.into()));
+    }
+
+    /// When it was so late, by a clock that has not been stepped.
+    pub fn moment(&self, time: SystemTime) -> u64 {
+        let now = self.recorder.now();
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).expect("no centuries");
+        match time.elapsed() {
+            Ok(ago) => now.saturating_sub(nanos(ago)),
+            Err(ahead) => now.saturating_add(nanos(ahead.duration())),
+        }
+    }
+
+    fn write_at(&mut self, at: u64, note: Note<E>) {
+        let by = self.by;
+        self.written.push(Record { at, by, note });
     }
 }
 

@@ -13,11 +13,25 @@ use crate::support::programs::Program;
 /// What a program of ours may take after SIGTERM; it promises less.
 const END: Duration = Duration::from_secs(20);
 
+/// How often a program is started that may end at once, when nothing keeps it from
+/// running any more.
+const TRIES: usize = 20;
+
 /// A program that is started again after it was ended.
 struct Kept {
     name: &'static str,
-    start: Box<dyn Fn() -> Program + Send>,
+    start: Box<dyn Fn() -> Option<Program> + Send>,
     running: Option<Program>,
+}
+
+impl Kept {
+    /// Whether it runs; one that does not is started, if it can be.
+    fn runs(&mut self) -> bool {
+        if self.running.is_none() {
+            self.running = (self.start)();
+        }
+        self.running.is_some()
+    }
 }
 
 /// Brings a fault about that only one service knows (true), and undoes it (false).
@@ -42,8 +56,20 @@ impl Stage {
 
     /// Starts it, now and after each end.
     pub fn program(&mut self, name: &'static str, start: impl Fn() -> Program + Send + 'static) {
+        self.restarted(name, move || Some(start()));
+    }
+
+    /// The same with a program that ends again when it lacks something at its start,
+    /// as its database: it is started again when a fault would meet it, and in the
+    /// end.
+    pub fn restarted(
+        &mut self,
+        name: &'static str,
+        start: impl Fn() -> Option<Program> + Send + 'static,
+    ) {
         let start = Box::new(start);
-        let running = Some(start());
+        let running = (0..TRIES).find_map(|_| start());
+        assert!(running.is_some(), "{name} starts when all is whole");
         self.programs.push(Kept {
             name,
             start,
@@ -64,12 +90,6 @@ impl Stage {
         fault: impl FnMut(bool) + Send + 'static,
     ) {
         self.own.push((name, often, Box::new(fault)));
-    }
-
-    /// The program with this name, if it runs.
-    pub fn running(&self, name: &str) -> Option<&Program> {
-        let mut named = self.programs.iter().filter(|kept| kept.name == name);
-        named.next()?.running.as_ref()
     }
 
     pub fn menu(&self) -> Menu {
@@ -98,6 +118,10 @@ impl Stage {
                 self.end(fault);
             }
         }
+        for kept in &mut self.programs {
+            let started = (0..TRIES).any(|_| kept.runs());
+            assert!(started, "{} starts when all is whole again", kept.name);
+        }
     }
 
     fn begin(&mut self, fault: &Fault) {
@@ -107,7 +131,11 @@ impl Stage {
             // Dropping a process kills it with SIGKILL, and waits for its end.
             Fault::Kill { program } => drop(self.kept(program).running.take()),
             Fault::Terminate { program } => {
-                let mut program = self.kept(program).running.take().expect("a program");
+                let kept = self.kept(program);
+                if !kept.runs() {
+                    return;
+                }
+                let mut program = kept.running.take().expect("a program");
                 program.signal(Signal::TERM);
                 let code = program.wait_exit(END);
                 assert_eq!(code, 0, "ended by SIGTERM: {}", program.log());
@@ -125,8 +153,7 @@ impl Stage {
             Fault::Link { link, .. } => self.set(link, Weather::Clear),
             Fault::Pause { program } => self.signal(program, Signal::CONT),
             Fault::Kill { program } | Fault::Terminate { program } => {
-                let kept = self.kept(program);
-                kept.running = Some((kept.start)());
+                self.kept(program).runs();
             }
             Fault::Clock { .. } => {}
             Fault::Own { name } => self.do_own(name, false),
@@ -139,8 +166,10 @@ impl Stage {
     }
 
     fn signal(&mut self, program: &str, signal: Signal) {
-        let running = &self.kept(program).running;
-        running.as_ref().expect("a program").signal(signal);
+        let kept = self.kept(program);
+        if kept.runs() {
+            kept.running.as_ref().expect("a program").signal(signal);
+        }
     }
 
     fn kept(&mut self, program: &str) -> &mut Kept {

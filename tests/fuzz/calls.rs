@@ -7,20 +7,18 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use futures_util::{FutureExt as _, SinkExt as _, StreamExt as _};
 use grpcio::{
-    CallOption, Client, GrpcSlice, MessageReader, MethodType, RpcStatus, RpcStatusCode, WriteFlags,
-    pb_de,
+    CallOption, Client, GrpcSlice, MessageReader, Method, MethodType, RpcStatus, RpcStatusCode,
+    WriteFlags, pb_de,
 };
-use messenger::chat::server::{self as chat, Chat};
-use messenger::generated::{
-    fin, health, message_service as jobs, messenger as proto, reflection, todo,
-};
-use messenger::grpc::{blocking, host, server};
-use messenger::jobs::server::Messages;
-use messenger::ticker::server::{self as ticker, Ticker};
-use messenger::todo::list::Limits;
-use messenger::todo::server::{self as todo_server, Todo};
+use messenger::chat::{self, server::Chat};
+use messenger::generated::reflection::{ServerReflectionRequest, ServerReflectionResponse};
+use messenger::grpc::health::wire::{self as health, HealthCheckRequest, HealthCheckResponse};
+use messenger::grpc::subscription::PROBE;
+use messenger::grpc::{blocking, host, method, server};
+use messenger::jobs::{server::Messages, wire as jobs};
+use messenger::ticker::{self, server::Ticker};
+use messenger::todo::{self, list::Limits, server::Todo};
 use protobuf::Message;
-use protobuf::well_known_types::empty::Empty;
 
 use super::driver::{self, Target, plain};
 use super::messages::WORDS;
@@ -55,10 +53,11 @@ struct Called {
     answer: fn(&[u8]) -> bool,
 }
 
-const fn called<Q: Message, A: Message>(kind: MethodType, name: &'static str) -> Called {
+/// By what a client knows of the method.
+fn called<Q: Message, A: Message>(method: &Method<Q, A>) -> Called {
     Called {
-        kind,
-        name,
+        kind: method.ty,
+        name: method.name,
         // rust-protobuf takes more from pieces than as a whole: see `messages`.
         whole: |bytes| Q::parse_from_bytes(bytes).is_ok(),
         pieces: |bytes| {
@@ -69,58 +68,36 @@ const fn called<Q: Message, A: Message>(kind: MethodType, name: &'static str) ->
     }
 }
 
-use MethodType::{Duplex, ServerStreaming, Unary};
-
-const METHODS: [Called; 16] = [
-    called::<proto::SendMessageRequest, proto::SendMessageResponse>(
-        Unary,
-        "/mes_grpc.MessengerServer/SendMessage",
-    ),
-    called::<Empty, proto::ChatMessage>(ServerStreaming, "/mes_grpc.MessengerServer/ReadMessages"),
-    called::<todo::AddTaskRequest, todo::AddTaskResponse>(Unary, "/todo.TodoService/AddTask"),
-    called::<todo::GetTasksRequest, todo::GetTasksResponse>(Unary, "/todo.TodoService/GetTasks"),
-    called::<todo::CompleteTaskRequest, todo::CompleteTaskResponse>(
-        Unary,
-        "/todo.TodoService/CompleteTask",
-    ),
-    called::<todo::WatchTasksRequest, todo::TaskUpdate>(
-        ServerStreaming,
-        "/todo.TodoService/WatchTasks",
-    ),
-    called::<jobs::MessageRequest, jobs::MessageResponse>(
-        Unary,
-        "/message.MessageService/ProcessMessage",
-    ),
-    called::<jobs::ABRequest, jobs::ABResponse>(Unary, "/message.MessageService/AssignAB"),
-    called::<jobs::FactorialRequest, jobs::FactorialResponse>(
-        Unary,
-        "/message.MessageService/Factorial",
-    ),
-    called::<jobs::TextRequest, jobs::LetterResponse>(
-        Unary,
-        "/message.MessageService/MostFrequentLetter",
-    ),
-    called::<fin::TickerRequest, fin::StockUpdate>(Duplex, "/StockTicker/SubscribeToStockUpdates"),
-    called::<health::HealthCheckRequest, health::HealthCheckResponse>(
-        Unary,
-        "/grpc.health.v1.Health/Check",
-    ),
-    called::<health::HealthCheckRequest, health::HealthCheckResponse>(
-        ServerStreaming,
-        "/grpc.health.v1.Health/Watch",
-    ),
-    called::<Empty, Empty>(Unary, "/messenger.Subscriptions/Probe"),
-    called::<reflection::ServerReflectionRequest, reflection::ServerReflectionResponse>(
-        Duplex,
-        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-    ),
-    called::<reflection::ServerReflectionRequest, reflection::ServerReflectionResponse>(
-        Duplex,
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-    ),
-];
+fn methods() -> [Called; 16] {
+    type Reflect = Method<ServerReflectionRequest, ServerReflectionResponse>;
+    let reflect: [Reflect; 2] = [
+        method::duplex("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
+        method::duplex("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),
+    ];
+    let watch = health::WATCH_ENCODED.name;
+    let watch = method::server_stream::<HealthCheckRequest, HealthCheckResponse>(watch);
+    [
+        called(&chat::wire::SEND_MESSAGE),
+        called(&chat::wire::READ_MESSAGES),
+        called(&todo::wire::ADD_TASK),
+        called(&todo::wire::GET_TASKS),
+        called(&todo::wire::COMPLETE_TASK),
+        called(&todo::wire::WATCH_TASKS),
+        called(&jobs::PROCESS_MESSAGE),
+        called(&jobs::ASSIGN_AB),
+        called(&jobs::FACTORIAL),
+        called(&jobs::MOST_FREQUENT_LETTER),
+        called(&ticker::wire::SUBSCRIBE_TO_STOCK_UPDATES),
+        called(&health::CHECK),
+        called(&watch),
+        called(&PROBE),
+        called(&reflect[0]),
+        called(&reflect[1]),
+    ]
+}
 
 struct Server {
+    methods: [Called; 16],
     client: Client,
     _handle: host::Handle,
 }
@@ -132,26 +109,27 @@ impl Server {
             ports: vec![0],
             ..Default::default()
         };
-        let todo = todo_server::Config {
+        let todo = todo::server::Config {
             limits: Limits {
                 tasks: 100,
                 ..Limits::default()
             },
             ..Default::default()
         };
-        let ticker = ticker::Config {
+        let ticker = ticker::server::Config {
             interval: Duration::from_secs(3600),
             updates: Some(1),
             ..Default::default()
         };
         let hosted: Vec<Box<dyn host::Hosted>> = vec![
-            Box::new(Chat::new(chat::Config::default())),
+            Box::new(Chat::new(chat::server::Config::default())),
             Box::new(Todo::start(todo).unwrap()),
             Box::new(Ticker::start(ticker).unwrap()),
             Box::new(Messages::start().unwrap()),
         ];
         let handle = host::start(&config, hosted).unwrap();
         Self {
+            methods: methods(),
             client: raw(&format!("127.0.0.1:{}", handle.ports()[0])),
             _handle: handle,
         }
@@ -161,10 +139,10 @@ impl Server {
         let Some((method, request)) = input.split_first() else {
             return "no method".into();
         };
-        let called = &METHODS[usize::from(*method) % METHODS.len()];
+        let called = &self.methods[usize::from(*method) % 16];
         let answered = match called.kind {
-            ServerStreaming => self.stream(called, request).await,
-            Duplex => self.duplex(called, request).await,
+            MethodType::ServerStreaming => self.stream(called, request).await,
+            MethodType::Duplex => self.duplex(called, request).await,
             _ => self.unary(called, request).await,
         };
         let no_message = answered
@@ -189,7 +167,7 @@ impl Server {
 
     async fn unary(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
         let options = CallOption::default().timeout(SOON);
-        let method = bytes(Unary, called.name);
+        let method = bytes(called.kind, called.name);
         let answer = self
             .client
             .unary_call_async(&method, &request.to_vec(), options);
@@ -202,14 +180,14 @@ impl Server {
 
     /// Its first message, after which the client leaves.
     async fn stream(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
-        let method = bytes(ServerStreaming, called.name);
+        let method = bytes(called.kind, called.name);
         let mut stream = Stream::open(&self.client, &method, &request.to_vec(), acknowledged());
         stream.next().await.map(|first| vec![first])
     }
 
     /// The request twice, and all that is answered to it.
     async fn duplex(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
-        let method = bytes(Duplex, called.name);
+        let method = bytes(called.kind, called.name);
         let options = CallOption::default().timeout(SOON);
         let (mut sender, mut receiver) = self.client.duplex_streaming(&method, options).unwrap();
         // Refused at the first one, the second may not be taken.

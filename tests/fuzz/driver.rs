@@ -17,8 +17,8 @@ pub struct Target {
     /// The name of its corpus, too.
     pub name: &'static str,
     pub start: fn() -> Run,
-    /// What random bytes would hardly ever spell.
-    pub words: &'static [&'static str],
+    /// What random bytes would hardly ever spell; `|` stands between them.
+    pub words: &'static str,
     /// The longest input, in bytes.
     pub longest: usize,
     /// How many inputs are run at a time.
@@ -33,6 +33,7 @@ pub struct Failure {
 
 pub struct Fuzzer<'a> {
     target: &'a Target,
+    words: Vec<&'static str>,
     run: Run,
     rng: Rng,
     pool: Vec<Vec<u8>>,
@@ -60,6 +61,7 @@ impl<'a> Fuzzer<'a> {
             executions: pool.len() as u64,
             given: pool.len(),
             rng: Rng::with_seed(seed),
+            words: target.words.split('|').collect(),
             target,
             run,
             pool,
@@ -113,7 +115,7 @@ impl<'a> Fuzzer<'a> {
         // One mutation most of the time, and sometimes many.
         for _ in 0..=rng.u32(..16).trailing_zeros().min(6) {
             let other = &self.pool[rng.usize(..self.pool.len())];
-            mutate(&mut input, other, self.target.words, rng);
+            mutate(&mut input, other, &self.words, rng);
         }
         input.truncate(self.target.longest);
         input
@@ -280,7 +282,7 @@ mod tests {
                 at.map_or("shut", |_| "open").into()
             })
         },
-        words: &["open"],
+        words: "open",
         longest: 64,
         together: 1,
     };

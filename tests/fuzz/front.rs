@@ -10,41 +10,15 @@ use messenger::http::{Client, Failure, Framing, Head, Intake, Limits, ReadError}
 
 use super::driver::{Target, one_by_one, plain};
 
-const WORDS: &[&str] = &[
-    "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-    "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
-    "\r\n",
-    "\r\n\r\n",
-    "GET ",
-    "OPTIONS * ",
-    "CONNECT a:1 ",
-    " HTTP/1.1\r\n",
-    " HTTP/1.0\r\n",
-    " HTTP/2.0\r\n",
-    "http://b:80/c?d",
-    "Host: [::1]:80\r\n",
-    "Host: a\r\n",
-    "Content-Length: 5\r\n",
-    "Content-Length: 6000\r\n",
-    "Content-Length: 6001\r\n",
-    "Transfer-Encoding: chunked\r\n",
-    "Transfer-Encoding: gzip, chunked\r\n",
-    "Connection: close, keep-alive\r\n",
-    "Expect: 100-continue\r\n",
-    "X: y\r\n",
-    "X-Messenger-Request: 1\r\n",
-    "\r\n5\r\nhello",
-    "\r\n0\r\n\r\n",
-    "1770\r\n",
-    "1771\r\n",
-    "ffffffffffffffff",
-    ";a=\"b\\\"\"",
-    ";a=b",
-    "Trailer: x\r\n",
-    "#",
-    "%2e",
-    "é",
-];
+const WORDS: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n\
+         |POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc|\r\n|\r\n\r\n|GET \
+         |OPTIONS * |CONNECT a:1 | HTTP/1.1\r\n| HTTP/1.0\r\n| HTTP/2.0\r\n|http://b:80/c?d\
+         |Host: [::1]:80\r\n|Host: a\r\n|Content-Length: 5\r\n|Content-Length: 6000\r\n\
+         |Content-Length: 6001\r\n|Transfer-Encoding: chunked\r\n\
+         |Transfer-Encoding: gzip, chunked\r\n|Connection: close, keep-alive\r\n\
+         |Expect: 100-continue\r\n|X: y\r\n|X-Messenger-Request: 1\r\n|\r\n5\r\nhello\
+         |\r\n0\r\n\r\n|1770\r\n|1771\r\n|ffffffffffffffff|;a=\"b\\\"\"|;a=b|Trailer: x\r\n\
+         |#|%2e|é";
 
 pub const REQUESTS: Target = Target {
     name: "front-requests",

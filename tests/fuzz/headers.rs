@@ -15,25 +15,10 @@ use super::driver::{Target, one_by_one};
 pub const TARGET: Target = Target {
     name: "queue-headers",
     start: || one_by_one(judge),
-    words: &[
-        "\x15x-messenger-queued-atl\0\0\0\0\0\0\0\x01",
-        "\x15x-messenger-queued-at",
-        "\x12x-messenger-reasonS\0\0\0\x03why",
-        "\x12x-messenger-reason",
-        "\x14x-messenger-attemptsl\0\0\0\0\0\0\0\x02",
-        "\x14x-messenger-attempts",
-        "l",
-        "S",
-        "I",
-        "T",
-        "F",
-        "A",
-        "t\x01",
-        "\0\0\0\0",
-        "\0\0\0\0\0\0\0\x03",
-        "\x7f",
-        "\x03id1",
-    ],
+    words: "\x15x-messenger-queued-atl\0\0\0\0\0\0\0\x01|\x15x-messenger-queued-at\
+         |\x12x-messenger-reasonS\0\0\0\x03why|\x12x-messenger-reason\
+         |\x14x-messenger-attemptsl\0\0\0\0\0\0\0\x02|\x14x-messenger-attempts|l|S|I|T|F|A\
+         |t\x01|\0\0\0\0|\0\0\0\0\0\0\0\x03|\x7f|\x03id1",
     longest: 2000,
     together: 1,
 };

@@ -27,31 +27,10 @@ pub const TARGET: Target = Target {
     together: 1,
 };
 
-pub const WORDS: &[&str] = &[
-    "\x0a\x03abc",
-    "\x12\x03abc",
-    "\x0a\0",
-    "\x0a\x7f",
-    "\x08\x01",
-    "\x08\x05",
-    "\x10\x01",
-    "\x1a\x02\x08\x01",
-    "\x1a\x13fin.proto",
-    "\x22\x0bStockTicker",
-    "\x2a\x06\x0a\x02ab\x10\x01",
-    "\x32\x02ab",
-    "\x3a\0",
-    "\x0b\x0c",
-    "\x0a\x19mes_grpc.MessengerServer",
-    "\x78\x01",
-    "\x7d\x01\x02\x03\x04",
-    "\x01",
-    "\u{7f}\u{7f}",
-    "AAPL",
-    "é",
-    "\x08\x7f",
-    "\n\u{c}Hello, World",
-];
+pub const WORDS: &str = "\x0a\x03abc|\x12\x03abc|\x0a\0|\x0a\x7f|\x08\x01|\x08\x05|\x10\x01|\x1a\x02\x08\x01\
+         |\x1a\x13fin.proto|\x22\x0bStockTicker|\x2a\x06\x0a\x02ab\x10\x01|\x32\x02ab|\x3a\0\
+         |\x0b\x0c|\x0a\x19mes_grpc.MessengerServer|\x78\x01|\x7d\x01\x02\x03\x04|\x01\
+         |\u{7f}\u{7f}|AAPL|é|\x08\x7f|\n\u{c}Hello, World";
 
 fn decode<Q, A>(method: &Method<Q, A>, pieces: &[GrpcSlice]) -> Option<Q> {
     (method.req_de())(MessageReader::new(pieces.into())).ok()

@@ -24,23 +24,10 @@ use std::{env, fs};
 use crate::cases::layout::root;
 use driver::{Fuzzer, Target};
 
-/// All of them.
-const TARGETS: [Target; 9] = [
-    front::REQUESTS,
-    front::CHUNKED,
-    json::BODIES,
-    json::ANSWERS,
-    tasks::TARGET,
-    headers::TARGET,
-    query::TARGET,
-    messages::TARGET,
-    calls::TARGET,
-];
-
 /// Of a run that names none.
 const SEED: u64 = 16;
 
-/// How often `cargo test` tries each target. One that makes calls is slow.
+/// How often `cargo test` tries each target; calls take long.
 const SHORT: u64 = 10_000;
 const SHORT_CALLS: u64 = 500;
 
@@ -107,49 +94,26 @@ fn failed(target: &Target, seed: u64, executions: u64, failure: &driver::Failure
     );
 }
 
-#[test]
-fn intake_of_the_front() {
-    replay(&front::REQUESTS, SHORT);
+macro_rules! targets {
+    ($($test:ident: $target:expr, $executions:expr;)*) => {
+        const TARGETS: &[Target] = &[$($target),*];
+
+        $(#[test]
+        fn $test() {
+            replay(&$target, $executions);
+        })*
+    };
 }
 
-#[test]
-fn chunked_bodies() {
-    replay(&front::CHUNKED, SHORT);
-}
-
-#[test]
-fn bodies_in_json() {
-    replay(&json::BODIES, SHORT);
-}
-
-#[test]
-fn answers_of_a_log() {
-    replay(&json::ANSWERS, SHORT);
-}
-
-#[test]
-fn bodies_of_tasks() {
-    replay(&tasks::TARGET, SHORT);
-}
-
-#[test]
-fn headers_of_the_queue() {
-    replay(&headers::TARGET, SHORT);
-}
-
-#[test]
-fn queries_of_the_log() {
-    replay(&query::TARGET, SHORT);
-}
-
-#[test]
-fn messages_of_the_methods() {
-    replay(&messages::TARGET, SHORT);
-}
-
-#[test]
-fn calls_of_the_methods() {
-    replay(&calls::TARGET, SHORT_CALLS);
+targets! {
+    requests_to_the_front: front::REQUESTS, SHORT;
+    chunked_bodies: front::CHUNKED, SHORT;
+    bodies_in_json: json::TARGET, SHORT;
+    bodies_of_tasks: tasks::TARGET, SHORT;
+    headers_of_the_queue: headers::TARGET, SHORT;
+    queries_of_the_log: query::TARGET, SHORT;
+    messages_of_the_methods: messages::TARGET, SHORT;
+    calls_of_the_methods: calls::TARGET, SHORT_CALLS;
 }
 
 /// What `make fuzz` was given under this name; empty if nothing.
@@ -175,7 +139,7 @@ fn long() {
     assert!(
         !chosen.is_empty(),
         "TARGET has to be one of {:?}",
-        TARGETS.map(|it| it.name)
+        TARGETS.iter().map(|it| it.name).collect::<Vec<_>>()
     );
     let file = given("FILE");
     if !file.is_empty() {

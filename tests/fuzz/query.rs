@@ -9,26 +9,8 @@ use super::driver::{Target, one_by_one, plain};
 pub const TARGET: Target = Target {
     name: "history-query",
     start: || one_by_one(judge),
-    words: &[
-        "limit=",
-        "before=",
-        "after=",
-        "&",
-        "\n",
-        "limit=1000",
-        "limit=1001",
-        "%3d",
-        "%26",
-        "+",
-        "-1",
-        "9223372036854775807",
-        "9223372036854775808",
-        "%31",
-        "%00",
-        "from=",
-        "%ff",
-        "٣",
-    ],
+    words: "limit=|before=|after=|&|\n|limit=1000|limit=1001|%3d|%26|+|-1|9223372036854775807\
+         |9223372036854775808|%31|%00|from=|%ff|٣",
     longest: 500,
     together: 1,
 };

@@ -10,24 +10,8 @@ use super::driver::{Target, one_by_one, plain};
 pub const TARGET: Target = Target {
     name: "task-bodies",
     start: || one_by_one(judge),
-    words: &[
-        ",",
-        "\\,",
-        "\\",
-        " ,",
-        "fact:",
-        "fact:-1",
-        "fact: 6",
-        "freq:",
-        "user42",
-        "New Task!",
-        "\u{a0}",
-        "\u{2003}",
-        "9223372036854775807",
-        "9223372036854775808",
-        "\0",
-        "é",
-    ],
+    words: ",|\\,|\\| ,|fact:|fact:-1|fact: 6|freq:|user42|New Task!|\u{a0}|\u{2003}\
+         |9223372036854775807|9223372036854775808|\0|é",
     longest: 2100,
     together: 1,
 };

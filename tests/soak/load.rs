@@ -251,7 +251,8 @@ fn send_and_flush(client: &mut Client, body: &str) -> Done {
 fn tasks(world: &World, receivers: &mut Group, senders: &mut Group) {
     let todo = || TodoClient::over(connection(&world.server.address()), SOON);
     let writer = todo();
-    senders.each(MOMENT, "add and complete a task", move || {
+    // Slowly: the list grows, and with it what everybody holds who shows it.
+    senders.each(4 * MOMENT, "add and complete a task", move || {
         let task = writer.add("to be done")?;
         writer.complete(task.id)?;
         Ok(())
@@ -260,9 +261,7 @@ fn tasks(world: &World, receivers: &mut Group, senders: &mut Group) {
         let watcher = todo();
         receivers.each(Duration::ZERO, "watch tasks", move || {
             let (mut stream, _) = watcher.watch(SETTLE)?;
-            for _ in 0..3 {
-                stream.recv()?;
-            }
+            stream.recv()?;
             Ok(())
         });
     }

@@ -1,7 +1,6 @@
-//! What only time or too much of everything shows: an hour of steady load, and ten
-//! times more than the server carries. The ordinary suite runs short forms, which try
-//! these programs themselves; `make soak` and `make overload` the long ones. Figures
-//! and how they are judged: docs/reliability.md.
+//! What only time shows: an hour of steady load. The ordinary suite runs nine seconds
+//! of it, which try the programs of this folder too; `make soak` the hour. Figures, and
+//! how they are judged: docs/reliability.md.
 
 mod load;
 mod plot;

@@ -22,7 +22,9 @@ const COLOURS: [RGBColor; 6] = [
 /// Points of a line: of as many samples, the one in the middle is drawn.
 const POINTS: usize = 150;
 
-const PANELS: [(&str, fn(&Sample) -> f64); 3] = [
+type Panel = (&'static str, fn(&Sample) -> f64);
+
+const PANELS: [Panel; 3] = [
     ("resident memory, MiB", |it| it.resident),
     ("descriptors", |it| it.descriptors as f64),
     ("threads", |it| it.threads as f64),

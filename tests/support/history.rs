@@ -1,5 +1,7 @@
 //! Logs in SQLite and PostgreSQL: replicas, messages, and the table itself.
 
+use std::path::Path;
+
 use messenger::history::load::run::{self, Answered, Config, Outcome};
 use serde_json::{Value, json};
 
@@ -70,7 +72,11 @@ impl Store {
     }
 
     pub fn sqlite_connection(folder: &tempfile::TempDir) -> rusqlite::Connection {
-        let file = folder.path().join("history.sqlite3");
+        Self::sqlite_file(folder.path())
+    }
+
+    fn sqlite_file(folder: &Path) -> rusqlite::Connection {
+        let file = folder.join("history.sqlite3");
         rusqlite::Connection::open(file).expect("the file of the log")
     }
 
@@ -81,24 +87,7 @@ impl Store {
     /// The whole table, past the service.
     pub fn table(&self) -> Vec<Row> {
         match self {
-            Self::Sqlite(folder) => {
-                let connection = Self::sqlite_connection(folder);
-                let mut select = connection.prepare(SELECT).unwrap();
-                let row = |row: &rusqlite::Row<'_>| {
-                    Ok(Row {
-                        number: row.get(0)?,
-                        sender: row.get(1)?,
-                        text: row.get(2)?,
-                        sent_at: row.get(3)?,
-                        sender_count: row.get(4)?,
-                    })
-                };
-                select
-                    .query_map([], row)
-                    .unwrap()
-                    .map(Result::unwrap)
-                    .collect()
-            }
+            Self::Sqlite(folder) => Self::sqlite_table(folder.path()),
             Self::Postgres(Database { url, .. }) | Self::Url(url) => {
                 let rows = Self::postgres_connection(url).query(SELECT, &[]).unwrap();
                 let row = |row: &postgres::Row| Row {
@@ -111,6 +100,23 @@ impl Store {
                 rows.iter().map(row).collect()
             }
         }
+    }
+
+    /// The same of a file in this folder.
+    pub fn sqlite_table(folder: &Path) -> Vec<Row> {
+        let connection = Self::sqlite_file(folder);
+        let mut select = connection.prepare(SELECT).unwrap();
+        let row = |row: &rusqlite::Row<'_>| {
+            Ok(Row {
+                number: row.get(0)?,
+                sender: row.get(1)?,
+                text: row.get(2)?,
+                sent_at: row.get(3)?,
+                sender_count: row.get(4)?,
+            })
+        };
+        let rows = select.query_map([], row).unwrap();
+        rows.map(Result::unwrap).collect()
     }
 
     /// Holds the table against the promises, and against what was answered.

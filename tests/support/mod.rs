@@ -11,6 +11,7 @@ pub mod history;
 pub mod http;
 pub mod jobs;
 pub mod metrics;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod programs;

@@ -154,6 +154,11 @@ impl Process {
         std::fs::read_to_string(&self.log).expect("the file of standard error")
     }
 
+    /// What it writes to standard error, which can be read when it is gone too.
+    pub fn open_log(&self) -> File {
+        File::open(&self.log).expect("the file of standard error")
+    }
+
     pub fn wait_for_log(&self, within: Duration, words: &str) {
         eventually(within, words, || self.log().contains(words));
     }

@@ -44,7 +44,26 @@ impl Program {
 
     /// Waits for so many lines that start so and end with a port.
     fn announced(process: Process, start: &str, lines: usize) -> Self {
-        let mut line = process.line(SOON).unwrap_or_default();
+        let announced = Self::try_announced(process, start, lines, SOON);
+        announced.unwrap_or_else(|process| panic!("it says nothing; log: {}", process.log()))
+    }
+
+    /// It has ended in order, with an error, or still waits.
+    fn gave_up(process: &mut Process) {
+        let is_fine = process.is_alive() || process.wait_exit(SOON) == 1;
+        assert!(is_fine, "{}", process.log());
+    }
+
+    /// The process that ended, or said nothing in time.
+    fn try_announced(
+        process: Process,
+        start: &str,
+        lines: usize,
+        within: Duration,
+    ) -> Result<Self, Box<Process>> {
+        let Ok(Some(mut line)) = process.try_line(within) else {
+            return Err(Box::new(process));
+        };
         let metrics = port_in(&line, METRICS);
         if metrics.is_some() {
             line = process.line(SOON).unwrap_or_default();
@@ -61,11 +80,11 @@ impl Program {
             }
             line = process.line(SOON).unwrap_or_default();
         }
-        Self {
+        Ok(Self {
             process,
             metrics,
             ports,
-        }
+        })
     }
 }
 
@@ -122,6 +141,13 @@ impl Server {
     pub fn listening(process: Process, lines: usize) -> Program {
         Program::announced(process, "messenger server listening on ", lines)
     }
+
+    /// The same for one that may end at once instead.
+    pub fn try_listening(process: Process) -> Option<Program> {
+        let start = "messenger server listening on ";
+        let announced = Program::try_announced(process, start, 1, SOON);
+        announced.map_err(|mut it| Program::gave_up(&mut it)).ok()
+    }
 }
 
 pub struct Log;
@@ -138,8 +164,20 @@ impl Log {
         messenger_with(&[&command, port, arguments].concat(), variables)
     }
 
+    /// `messenger history migrate`
+    pub fn migrate(url: &str) -> Process {
+        messenger_with(&["history", "migrate"], &[("DATABASE_URL", url)])
+    }
+
     pub fn listening(process: Process) -> Program {
         Program::announced(process, "messenger history listening on http://", 1)
+    }
+
+    /// The same for one that may end instead, or is killed after so long.
+    pub fn try_listening(process: Process, within: Duration) -> Option<Program> {
+        let start = "messenger history listening on http://";
+        let announced = Program::try_announced(process, start, 1, within);
+        announced.map_err(|mut it| Program::gave_up(&mut it)).ok()
     }
 }
 
@@ -160,7 +198,11 @@ impl Bridge {
 
     /// `messenger client` on a free port.
     pub fn start(server: &str, flags: &[&str]) -> Program {
-        let process = Self::spawn(server, 0, flags);
+        Self::start_on(0, server, flags)
+    }
+
+    pub fn start_on(port: u16, server: &str, flags: &[&str]) -> Program {
+        let process = Self::spawn(server, port, flags);
         Program::announced(process, "messenger client listening on http://", 1)
     }
 

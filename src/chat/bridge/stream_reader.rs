@@ -59,7 +59,7 @@ impl StreamReader {
             settle: config.settle,
             stop,
             live,
-            lost: None,
+            heard: None,
             dropped: 0,
             dropped_logged: None,
             _over: over_sender,
@@ -92,8 +92,9 @@ struct Work {
     settle: Duration,
     stop: Receiver<()>,
     live: Sender<()>,
-    /// When the previous subscription was lost.
-    lost: Option<Timestamp>,
+    /// The last message's time; before the first one, when the first subscription
+    /// was live. What was sent since may be missing when a subscription is lost.
+    heard: Option<Timestamp>,
     /// Messages that were dropped since the last line about it, and its time.
     dropped: u64,
     dropped_logged: Option<Instant>,
@@ -135,16 +136,12 @@ impl Work {
         // A stop that came before the stream could be aborted.
         let stop = self.stop.clone();
         let stopped = || stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected);
-        let mut last_message = None;
         let error = loop {
             if stopped() {
                 return;
             }
             match stream.recv() {
-                Ok(message) => {
-                    last_message = Some(message.send_time);
-                    self.deliver(message);
-                }
+                Ok(message) => self.deliver(message),
                 Err(error) => break error,
             }
         };
@@ -152,27 +149,29 @@ impl Work {
         if stopped() {
             return;
         }
-        self.lost = Some(Timestamp::now());
-        let last_message = last_message.map(Timestamp::rfc3339);
-        tracing::warn!(%error, last_message, "the subscription is lost; connecting again");
+        let from = self.heard.map(Timestamp::rfc3339);
+        tracing::warn!(%error, from, "the subscription is lost; connecting again");
     }
 
-    fn announce(&self, proof: Proof) {
-        match self.lost {
+    fn announce(&mut self, proof: Proof) {
+        let now = Timestamp::now();
+        match self.heard {
             None => tracing::info!(?proof, "the subscription is live"),
-            Some(lost) => tracing::warn!(
+            Some(heard) => tracing::warn!(
                 ?proof,
-                from = lost.rfc3339(),
-                until = Timestamp::now().rfc3339(),
+                from = heard.rfc3339(),
+                until = now.rfc3339(),
                 "the subscription is live again; messages sent in this window may have been missed"
             ),
         }
+        self.heard.get_or_insert(now);
         // Only the first one is waited for.
         let _ = self.live.try_send(());
     }
 
     fn deliver(&mut self, message: crate::chat::message::Message) {
         let time = message.send_time;
+        self.heard = Some(time);
         let dropped = self.postbox.deliver(message);
         if dropped > 0 {
             metrics::add(&metrics::DROPPED, &["messages"], dropped);

@@ -3,7 +3,10 @@
 pub mod load;
 mod serve;
 
-use super::Error;
+use std::time::Duration;
+
+use super::{Error, data_dir, duration};
+use crate::history::database::Database;
 
 /// Run a message log over HTTP, or put load on one and check its answers
 #[derive(clap::Args, Debug)]
@@ -15,13 +18,48 @@ pub struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum What {
     Serve(Box<serve::Args>),
+    /// Bring the log's schema up to date, for replicas whose role may not
+    Migrate(Place),
     Load(load::Args),
+}
+
+/// Where the log is.
+#[derive(clap::Args, Debug)]
+pub struct Place {
+    /// PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/NAME; SQLite in the data folder if not given
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    #[command(flatten)]
+    data_dir: data_dir::Args,
+    /// Maximum wait for the database, of a request and at the start
+    #[arg(long, env = "MESSENGER_DATABASE_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = timeout)]
+    database_timeout: Duration,
+}
+
+impl Place {
+    fn database(&self) -> Result<Database, Error> {
+        // Compose files set variables to nothing when they mean none.
+        let url = self.database_url.as_ref().filter(|url| !url.is_empty());
+        Ok(match url {
+            Some(url) => Database::postgres(url, self.database_timeout)?,
+            None => Database::sqlite(&self.data_dir.folder()?),
+        })
+    }
+}
+
+/// A duration in a sensible range.
+fn timeout(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_millis(1)..=Duration::from_secs(3600);
+    let time = duration::parse(text)?;
+    let fits = range.contains(&time).then_some(time);
+    fits.ok_or_else(|| "has to be from 1ms to 60m".into())
 }
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         match &self.what {
             What::Serve(args) => args.run(),
+            What::Migrate(place) => Ok(place.database()?.migrate()?),
             What::Load(args) => args.run(),
         }
     }

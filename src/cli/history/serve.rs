@@ -1,10 +1,8 @@
 //! `messenger history serve`
 
-use std::time::Duration;
-
+use super::Place;
 use crate::cli::client::HttpLimits;
-use crate::cli::{Error, data_dir, descriptors, drain, duration, metrics, signals};
-use crate::history::database::Database;
+use crate::cli::{Error, descriptors, drain, metrics, signals};
 use crate::history::entry as rules;
 use crate::history::server;
 
@@ -23,14 +21,8 @@ pub struct Args {
         value_name = "PORT"
     )]
     http_port: u16,
-    /// PostgreSQL, as postgresql://USER:PASSWORD@HOST:PORT/NAME; SQLite in the data folder if not given
-    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
-    database_url: Option<String>,
     #[command(flatten)]
-    data_dir: data_dir::Args,
-    /// Maximum wait for the database, of a request and at the start
-    #[arg(long, env = "MESSENGER_DATABASE_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = timeout)]
-    database_timeout: Duration,
+    place: Place,
     /// Requests that are handled in parallel; also the most messages in one transaction
     #[arg(long, env = "MESSENGER_HISTORY_LANES", default_value_t = 64, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=512))]
@@ -54,12 +46,13 @@ Examples:
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Limits")]
 struct Limits {
-    /// Largest sender, in bytes of UTF-8
+    /// Largest sender, in bytes of UTF-8; at most 2048
     #[arg(
         long,
         env = "MESSENGER_MAX_SENDER_BYTES",
         default_value_t = rules::Limits::default().sender_bytes,
-        value_name = "BYTES"
+        value_name = "BYTES",
+        value_parser = sender_bytes
     )]
     max_sender_bytes: usize,
     /// Largest text, in bytes of UTF-8
@@ -74,28 +67,20 @@ struct Limits {
     http: HttpLimits,
 }
 
-/// A duration in a sensible range.
-fn timeout(text: &str) -> Result<Duration, String> {
-    let range = Duration::from_millis(1)..=Duration::from_secs(3600);
-    let time = duration::parse(text)?;
-    let fits = range.contains(&time).then_some(time);
-    fits.ok_or_else(|| "has to be from 1ms to 60m".into())
+/// What an index of PostgreSQL holds for sure.
+fn sender_bytes(text: &str) -> Result<usize, String> {
+    let bytes = text.parse().ok().filter(|bytes| *bytes <= 2048);
+    bytes.ok_or_else(|| "a number of bytes from 0 to 2048".into())
 }
 
 impl Args {
     fn config(&self) -> Result<server::Config, Error> {
-        // Compose files set variables to nothing when they mean none.
-        let url = self.database_url.as_ref().filter(|url| !url.is_empty());
-        let database = match url {
-            Some(url) => Database::postgres(url, self.database_timeout)?,
-            None => Database::sqlite(&self.data_dir.folder()?),
-        };
         Ok(server::Config {
-            database,
+            database: self.place.database()?,
             host: self.host.clone(),
             http_port: self.http_port,
             lanes: usize::from(self.lanes),
-            timeout: self.database_timeout,
+            timeout: self.place.database_timeout,
             limits: rules::Limits {
                 sender_bytes: self.limits.max_sender_bytes,
                 text_bytes: self.limits.max_text_bytes,

@@ -9,7 +9,7 @@ mod postgres;
 mod sqlite;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::entry::{Draft, From, Message, Page, Sender};
@@ -17,7 +17,7 @@ use crate::db::Error;
 use crate::db::address::Address;
 
 use postgres::PostgresHistory;
-use sqlite::SqliteHistory;
+use sqlite::{LogFile, SqliteHistory};
 
 /// One connection to the log, for one thread. After an error it is to be
 /// dropped, and another one opened.
@@ -27,11 +27,11 @@ pub trait HistoryStore: Send {
 
     /// Appends the batch in its order, in one transaction, which is durable when
     /// this returns. Returns the messages that come before it in the log, at most
-    /// [`SHOWN`](super::entry::SHOWN) - 1, and the batch.
+    /// [`SHOWN`](super::entry::SHOWN) - 1, and the batch, which is empty then.
     ///
     /// # Errors
     /// What the database says; then it depends on [`Failure::stored`].
-    fn append(&mut self, batch: Vec<Draft>) -> Result<Vec<Message>, Failure>;
+    fn append(&mut self, batch: &mut Vec<Draft>) -> Result<Vec<Message>, Failure>;
 
     /// A part of the log, oldest first, at most its bytes or one message.
     ///
@@ -62,18 +62,25 @@ pub enum Stored {
     Unknown,
 }
 
+impl Failure {
+    /// The database refuses the messages, and works.
+    pub fn is_of_the_data(&self) -> bool {
+        self.stored == Stored::No && self.reason.is_of_the_data()
+    }
+}
+
 /// Where the log is.
 #[derive(Clone, Debug)]
 pub enum Database {
     /// A file; all its processes run on one machine.
-    Sqlite(PathBuf),
+    Sqlite(LogFile),
     Postgres(Box<Address>),
 }
 
 impl Database {
     /// `history.sqlite3` in this folder.
     pub fn sqlite(folder: &Path) -> Self {
-        Self::Sqlite(folder.join("history.sqlite3"))
+        Self::Sqlite(LogFile::new(folder.join("history.sqlite3")))
     }
 
     /// `timeout` bounds connecting and each statement.
@@ -111,7 +118,7 @@ impl Database {
 impl fmt::Display for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sqlite(file) => write!(f, "{}", file.display()),
+            Self::Sqlite(file) => write!(f, "{}", file.path.display()),
             Self::Postgres(address) => write!(f, "{address}"),
         }
     }

@@ -3,14 +3,15 @@
 
 use std::time::{Duration, Instant};
 
-use postgres::error::SqlState;
-use postgres::{Client, Row, Statement};
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 
 use super::{Failure, HistoryStore, SENDERS, Stored, page_statement};
 use crate::db::Error;
 use crate::db::address::Address;
+use crate::db::connection::{Connection, Parameter};
 use crate::fanout::clock::Timestamp;
-use crate::history::entry::{Draft, From, Message, Page, Sender};
+use crate::history::entry::{Draft, Message, Page, Sender};
 
 mod migrations {
     refinery::embed_migrations!("src/history/database/migrations/postgres");
@@ -20,38 +21,33 @@ mod migrations {
 /// lost to a closed one.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// The part of the timeout after which PostgreSQL cancels a statement, so that its
-/// outcome is known in time.
-const STATEMENT: f64 = 0.8;
-
 pub fn migrate(address: &Address) -> Result<(), Error> {
     address.migrate(migrations::migrations::runner(), "messenger_history_schema")
 }
 
 /// An open connection. For one thread.
 pub struct PostgresHistory {
-    address: Address,
-    client: Client,
+    client: Connection,
     used: Instant,
-    append: Statement,
-    back: Statement,
-    onwards: Statement,
-    senders: Statement,
+    failed: Box<dyn Fn(tokio_postgres::Error) -> Error + Send>,
 }
 
 impl PostgresHistory {
     pub fn open(address: &Address) -> Result<Self, Error> {
-        let mut client = address.connect(address.timeout().mul_f64(STATEMENT))?;
-        let mut prepare = |sql: &str| client.prepare(sql).map_err(address.failed());
         Ok(Self {
-            append: prepare("SELECT * FROM append_messages($1, $2)")?,
-            back: prepare(page_statement(From::End).0)?,
-            onwards: prepare(page_statement(From::After(0)).0)?,
-            senders: prepare(SENDERS)?,
-            address: address.clone(),
-            client,
+            client: address.connect()?,
             used: Instant::now(),
+            failed: Box::new(address.failed()),
         })
+    }
+
+    fn read<T>(
+        &self,
+        rows: &[Row],
+        read: fn(&Row) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<Vec<T>, Error> {
+        let rows: Result<_, _> = rows.iter().map(read).collect();
+        rows.map_err(&self.failed)
     }
 }
 
@@ -59,72 +55,59 @@ impl HistoryStore for PostgresHistory {
     fn is_open(&mut self) -> bool {
         // A round trip that a busy connection does without.
         let idle = std::mem::replace(&mut self.used, Instant::now()).elapsed();
-        idle < IDLE || self.client.is_valid(self.address.timeout()).is_ok()
+        idle < IDLE || self.client.is_open()
     }
 
-    fn append(&mut self, batch: Vec<Draft>) -> Result<Vec<Message>, Failure> {
+    fn append(&mut self, batch: &mut Vec<Draft>) -> Result<Vec<Message>, Failure> {
         let senders: Vec<_> = batch.iter().map(|draft| &*draft.sender).collect();
         let texts: Vec<_> = batch.iter().map(|draft| &*draft.text).collect();
-        let rows = self.client.query(&self.append, &[&senders, &texts]);
-        let rows = rows.map_err(|reason| Failure {
-            stored: stored(&reason),
-            reason: self.address.failed()(reason),
-        })?;
-        let read = |rows: Vec<Row>| -> Result<Vec<Message>, postgres::Error> {
-            let mut messages = rows.iter().map(message).collect::<Result<Vec<_>, _>>()?;
-            messages.sort_unstable_by_key(|message| message.number);
-            let before = messages.len().saturating_sub(batch.len());
-            for (message, draft) in messages[before..].iter_mut().zip(batch) {
-                message.text = draft.text;
-            }
-            Ok(messages)
-        };
-        read(rows).map_err(|reason| Failure {
+        let append = "SELECT * FROM append_messages($1, $2)";
+        let given: [(Parameter<'_>, Type); 2] =
+            [(&senders, Type::TEXT_ARRAY), (&texts, Type::TEXT_ARRAY)];
+        let rows = self
+            .client
+            .query(append, &given)
+            .map_err(|reason| Failure {
+                stored: if reason.is_rolled_back() {
+                    Stored::No
+                } else {
+                    Stored::Unknown
+                },
+                reason,
+            })?;
+        let mut messages = self.read(&rows, message).map_err(|reason| Failure {
             stored: Stored::Unknown,
-            reason: self.address.failed()(reason),
-        })
+            reason,
+        })?;
+        messages.sort_unstable_by_key(|message| message.number);
+        let before = messages.len().saturating_sub(batch.len());
+        for (message, draft) in messages[before..].iter_mut().zip(batch.drain(..)) {
+            message.text = draft.text;
+        }
+        Ok(messages)
     }
 
     fn page(&mut self, page: Page) -> Result<Vec<Message>, Error> {
-        let statement = match page.from {
-            From::End | From::Before(_) => &self.back,
-            From::After(_) => &self.onwards,
-        };
-        let place = page_statement(page.from).1;
-        let rows = self
-            .client
-            .query(statement, &[&place, &page.limit, &page.bytes]);
-        let read = |rows: Vec<Row>| rows.iter().map(message).collect();
-        rows.and_then(read).map_err(self.address.failed())
+        let (statement, place) = page_statement(page.from);
+        let given = [&place, &page.limit, &page.bytes];
+        let given = given.map(|value| (value as Parameter<'_>, Type::INT8));
+        let rows = self.client.query(statement, &given)?;
+        self.read(&rows, message)
     }
 
     fn senders(&mut self, most: i64) -> Result<Vec<Sender>, Error> {
-        let sender = |row: &Row| {
+        let rows = self.client.query(SENDERS, &[(&most, Type::INT8)])?;
+        self.read(&rows, |row| {
             Ok(Sender {
                 sender: row.try_get(0)?,
                 count: row.try_get(1)?,
             })
-        };
-        let rows = self.client.query(&self.senders, &[&most]);
-        rows.and_then(|rows| rows.iter().map(sender).collect())
-            .map_err(self.address.failed())
-    }
-}
-
-/// An error that the database itself reports has rolled the transaction back,
-/// unless it says that it ends the connection.
-fn stored(reason: &postgres::Error) -> Stored {
-    match reason.code() {
-        Some(
-            &SqlState::ADMIN_SHUTDOWN | &SqlState::CRASH_SHUTDOWN | &SqlState::IDLE_SESSION_TIMEOUT,
-        )
-        | None => Stored::Unknown,
-        Some(_) => Stored::No,
+        })
     }
 }
 
 /// Without its text if that is NULL.
-fn message(row: &Row) -> Result<Message, postgres::Error> {
+fn message(row: &Row) -> Result<Message, tokio_postgres::Error> {
     Ok(Message {
         number: row.try_get(0)?,
         sender: row.try_get(1)?,

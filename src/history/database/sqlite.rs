@@ -1,7 +1,9 @@
 //! The log in one file, `history.sqlite3`. Processes on one machine may share it:
 //! `BEGIN IMMEDIATE` takes SQLite's one write lock before anything is read.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -24,22 +26,57 @@ const MIGRATION: Duration = Duration::from_secs(60);
 /// 100 ms, so processes that commit often would starve the others.
 const BUSY: (i32, Duration) = (10_000, Duration::from_micros(500));
 
+/// The file that was there at the start. SQLite goes on in one that was deleted.
+#[derive(Clone, Debug)]
+pub struct LogFile {
+    pub path: PathBuf,
+    /// Device and inode, from the first migration on.
+    identity: Arc<OnceLock<(u64, u64)>>,
+}
+
+impl LogFile {
+    pub fn new(path: PathBuf) -> Self {
+        let identity = Arc::default();
+        Self { path, identity }
+    }
+
+    fn now(&self) -> Option<(u64, u64)> {
+        let file = std::fs::metadata(&self.path).ok()?;
+        Some((file.dev(), file.ino()))
+    }
+
+    fn is_there(&self) -> bool {
+        self.identity.get().copied() == self.now()
+    }
+}
+
 /// An open file. For one thread.
 pub struct SqliteHistory {
-    file: PathBuf,
+    file: LogFile,
     connection: Connection,
 }
 
-pub fn migrate(file: &Path) -> Result<(), Error> {
+pub fn migrate(log: &LogFile) -> Result<(), Error> {
+    let file = &*log.path;
     make_folder(file.parent().unwrap_or(Path::new(".")))?;
     // Neither the switch to the write-ahead log nor the migrations wait for
     // another process that does the same.
     let _one_at_a_time = Lock::wait(file, MIGRATION)?;
-    sqlite::open(file, migrations::migrations::runner()).map(drop)
+    sqlite::open(file, migrations::migrations::runner())?;
+    if let Some(identity) = log.now() {
+        log.identity.get_or_init(|| identity);
+    }
+    Ok(())
 }
 
 impl SqliteHistory {
-    pub fn open(file: &Path) -> Result<Self, Error> {
+    pub fn open(log: &LogFile) -> Result<Self, Error> {
+        let file = &*log.path;
+        if !log.is_there() {
+            return Err(Error::Replaced {
+                file: file.to_owned(),
+            });
+        }
         let connection = sqlite::connect(file).and_then(|mut connection| {
             let busy = |tries| {
                 thread::sleep(BUSY.1);
@@ -49,12 +86,12 @@ impl SqliteHistory {
             set.map(|()| connection).map_err(failed(file))
         })?;
         Ok(Self {
-            file: file.to_owned(),
+            file: log.clone(),
             connection,
         })
     }
 
-    fn write(&mut self, batch: Vec<Draft>) -> rusqlite::Result<Vec<Message>> {
+    fn write(&mut self, batch: &mut Vec<Draft>) -> rusqlite::Result<Vec<Message>> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -70,20 +107,21 @@ impl SqliteHistory {
             .query_map([last_number - (SHOWN as i64 - 1)], message)?
             .collect::<Result<Vec<_>, _>>()?;
         let mut number = last_number;
-        for Draft { sender, text } in batch {
+        let before = messages.len();
+        for Draft { sender, text } in &*batch {
             number += 1;
             let sender_count = transaction
                 .prepare_cached(
                     "INSERT INTO senders VALUES (?1, 1)
                      ON CONFLICT (sender) DO UPDATE SET count = count + 1 RETURNING count",
                 )?
-                .query_row([&sender], |row| row.get(0))?;
+                .query_row([sender], |row| row.get(0))?;
             transaction
                 .prepare_cached("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![number, sender, text, sent_at.nanos(), sender_count])?;
             messages.push(Message {
-                sender,
-                text,
+                sender: String::new(),
+                text: String::new(),
                 sent_at,
                 number,
                 sender_count,
@@ -93,23 +131,26 @@ impl SqliteHistory {
             .prepare_cached("UPDATE head SET last_number = ?1, last_time = ?2")?
             .execute(params![number, sent_at.nanos()])?;
         transaction.commit()?;
+        for (message, draft) in messages[before..].iter_mut().zip(batch.drain(..)) {
+            (message.sender, message.text) = (draft.sender, draft.text);
+        }
         Ok(messages)
     }
 }
 
 impl HistoryStore for SqliteHistory {
     fn is_open(&mut self) -> bool {
-        true
+        self.file.is_there()
     }
 
-    fn append(&mut self, batch: Vec<Draft>) -> Result<Vec<Message>, Failure> {
+    fn append(&mut self, batch: &mut Vec<Draft>) -> Result<Vec<Message>, Failure> {
         self.write(batch).map_err(|reason| Failure {
             // A commit that could not sync may still reach the disk.
             stored: match reason.sqlite_error_code() {
                 Some(rusqlite::ErrorCode::SystemIoFailure) => Stored::Unknown,
                 _ => Stored::No,
             },
-            reason: failed(&self.file)(reason),
+            reason: failed(&self.file.path)(reason),
         })
     }
 
@@ -121,7 +162,7 @@ impl HistoryStore for SqliteHistory {
                 .query_map([place, page.limit, page.bytes], message)?
                 .collect()
         };
-        read().map_err(failed(&self.file))
+        read().map_err(failed(&self.file.path))
     }
 
     fn senders(&mut self, most: i64) -> Result<Vec<Sender>, Error> {
@@ -137,7 +178,7 @@ impl HistoryStore for SqliteHistory {
                 .query_map([most], sender)?
                 .collect()
         };
-        read().map_err(failed(&self.file))
+        read().map_err(failed(&self.file.path))
     }
 }
 

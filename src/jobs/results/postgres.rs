@@ -3,14 +3,15 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use postgres::types::ToSql;
-use postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use super::{COLUMNS, JobStore, MERGE, PRUNE, REVIVE, Seat, select};
 use crate::db::Error;
-use crate::db::address::Address;
+use crate::db::address::{Address, MIGRATION};
+use crate::db::connection::{Connection, Parameter};
 use crate::fanout::clock::Timestamp;
 use crate::jobs::job::{Filter, Job, State};
 
@@ -21,15 +22,28 @@ mod migrations {
 /// Timeout of connecting, and of each statement.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often to look whether another process has migrated the schema.
+const MIGRATING: Duration = Duration::from_millis(100);
+
 pub struct Postgres {
     address: Address,
-    client: Option<Client>,
+    client: Option<Connection>,
 }
 
 impl Postgres {
     pub fn open(url: &str) -> Result<Self, Error> {
         let address = Address::parse(url, "messenger jobs", TIMEOUT)?;
-        address.migrate(migrations::migrations::runner(), "jobs_schema_history")?;
+        let deadline = Instant::now() + MIGRATION;
+        let migrate = || address.migrate(migrations::migrations::runner(), "jobs_schema_history");
+        loop {
+            match migrate() {
+                // Another process does, and tells nobody when it is done.
+                Err(Error::Migrating { .. }) if Instant::now() < deadline => {
+                    thread::sleep(MIGRATING);
+                }
+                done => break done?,
+            }
+        }
         Ok(Self {
             address,
             client: None,
@@ -39,11 +53,11 @@ impl Postgres {
     /// Runs it on the connection, or on a new one if that was lost.
     fn run<T>(
         &mut self,
-        work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
+        work: impl FnOnce(&mut Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let live = self.client.take().filter(|client| !client.is_closed());
-        let client = live.map_or_else(|| self.address.connect(TIMEOUT), Ok)?;
-        work(self.client.insert(client)).map_err(self.address.failed())
+        let client = live.map_or_else(|| self.address.connect(), Ok)?;
+        work(self.client.insert(client))
     }
 }
 
@@ -75,7 +89,7 @@ impl JobStore for Postgres {
             rows.iter().map(|job| value(job)).collect()
         }
         let nanos = |time: Option<Timestamp>| time.map(Timestamp::nanos);
-        let columns: [&(dyn ToSql + Sync); 11] = [
+        let columns: [Parameter<'_>; 11] = [
             &column(&rows, |job| escaped(&job.id)),
             &column(&rows, |job| &*job.task),
             &column(&rows, |job| job.state.name()),
@@ -108,9 +122,9 @@ impl JobStore for Postgres {
     fn page(&mut self, filter: Filter, behind: Seat) -> Result<Vec<(Seat, Job)>, Error> {
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
         let state = filter.state.map(State::name);
-        let mut arguments: Vec<&(dyn ToSql + Sync)> = vec![&limit, &behind.0, &behind.1];
-        arguments.extend(state.iter().map(|state| state as &(dyn ToSql + Sync)));
-        let rows = self.run(|client| client.query(&select(filter), &arguments))?;
+        let mut arguments: Vec<Parameter<'_>> = vec![&limit, &behind.0, &behind.1];
+        arguments.extend(state.iter().map(|state| state as Parameter<'_>));
+        let rows = self.run(|client| client.rows(&select(filter), &arguments))?;
         // The schema allows no other states, so none is left out.
         let page = rows
             .iter()

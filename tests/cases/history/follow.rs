@@ -140,6 +140,32 @@ fn a_follower_that_is_ahead_of_the_log_is_told_and_follows_from_its_end() {
 }
 
 #[test]
+fn what_was_pruned_is_told_and_the_rest_comes_once() {
+    let store = Store::sqlite();
+    let log = store.replica(&[], &[]);
+    for n in 1..=5 {
+        say(log.port(), "anna", &n.to_string());
+    }
+    let Store::Sqlite(folder) = &store else {
+        unreachable!()
+    };
+    let pruned = Store::sqlite_connection(folder)
+        .execute("DELETE FROM messages WHERE number <= 3", [])
+        .unwrap();
+    assert_eq!(pruned, 3);
+    let follower = Events::open(log.port(), "after=1");
+    let gone = follower.next();
+    assert_eq!(
+        (gone.name.as_str(), gone.id.as_deref()),
+        ("gone", Some("3"))
+    );
+    assert_eq!(gone.data, json!({"from": 2, "to": 3}));
+    assert_eq!(numbers(&follower, 2), [4, 5]);
+    say(log.port(), "anna", "6");
+    assert_eq!(numbers(&follower, 1), [6]);
+}
+
+#[test]
 fn what_does_not_say_where_it_stands_is_refused() {
     let store = Store::sqlite();
     let log = store.replica(&[], &[]);

@@ -1,10 +1,14 @@
 //! The message log, on SQLite and on a real PostgreSQL.
 
+mod addresses;
 mod api;
 mod clock;
 mod exact;
 mod follow;
 mod load;
 mod outages;
+mod poison;
+mod poolers;
 mod schema;
+mod silence;
 mod speed;

@@ -135,6 +135,8 @@ fn a_lock_that_somebody_else_holds_is_503_in_time_and_leaves_no_hole() {
         assert!(took < Duration::from_secs(3), "{took:?}");
         answer.body.contains("was not stored")
     };
+    let health = || request("GET", port, "/healthz", &[], "");
+    assert_eq!(health().status, 200, "nobody has written");
     // Some wait for the lock, the others for those.
     let unknown = thread::scope(|scope| {
         let requests: Vec<_> = (0..8).map(|_| scope.spawn(lost)).collect();
@@ -142,7 +144,11 @@ fn a_lock_that_somebody_else_holds_is_503_in_time_and_leaves_no_hole() {
         known.filter(|known| !known).count()
     });
     assert!(unknown < 8, "the database gives up before those who wait");
+    let health_now = health();
+    assert_eq!(health_now.status, 503, "{}", health_now.body);
+    assert!(health_now.body.contains("write"), "{}", health_now.body);
     transaction.rollback().unwrap();
+    eventually(SOON, "it tries to write", || health().status == 200);
     let text = |text: &str| shown(&say(port, "a", text)).pop();
     eventually(SOON, "the lock is free", || {
         say(port, "b", "?").status == 200
@@ -167,4 +173,30 @@ fn a_log_waits_for_its_database_at_the_start_and_then_gives_up() {
     let mut log = Store::Url("nonsense".into()).spawn(&[], &[]);
     assert_eq!(log.wait_exit(SOON), 1);
     assert!(log.log().contains("DATABASE_URL"), "{}", log.log());
+}
+
+#[test]
+fn a_file_that_was_deleted_is_not_written_any_more() {
+    let store = Store::sqlite();
+    let Store::Sqlite(folder) = &store else {
+        unreachable!()
+    };
+    let log = store.replica(&["--database-timeout", "1s"], &[]);
+    let port = log.port();
+    let health = || request("GET", port, "/healthz", &[], "").status;
+    assert_eq!((say(port, "a", "1").status, health()), (200, 200));
+    let file = folder.path().join("history.sqlite3");
+    let away = folder.path().join("away");
+    std::fs::rename(&file, &away).unwrap();
+    let answer = say(port, "a", "lost");
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(answer.body.contains("was not stored"), "{}", answer.body);
+    assert_eq!(health(), 503);
+    assert!(!file.exists(), "no new log is begun");
+    let said = log.log();
+    assert!(said.contains("deleted or replaced"), "{said}");
+    std::fs::rename(&away, &file).unwrap();
+    eventually(SOON, "it is there again", || health() == 200);
+    assert_eq!(shown(&say(port, "a", "2")).len(), 2);
+    assert_eq!(store.check(&[]), 2);
 }

@@ -1,10 +1,10 @@
 //! The chat: one server, senders and readers over links that fail.
 
-mod event;
+pub mod event;
 mod planted;
-mod promises;
-mod readers;
-mod senders;
+pub mod promises;
+pub mod readers;
+pub mod senders;
 
 use std::thread;
 
@@ -19,7 +19,7 @@ use event::ChatEvent;
 /// A small backlog, so that readers that pause are cut.
 const FLAGS: [&str; 4] = ["--backlog-bytes", "262144", "--backlog-messages", "2000"];
 
-const SERVER: &str = "server";
+pub const SERVER: &str = "server";
 
 const READERS: usize = 20;
 const PYTHON_READERS: usize = 1;

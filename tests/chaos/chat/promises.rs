@@ -51,26 +51,26 @@ struct Delivered {
 }
 
 #[derive(Default)]
-struct Sent {
-    asked: usize,
+pub struct Sent {
+    pub asked: usize,
     /// The end of the call, and the time in the answer.
-    ended: Option<usize>,
-    time: Option<i64>,
+    pub ended: Option<usize>,
+    pub time: Option<i64>,
     life: Option<usize>,
 }
 
 /// A history by streams and messages.
-struct View<'a> {
+pub struct View<'a> {
     history: &'a Chat,
     streams: BTreeMap<u64, Stream>,
-    sent: HashMap<u64, Sent>,
+    pub sent: HashMap<u64, Sent>,
     /// The one order of each life of the server: the message of each time, and a
     /// record that shows it.
-    orders: Vec<BTreeMap<i64, (u64, usize)>>,
+    pub orders: Vec<BTreeMap<i64, (u64, usize)>>,
 }
 
 impl<'a> View<'a> {
-    fn new(history: &'a Chat) -> Self {
+    pub fn new(history: &'a Chat) -> Self {
         let lives = history.lives(SERVER);
         let mut view = Self {
             history,
@@ -183,7 +183,7 @@ impl<'a> View<'a> {
     }
 
     /// The records that show that a message is in the order at its place.
-    fn proof(&self, message: u64, index: usize) -> Vec<usize> {
+    pub fn proof(&self, message: u64, index: usize) -> Vec<usize> {
         let mut proof = vec![index];
         if let ChatEvent::Delivered { stream, .. } = self.event(index) {
             proof.push(self.streams[stream].opens);

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::event::{ChatEvent, End};
 use super::senders::{Last, message};
-use crate::chaos::record::Pen;
+use crate::chaos::record::{Event, Pen};
 use crate::chaos::run::Stop;
 use crate::support::process::Signal;
 use crate::support::programs::Python;
@@ -49,11 +49,11 @@ fn first(reader: usize) -> u64 {
 
 /// One stream after the other, each on a connection of its own, until the last
 /// message has come.
-pub fn read(
+pub fn read<E: Event + From<ChatEvent>>(
     seed: u64,
     number: usize,
     (port, direct): (u16, bool),
-    mut pen: Pen<ChatEvent>,
+    mut pen: Pen<E>,
     stop: &Stop,
     last: &Last,
 ) {
@@ -77,11 +77,11 @@ pub fn read(
 }
 
 /// Reads to an end; whether that was the end of the run.
-fn follow(
+fn follow<E: Event + From<ChatEvent>>(
     stream: u64,
     (after, plan): (u64, Plan),
     messages: &mut Stream<ChatMessage>,
-    pen: &mut Pen<ChatEvent>,
+    pen: &mut Pen<E>,
     stop: &Stop,
     last: &Last,
 ) -> bool {

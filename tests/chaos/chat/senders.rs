@@ -8,7 +8,7 @@ use messenger::chat::client::ChatClient;
 use messenger::error::{Code, Error};
 
 use super::event::ChatEvent;
-use crate::chaos::record::Pen;
+use crate::chaos::record::{Event, Pen};
 use crate::chaos::run::Stop;
 use crate::support::rpc::client;
 
@@ -28,11 +28,17 @@ pub fn message(text: &str) -> u64 {
 }
 
 /// The messages of a sender have numbers from here on.
-fn first(sender: usize) -> u64 {
+pub fn first(sender: usize) -> u64 {
     1_000_000 * (sender as u64 + 1)
 }
 
-pub fn send(seed: u64, number: usize, port: u16, mut pen: Pen<ChatEvent>, stop: &Stop) {
+pub fn send<E: Event + From<ChatEvent>>(
+    seed: u64,
+    number: usize,
+    port: u16,
+    mut pen: Pen<E>,
+    stop: &Stop,
+) {
     let mut rng = Rng::with_seed(seed ^ first(number));
     let sender = client(&format!("127.0.0.1:{port}"));
     for message in first(number).. {
@@ -49,20 +55,20 @@ pub fn send(seed: u64, number: usize, port: u16, mut pen: Pen<ChatEvent>, stop: 
             0 => rng.usize(..16_384),
             _ => rng.usize(..200),
         };
-        attempt(&sender, &author, message, bytes, &mut pen);
+        attempt(&sender, &author, message, &text(message, bytes), &mut pen);
     }
 }
 
 /// Sends one and notes what comes of it; whether it was accepted.
-fn attempt(
+pub fn attempt<E: Event + From<ChatEvent>>(
     sender: &ChatClient,
     author: &str,
     message: u64,
-    bytes: usize,
-    pen: &mut Pen<ChatEvent>,
+    text: &str,
+    pen: &mut Pen<E>,
 ) -> bool {
     pen.note(ChatEvent::Asked { message });
-    let sent = sender.send(author, &text(message, bytes), TIMEOUT);
+    let sent = sender.send(author, text, TIMEOUT);
     pen.note(match &sent {
         Ok(time) => ChatEvent::Answered {
             message,
@@ -92,9 +98,9 @@ pub struct Last(Mutex<Option<u64>>);
 
 impl Last {
     /// Sends one until it is accepted.
-    pub fn send(&self, port: u16, mut pen: Pen<ChatEvent>) {
+    pub fn send<E: Event + From<ChatEvent>>(&self, port: u16, mut pen: Pen<E>) {
         let sender = client(&format!("127.0.0.1:{port}"));
-        let accepted = (1..60).find(|n| attempt(&sender, "last", *n, 0, &mut pen));
+        let accepted = (1..60).find(|n| attempt(&sender, "last", *n, &text(*n, 0), &mut pen));
         let message = accepted.expect("a server that accepts when all is whole again");
         pen.note(ChatEvent::Last { message });
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);

@@ -20,6 +20,7 @@ use crossbeam_channel::Receiver;
 use messenger::compare::load::postgres::Cluster;
 use messenger::jobs::queue::new_id;
 
+use super::disk::Disk;
 use super::record::Recorder;
 use super::run::{Stop, World};
 use super::stage::Stage;
@@ -30,7 +31,7 @@ use crate::support::rabbitmq::Broker;
 use event::JobsEvent;
 use keepers::{Order, Worker, fault, obey};
 use producers::Sending;
-use site::{Disk, Site};
+use site::Site;
 use tasks::Kind;
 use watch::Watch;
 
@@ -93,11 +94,12 @@ impl<const EMBEDDED: bool> World for Jobs<EMBEDDED> {
 
     fn open(seed: u64) -> (Stage, Self) {
         let mut stage = Stage::default();
-        let disk = Disk::new();
+        let disk = Disk::new(24);
         let broker = (!EMBEDDED).then(broker);
         let postgres = (seed % 2 == 1).then(|| cluster(&[]));
         let site = Site {
-            broker: broker.map(Broker::url),
+            // By default it takes 20 s until a broker gives up a client that is silent.
+            broker: broker.map(|it| it.url() + "/%2f?heartbeat=3"),
             queue: format!("chaos-{}", new_id()),
             folder: disk.path().to_owned(),
             store: postgres.as_ref().map(Cluster::url),

@@ -1,12 +1,10 @@
 //! Where a queue and its results are, seen through this link or that.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use messenger::jobs::queue::{self, Broker, Queue};
 use messenger::jobs::results as store;
 use messenger::jobs::workers::Desk;
-use tempfile::TempDir;
 
 use crate::support::eventually;
 use crate::support::jobs::A_WHILE;
@@ -82,48 +80,4 @@ fn patiently<T, E>(what: &str, open: impl Fn() -> Result<T, E>) -> T {
         opened.is_some()
     });
     opened.expect("it is open")
-}
-
-/// A folder on a disk of its own, if it may be mounted.
-pub struct Disk {
-    folder: TempDir,
-    is_small: bool,
-}
-
-impl Disk {
-    pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]);
-        let mounted = mount.arg(folder.path()).output();
-        let is_small = mounted.is_ok_and(|it| it.status.success());
-        if !is_small {
-            println!("no small disk may be mounted: it is not filled in this run");
-        }
-        Self { folder, is_small }
-    }
-
-    pub fn path(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// Fills it, and makes room again.
-    pub fn fault(&self) -> Option<impl FnMut(bool) + Send + 'static> {
-        let ballast = self.path().join("ballast");
-        self.is_small.then_some(move |begins| {
-            // What fails is that the disk is full.
-            let _ = match begins {
-                true => std::fs::write(&ballast, vec![0; 24 << 20]),
-                false => std::fs::remove_file(&ballast),
-            };
-        })
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        if self.is_small {
-            let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-        }
-    }
 }

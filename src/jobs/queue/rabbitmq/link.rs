@@ -300,10 +300,11 @@ impl Link {
     /// that is confirmed: until then they are in one queue at least.
     pub fn dead_letter(&mut self, token: Token, dead: Vec<DeadLetter>) -> Result<(), Over> {
         match self.unsettled.get(&token.tag) {
-            Some(properties) if token.epoch == self.epoch => {
-                let properties = Box::new(properties.clone());
-                self.begin(Content::DeadLetters(token, properties, dead))
-            }
+            Some(properties) if token.epoch == self.epoch => self.begin(Content::DeadLetters(
+                token,
+                Box::new(properties.clone()),
+                dead,
+            )),
             _ => Ok(()),
         }
     }

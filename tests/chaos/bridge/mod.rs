@@ -1,0 +1,232 @@
+//! The bridge: one server, a few bridges, clients of each over links that fail, and
+//! readers and senders at the server itself, which see its order.
+
+mod clients;
+mod event;
+mod http;
+mod lives;
+mod planted;
+mod promises;
+
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+use super::chat::SERVER;
+use super::chat::{readers, senders};
+use super::record::{Pen, Recorder};
+use super::run::{Stop, World};
+use super::stage::Stage;
+use super::verdict::Promise;
+use crate::support::SOON;
+use crate::support::clock::{Clock, borrowed};
+use crate::support::programs::{Bridge as Program, Server, free_port, messenger_with};
+use crate::support::rpc::client;
+use clients::{Client, TAIL};
+use event::BridgeEvent;
+
+const BRIDGES: [&str; 3] = ["bridge 0", "bridge 1", "bridge 2"];
+const SERVER_LINKS: [&str; 3] = ["link of bridge 0", "link of bridge 1", "link of bridge 2"];
+const CLIENT_LINKS: [&str; 3] = ["clients of 0", "clients of 1", "clients of 2"];
+const FILES: [&str; 4] = [
+    "no descriptors for bridge 0",
+    "no descriptors for bridge 1",
+    "no descriptors for bridge 2",
+    "no descriptors for server",
+];
+
+const READERS: usize = 3;
+const SENDERS: usize = 2;
+/// At each bridge: senders, and those that flush; one on a link and one past it.
+const CLIENTS: usize = 2;
+
+/// The seed of runs in which nothing is dropped, and no client gives up.
+const QUIET: u64 = 0;
+
+type Logs = Arc<Mutex<Vec<(usize, File)>>>;
+
+pub struct Bridge {
+    server: u16,
+    /// Past the link and on it.
+    bridges: Vec<[u16; CLIENTS]>,
+    logs: Logs,
+}
+
+impl World for Bridge {
+    type Event = BridgeEvent;
+
+    const NAME: &'static str = "bridge";
+
+    fn open(seed: u64) -> (Stage, Self) {
+        let mut stage = Stage::default();
+        let (server, clock, logs) = (free_port(), Clock::new("+0"), Logs::default());
+        let variables = clock.variables();
+        let process = lower_descriptors(&mut stage, FILES[3]);
+        stage.program(SERVER, move || {
+            let port = server.to_string();
+            // A small backlog, so that bridges that pause are cut.
+            let limit = ["--backlog-bytes", "4000000", "--backlog-messages", "2000"];
+            let command = ["server", "--host", "127.0.0.1", "--port", &port];
+            let arguments = [&command[..], &limit].concat();
+            let program = messenger_with(&arguments, &borrowed(&variables));
+            process.store(program.pid(), Ordering::SeqCst);
+            Server::listening(program, 1)
+        });
+        stage.clock(clock);
+        let mut bridges = Vec::new();
+        for bridge in 0..2 + (seed % 2) as usize {
+            let port = free_port();
+            let link = stage.link(SERVER_LINKS[bridge], server);
+            // Small in some runs, so that messages are dropped.
+            let size = match Rng::with_seed(seed ^ ((bridge as u64) << 32)).u8(..4) {
+                _ if seed == QUIET => "100000",
+                0 => "20",
+                1 => "200",
+                _ => "100000",
+            };
+            let process = lower_descriptors(&mut stage, FILES[bridge]);
+            let logs = logs.clone();
+            stage.program(BRIDGES[bridge], move || {
+                let waits = ["--connect-wait", "1s", "--send-timeout", "1s"];
+                let flags = [&waits[..], &["--postbox-messages", size]].concat();
+                let program = Program::start_on(port, &format!("127.0.0.1:{link}"), &flags);
+                process.store(program.pid(), Ordering::SeqCst);
+                let log = (bridge, program.open_log());
+                logs.lock().expect("a list").push(log);
+                program
+            });
+            bridges.push([port, stage.link(CLIENT_LINKS[bridge], port)]);
+        }
+        let world = Self {
+            server,
+            bridges,
+            logs,
+        };
+        (stage, world)
+    }
+
+    fn load(&self, seed: u64, recorder: &Recorder<BridgeEvent>, stop: &Stop) {
+        let last = senders::Last::default();
+        let reached: Vec<_> = self
+            .bridges
+            .iter()
+            .map(|_| AtomicBool::new(false))
+            .collect();
+        thread::scope(|scope| {
+            for number in 0..READERS {
+                let (pen, last) = (recorder.pen(format!("reader {number}")), &last);
+                let port = (self.server, true);
+                scope.spawn(move || readers::read(seed, number, port, pen, stop, last));
+            }
+            let mut sending = Vec::new();
+            for number in 0..SENDERS {
+                let pen = recorder.pen(format!("sender {number}"));
+                sending
+                    .push(scope.spawn(move || senders::send(seed, number, self.server, pen, stop)));
+            }
+            let pen = recorder.pen("sender of bursts");
+            sending.push(scope.spawn(move || self.burst(seed, pen, stop)));
+            for (bridge, ports) in self.bridges.iter().enumerate() {
+                for (number, port) in ports.iter().enumerate() {
+                    let client = move || Client {
+                        seed,
+                        bridge,
+                        number,
+                        port: *port,
+                        direct: number == 0,
+                        stop,
+                    };
+                    let pen = recorder.pen(format!("sender {number} at {bridge}"));
+                    sending.push(scope.spawn(move || client().send(pen)));
+                    let pen = recorder.pen(format!("flusher {number} at {bridge}"));
+                    let reached = &reached[bridge];
+                    scope.spawn(move || client().flush(pen, reached));
+                }
+            }
+            for sender in sending {
+                sender.join().expect("a sender");
+            }
+            self.send_tail(&reached, recorder.pen("sender after the faults"));
+            last.send(self.server, recorder.pen("the last sender"));
+        });
+        for (bridge, log) in &*self.logs.lock().expect("a list") {
+            let mut pen = recorder.pen(format!("log of bridge {bridge}"));
+            clients::note_log(*bridge, log, &mut pen);
+        }
+    }
+
+    fn promises() -> Vec<Promise<BridgeEvent>> {
+        promises::all()
+    }
+}
+
+impl Bridge {
+    /// Now and then so much that an answer with it fills what kernels take.
+    fn burst(&self, seed: u64, mut pen: Pen<BridgeEvent>, stop: &Stop) {
+        let mut rng = Rng::with_seed(seed ^ 0xb0_05);
+        let sender = client(&format!("127.0.0.1:{}", self.server));
+        // Six times as long in JSON.
+        let filling = "\u{1}".repeat(16 * 1024);
+        for message in senders::first(SENDERS).. {
+            let pause = match message % 60 {
+                0 => rng.u64(500..4_000),
+                _ => 0,
+            };
+            if stop.wait(Duration::from_millis(pause)) {
+                return;
+            }
+            let text = format!("{message} {filling}");
+            senders::attempt(&sender, "burst", message, &text, &mut pen);
+        }
+    }
+
+    /// Sends until something of it has come through each bridge.
+    fn send_tail(&self, reached: &[AtomicBool], mut pen: Pen<BridgeEvent>) {
+        let sender = client(&format!("127.0.0.1:{}", self.server));
+        let deadline = Instant::now() + 2 * SOON;
+        for message in senders::first(TAIL).. {
+            let all = reached.iter().all(|it| it.load(Ordering::SeqCst));
+            if all || Instant::now() > deadline {
+                return;
+            }
+            let text = senders::text(message, 0);
+            senders::attempt(&sender, "tail", message, &text, &mut pen);
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A fault for the process whose number is written into what this returns: all the
+/// descriptors that it may have are those that it has.
+fn lower_descriptors(stage: &mut Stage, name: &'static str) -> Arc<AtomicU32> {
+    let process = Arc::new(AtomicU32::new(0));
+    let (number, mut before) = (process.clone(), None);
+    stage.own(name, 1, move |begins| {
+        let number = number.load(Ordering::SeqCst);
+        let Ok(files) = std::fs::read_dir(format!("/proc/{number}/fd")) else {
+            return; // It is down.
+        };
+        let pid = Pid::from_raw(i32::try_from(number).expect("a process")).expect("one");
+        let used = files.count() as u64;
+        let limit = match begins {
+            true => Rlimit {
+                current: Some(used),
+                ..rustix::process::getrlimit(Resource::Nofile)
+            },
+            false => before
+                .take()
+                .unwrap_or_else(|| rustix::process::getrlimit(Resource::Nofile)),
+        };
+        if let Ok(old) = prlimit(Some(pid), Resource::Nofile, limit)
+            && begins
+        {
+            before = Some(old);
+        }
+    });
+    process
+}
