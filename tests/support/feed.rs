@@ -11,7 +11,7 @@ use messenger::error::Error;
 use super::SOON;
 
 /// A message, or the end that the server gave: `None` is OK.
-type Event<T> = Result<Option<T>, Error>;
+pub type Event<T> = Result<Option<T>, Error>;
 
 /// What comes on one stream. Dropping it cancels the call.
 pub struct Feed<T> {
@@ -41,6 +41,11 @@ impl<T: Send + 'static> Feed<T> {
     pub fn event(&self) -> Event<T> {
         let event = self.events.recv_timeout(SOON);
         event.expect("a message or the end in time")
+    }
+
+    /// What comes within so long.
+    pub fn poll(&self, within: Duration) -> Option<Event<T>> {
+        self.events.recv_timeout(within).ok()
     }
 
     pub fn next(&self) -> T {

@@ -93,7 +93,32 @@ impl Client<'_> {
                     status: error.to_string(),
                 },
             });
+            // What has just been sent is in the next flush.
+            if rng.u8(..3) == 0 {
+                let flush = 1_000_000_000 * (10 * self.bridge + 5 + self.number) as u64 + message;
+                self.flush_at_once(flush, &mut http, &mut pen, &AtomicBool::new(false));
+            }
         }
+    }
+
+    fn flush_at_once(
+        &self,
+        flush: u64,
+        http: &mut Http,
+        pen: &mut Pen<BridgeEvent>,
+        reached: &AtomicBool,
+    ) {
+        let (bridge, direct) = (self.bridge, self.direct);
+        pen.note(BridgeEvent::Flushes {
+            flush,
+            bridge,
+            direct,
+        });
+        let took = self.take(flush, http, Duration::ZERO, false, pen, reached);
+        pen.note(took.unwrap_or_else(|error| {
+            let why = error.to_string();
+            BridgeEvent::Unclear { flush, why }
+        }));
     }
 
     /// Until somebody has flushed something from after the faults.

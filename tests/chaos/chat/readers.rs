@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use futures_util::FutureExt as _;
 use grpcio::{RpcStatus, RpcStatusCode};
+use messenger::chat::message::Message;
 use messenger::chat::wire;
+use messenger::error::Error;
 use messenger::generated::messenger::ChatMessage;
 use messenger::grpc::blocking;
+use messenger::status;
 use protobuf::well_known_types::empty::Empty;
 use serde_json::Value;
 
@@ -15,9 +18,10 @@ use super::event::{ChatEvent, End};
 use super::senders::{Last, message};
 use crate::chaos::record::{Event, Pen};
 use crate::chaos::run::Stop;
+use crate::support::feed::Feed;
 use crate::support::process::Signal;
 use crate::support::programs::Python;
-use crate::support::rpc::{Stream, acknowledged, raw};
+use crate::support::rpc::{SETTLE, Stream, acknowledged, client, raw};
 use crate::support::{SOON, nanos};
 
 /// How often a reader that gets nothing looks at what else there is to do.
@@ -64,40 +68,103 @@ pub fn read<E: Event + From<ChatEvent>>(
         }
         let plan = Plan::draw(&mut rng);
         let address = format!("127.0.0.1:{port}");
-        let client = raw(&address);
         pen.note(ChatEvent::Opens { stream, direct });
-        let (method, empty) = (&wire::READ_MESSAGES, Empty::new());
-        let mut messages = Stream::open(&client, method, &empty, acknowledged());
-        if follow(stream, plan, &mut messages, &mut pen, stop, last) {
+        // Every other one is a client of ours.
+        let mut next = match number % 2 {
+            0 => plain(&address),
+            _ => ours(&address),
+        };
+        if follow(stream, plan, &mut *next, &mut pen, stop, last) {
             return;
         }
-        drop(messages);
+        drop(next);
         stop.wait(Duration::from_millis(rng.u64(..200)));
     }
+}
+
+/// What comes next on a stream.
+enum Next {
+    /// The acknowledgement of the subscription.
+    Live,
+    Message(Message),
+    End(End),
+    NothingYet,
+}
+
+/// Waits for what comes next, at most [`LOOK`].
+type Source = Box<dyn FnMut() -> Next>;
+
+/// A stream by grpcio alone.
+fn plain(address: &str) -> Source {
+    let client = raw(address);
+    let (method, empty) = (&wire::READ_MESSAGES, Empty::new());
+    let mut messages = Stream::open(&client, method, &empty, acknowledged());
+    let mut is_live = false;
+    Box::new(move || {
+        let _connection = &client;
+        match blocking::wait(messages.next().fuse(), Some(LOOK)) {
+            Some(Ok(first)) if !is_live && first == ChatMessage::default() => {
+                is_live = true;
+                Next::Live
+            }
+            Some(Ok(message)) => Next::Message(wire::message(message)),
+            Some(Err(status)) => Next::End(end(&status)),
+            None => Next::NothingYet,
+        }
+    })
+}
+
+/// A stream by the client that bridge, console and `messenger tail` have.
+fn ours(address: &str) -> Source {
+    let client = client(address);
+    let lost = |error: &Error| reason(status::name(error.code), &error.message);
+    let (mut stream, _) = match client.subscribe(SOON, SETTLE) {
+        Ok(subscribed) => subscribed,
+        Err(error) => {
+            let mut end = Some(lost(&error));
+            return Box::new(move || end.take().map_or(Next::NothingYet, Next::End));
+        }
+    };
+    let feed = Feed::start(stream.abort_handle(), move || {
+        let _connection = &client;
+        stream.recv().map(Some)
+    });
+    let mut is_live = false;
+    Box::new(move || {
+        if !is_live {
+            is_live = true;
+            return Next::Live;
+        }
+        match feed.poll(LOOK) {
+            Some(Ok(Some(message))) => Next::Message(message),
+            Some(Ok(None)) => Next::End(End::Lost("OK".into())),
+            Some(Err(error)) => Next::End(lost(&error)),
+            None => Next::NothingYet,
+        }
+    })
 }
 
 /// Reads to an end; whether that was the end of the run.
 fn follow<E: Event + From<ChatEvent>>(
     stream: u64,
     (after, plan): (u64, Plan),
-    messages: &mut Stream<ChatMessage>,
+    next: &mut dyn FnMut() -> Next,
     pen: &mut Pen<E>,
     stop: &Stop,
     last: &Last,
 ) -> bool {
     let (mut received, mut newest, mut deadline) = (0, None, None);
     loop {
-        match blocking::wait(messages.next().fuse(), Some(LOOK)) {
-            Some(Ok(first)) if received == 0 && first == ChatMessage::default() => {
+        match next() {
+            Next::Live => {
                 pen.note(ChatEvent::Registered { stream });
                 if last.get().is_some() {
                     pen.note(ChatEvent::Left { stream });
                     return true;
                 }
             }
-            Some(Ok(wire)) => {
-                let wire = wire::message(wire);
-                let (message, time) = (message(&wire.text), wire.send_time.nanos());
+            Next::Message(it) => {
+                let (message, time) = (message(&it.text), it.send_time.nanos());
                 pen.note(ChatEvent::Delivered {
                     stream,
                     message,
@@ -106,12 +173,11 @@ fn follow<E: Event + From<ChatEvent>>(
                 received += 1;
                 newest = Some(message);
             }
-            Some(Err(status)) => {
-                let end = end(&status);
+            Next::End(end) => {
                 pen.note(ChatEvent::Ended { stream, end });
                 return false;
             }
-            None => {}
+            Next::NothingYet => {}
         }
         // It may come before its answer.
         if newest.is_some() && newest == last.get() {

@@ -216,7 +216,7 @@ fn replica(
     let tries = Cell::new(1);
     move || {
         let port = port.to_string();
-        let process = spawn(&["--http-port", &port, "--database-timeout", "2s"]);
+        let process = spawn(&["--http-port", &port, "--database-timeout", "1s"]);
         let program = Log::try_listening(process, START * tries.get());
         tries.set(program.as_ref().map_or(tries.get() + 1, |_| 1));
         program
