@@ -66,14 +66,15 @@ impl Proxy {
 
     /// From now on; a fault of single connections befalls those that there are.
     pub fn set(&self, weather: Weather) {
-        *self.link.weather() = weather;
-        self.link.changed.notify_all();
         lock(&self.link.left_behind).clear();
+        // Before what the old weather holds may pass.
         match weather {
             Weather::Reset => self.link.cut(true),
             Weather::HalfOpen => self.link.cut(false),
             _ => {}
         }
+        *self.link.weather() = weather;
+        self.link.changed.notify_all();
     }
 }
 
@@ -303,6 +304,7 @@ mod tests {
         assert!(is_timeout(&read(&server).unwrap_err()), "it hears nothing");
 
         let (proxy, client, server) = through();
+        crosses(&client, &server);
         proxy.set(Weather::Reset);
         for side in [&client, &server] {
             assert_eq!(read(side).unwrap_err().kind(), ErrorKind::ConnectionReset);

@@ -19,6 +19,9 @@ pub struct Args {
 enum What {
     Serve(Box<serve::Args>),
     /// Bring the log's schema up to date, for replicas whose role may not
+    #[command(
+        after_help = "Examples:\n  DATABASE_URL=postgresql://owner@db/log messenger history migrate"
+    )]
     Migrate(Place),
     Load(load::Args),
 }

@@ -87,7 +87,8 @@ fn a_log_that_cannot_write_is_not_ready_although_it_can_be_read() {
     let (status, lines) = verbose(log.port());
     assert_eq!((status, &*lines[0]), (503, "[+]database ok"));
     assert!(lines[1].starts_with("[-]write failed"), "{lines:?}");
-    assert_eq!(request("GET", log.port(), "/healthz", &[], "").status, 200);
+    assert_eq!(request("GET", log.port(), "/healthz", &[], "").status, 503);
+    assert_eq!(request("GET", log.port(), "/livez", &[], "").status, 200);
     drop(locked);
     becomes(log.port(), 200, "the log is ready again, without a write");
     let stored = request("GET", log.port(), "/messages", &[], "").json();
