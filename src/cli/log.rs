@@ -8,7 +8,9 @@ use crate::sync::lock;
 
 use clap::ValueEnum;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[derive(clap::Args, Debug)]
 #[command(next_help_heading = "Log")]
@@ -71,9 +73,21 @@ impl Args {
             log::set_max_level(log::LevelFilter::Error);
             grpcio::redirect_log();
         }
+        // What lapin calls an error is news to those who debug it: our own lines say
+        // what follows from it. A queue that is not there yet is none.
+        let targets = Targets::new().with_default(level).with_target(
+            "lapin",
+            match self.log_level {
+                Level::Debug | Level::Trace => level,
+                _ => LevelFilter::OFF,
+            },
+        );
         match self.log_format {
-            Format::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
-            Format::Json => builder.json().init(),
+            Format::Text => {
+                let builder = builder.with_ansi(io::stderr().is_terminal());
+                builder.finish().with(targets).init();
+            }
+            Format::Json => builder.json().finish().with(targets).init(),
         }
     }
 }
