@@ -127,7 +127,8 @@ impl Error {
                     Some(ConstraintViolation | TooBig)
                 )
             }
-            // Data, constraints, limits of the server.
+            // Data exception, constraint violation, program limit exceeded.
+            // Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
             _ => {
                 self.is_rolled_back()
                     && self.reported().is_some_and(|error| {

@@ -236,6 +236,18 @@ fn unavailable(error: crate::db::Error) -> Error {
     Error::unavailable(error.to_string())
 }
 
+/// The id that a producer gives a message itself.
+///
+/// # Errors
+/// What an id has to be.
+pub fn id(written: &str) -> Result<String, &'static str> {
+    let fits = (1..=128).contains(&written.len());
+    if fits && written.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(written.to_owned());
+    }
+    Err("an id has to be 1 to 128 visible ASCII characters")
+}
+
 /// A message for each task in a text, as people write it. What is not UTF-8 is
 /// not split: the worker reports the error.
 ///

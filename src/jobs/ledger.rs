@@ -11,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender};
 use super::job::{Job, State};
 use super::queue::failpoint::{self, Point};
 use super::queue::{DeadLetter, Queue, Token};
-use super::results::{self, JobStore};
+use super::results::JobStore;
 use super::task;
 use crate::db::Error;
 use crate::metrics;
@@ -195,7 +195,7 @@ impl Ledger {
                     self.ready.wrote(Ok(()));
                     return Ok(Ok(done));
                 }
-                Err(error) if results::is_refusal(&error) => return Ok(Err(error)),
+                Err(error) if error.is_of_the_data() => return Ok(Err(error)),
                 Err(error) => error,
             };
             self.ready.wrote(Err("results cannot be stored".into()));

@@ -25,7 +25,7 @@ pub struct Args {
     no_split: bool,
     /// The message's id, 1 to 128 visible ASCII characters: sent again with the same id, the
     /// task keeps its first result
-    #[arg(long, env = "MESSENGER_JOBS_ID", value_name = "ID", value_parser = id)]
+    #[arg(long, env = "MESSENGER_JOBS_ID", value_name = "ID", value_parser = desk::id)]
     id: Option<String>,
     /// Maximum wait for the queue's confirmation
     #[arg(long, env = "MESSENGER_JOBS_TIMEOUT", default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
@@ -68,12 +68,4 @@ impl Args {
         }
         Ok(())
     }
-}
-
-fn id(written: &str) -> Result<String, &'static str> {
-    let fits = (1..=128).contains(&written.len());
-    if fits && written.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(written.to_owned());
-    }
-    Err("1 to 128 visible ASCII characters")
 }

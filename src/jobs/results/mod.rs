@@ -73,27 +73,6 @@ pub fn open(place: &Place) -> Result<Box<dyn JobStore>, Error> {
     })
 }
 
-/// Whether the database refuses the data itself, now and whenever it is asked again.
-pub fn is_refusal(error: &Error) -> bool {
-    use rusqlite::ErrorCode::{ConstraintViolation, TooBig};
-    match error {
-        // Data exception, constraint violation, program limit exceeded.
-        // Source: <https://www.postgresql.org/docs/current/errcodes-appendix.html>
-        Error::Postgres { reason, .. } => reason.code().is_some_and(|code| {
-            ["22", "23", "54"]
-                .iter()
-                .any(|class| code.code().starts_with(class))
-        }),
-        Error::Sqlite { reason, .. } => {
-            matches!(
-                reason.sqlite_error_code(),
-                Some(ConstraintViolation | TooBig)
-            )
-        }
-        _ => false,
-    }
-}
-
 const COLUMNS: &str = "id, task, state, result, error, attempts, worker, \
      queued_at, started_at, finished_at, sent_at";
 
