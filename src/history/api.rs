@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::entry::{Limits, Message, Page};
 use super::executor::Executor;
+use super::keeper::Keeper;
 use super::operation::{Append, Read};
 use super::tail::Tail;
 use super::wire as json;
@@ -45,6 +46,7 @@ pub struct Api {
     pub writer: Arc<Executor<Append>>,
     pub reader: Arc<Executor<Read>>,
     pub tail: Arc<Tail>,
+    pub keeper: Arc<Keeper>,
     pub limits: Limits,
     pub memory: Budget,
     pub ready: Readiness,
@@ -82,8 +84,9 @@ impl Api {
         self.limits.check(&draft)?;
         // Before it is stored, so that the error may say that it was not.
         let hold = self.hold(request.body.len()).map_err(not_stored)?;
-        let reply = self.writer.ask(Append(Some(draft)))?;
+        let reply = self.writer.ask(Append(Some(draft)))??;
         self.tail.look();
+        self.keeper.look();
         Ok(reply.response(hold))
     }
 

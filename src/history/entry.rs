@@ -3,18 +3,14 @@
 
 use std::ops::Range;
 
+use crate::db::log::Entry;
 use crate::error::{Error, at_most};
 use crate::fanout::clock::Timestamp;
 
-/// How many messages an answer shows at most, the sender's own last.
-pub const SHOWN: usize = 10;
+pub use crate::db::log::{Draft, From, Page, Sender};
 
-/// A message to append.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    pub sender: String,
-    pub text: String,
-}
+/// How many messages an answer shows at most, the sender's own last.
+pub const SHOWN: usize = crate::db::log::BEFORE as usize + 1;
 
 /// A message that is in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +35,16 @@ impl Message {
     }
 }
 
-/// A sender and the number of its messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sender {
-    pub sender: String,
-    pub count: i64,
+impl std::convert::From<Entry> for Message {
+    fn from(entry: Entry) -> Self {
+        Self {
+            sender: entry.sender,
+            text: entry.text,
+            sent_at: Timestamp::from_nanos(entry.sent_at),
+            number: entry.number,
+            sender_count: entry.sender_count,
+        }
+    }
 }
 
 /// The largest sender and text that the log takes, in bytes of UTF-8.
@@ -85,28 +86,6 @@ impl Limits {
         }
         Ok(())
     }
-}
-
-/// Which part of the log a page shows; always oldest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
-    pub from: From,
-    /// At most so many messages, at least 1.
-    pub limit: i64,
-    /// Sender and text of all of them together: the page ends before the message
-    /// that would go beyond it, unless that is the first.
-    pub bytes: i64,
-}
-
-/// Where a page begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// At the newest message, back.
-    End,
-    /// At the message before this number, back.
-    Before(i64),
-    /// At the message after this number, onwards.
-    After(i64),
 }
 
 impl Page {
@@ -180,7 +159,8 @@ mod tests {
         };
         let check = |sender: &str, text: &str| {
             let (sender, text) = (sender.into(), text.into());
-            let checked = limits.check(&Draft { sender, text });
+            let key = None;
+            let checked = limits.check(&Draft { sender, text, key });
             checked.map_err(|error| error.message)
         };
         assert_eq!(check("éé", "12345678"), Ok(()));

@@ -4,7 +4,8 @@
 //! owns the connection that appends: what has queued up during one transaction
 //! goes into the next one. "history-reader" owns another one, so that readers do
 //! not block writers (no head-of-line blocking). "history-tail" looks for new
-//! messages, once for all followers.
+//! messages, once for all followers. "history-keeper" does from time to time what no
+//! request waits for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::retry::Retry;
 use super::api::Api;
 pub use super::api::NEEDS;
 use super::executor::{BACKOFF, Executor};
+use super::keeper::Keeper;
 use super::operation::{Append, Read};
 use super::tail::Tail;
 
@@ -47,6 +49,7 @@ pub struct Handle {
     writer: Arc<Executor<Append>>,
     reader: Arc<Executor<Read>>,
     tail: Arc<Tail>,
+    keeper: Arc<Keeper>,
 }
 
 /// Brings the schema up to date, then opens the HTTP port. A database that
@@ -69,6 +72,7 @@ pub fn start(
     let reader = Executor::start("history-reader", database, config.lanes, timeout)?;
     let (writer, reader) = (Arc::new(writer), Arc::new(reader));
     let tail = Tail::start(reader.clone())?;
+    let keeper = Keeper::start(database)?;
     let (reads, writes) = (reader.clone(), writer.clone());
     let ready = &config.http.ready;
     ready.needs("database", move || {
@@ -77,12 +81,13 @@ pub fn start(
             .map(drop)
             .map_err(|it| it.message)
     });
-    ready.tries(move || writes.ask(Append(None)).is_ok());
+    ready.tries(move || matches!(writes.ask(Append(None)), Ok(Ok(_))));
     let lane = || {
         let api = Api {
             writer: writer.clone(),
             reader: reader.clone(),
             tail: tail.clone(),
+            keeper: keeper.clone(),
             limits: config.limits,
             memory: config.http.memory.clone(),
             ready: config.http.ready.clone(),
@@ -100,6 +105,7 @@ pub fn start(
         writer,
         reader,
         tail,
+        keeper,
     }))
 }
 
@@ -147,6 +153,7 @@ impl Handle {
     /// then all threads end. Takes less than five seconds.
     pub fn shut_down(self) {
         self.tail.close();
+        self.keeper.close();
         self.http.shutdown();
         self.writer.shut_down();
         self.reader.shut_down();

@@ -19,7 +19,8 @@ pub fn parse_draft(body: &[u8]) -> Result<Draft, Error> {
     let sender = take_string(&mut fields, "sender")?;
     let text = take_string(&mut fields, "text")?;
     unknown(&fields, "\"sender\" and \"text\"")?;
-    Ok(Draft { sender, text })
+    let key = None;
+    Ok(Draft { sender, text, key })
 }
 
 fn take_string(fields: &mut Map<String, Value>, name: &str) -> Result<String, Error> {

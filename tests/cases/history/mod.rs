@@ -11,4 +11,5 @@ mod poison;
 mod poolers;
 mod schema;
 mod silence;
+mod snapshot;
 mod speed;

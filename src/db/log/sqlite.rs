@@ -1,5 +1,6 @@
-//! The log in one file, `history.sqlite3`. Processes on one machine may share it:
-//! `BEGIN IMMEDIATE` takes SQLite's one write lock before anything is read.
+//! The log in one file. Processes on one machine may share it: `BEGIN IMMEDIATE` takes
+//! SQLite's one write lock before anything is read. The tables are `messages` and
+//! `senders`, which has the count of each.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -7,17 +8,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use chrono::Utc;
+use refinery::Runner;
+use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
-use super::{Failure, HistoryStore, SENDERS, Stored, page_statement};
+use super::{Appended, BEFORE, Draft, Entry, Failure, Log, Page, Sender, Stored, page_statement};
 use crate::db::lock::Lock;
 use crate::db::{Error, make_folder, sqlite};
-use crate::fanout::clock::Timestamp;
-use crate::history::entry::{Draft, Message, Page, SHOWN, Sender};
-
-mod migrations {
-    refinery::embed_migrations!("src/history/database/migrations/sqlite");
-}
 
 /// How long a start waits for other processes that migrate the schema.
 const MIGRATION: Duration = Duration::from_secs(60);
@@ -48,28 +45,35 @@ impl LogFile {
     fn is_there(&self) -> bool {
         self.identity.get().copied() == self.now()
     }
+
+    /// Makes the schema, or brings it up to date. Any number of processes may do so at
+    /// once.
+    ///
+    /// # Errors
+    /// No file, or a schema that is newer than this program.
+    pub fn migrate(&self, migrations: Runner) -> Result<(), Error> {
+        let file = &*self.path;
+        make_folder(file.parent().unwrap_or(Path::new(".")))?;
+        // Neither the switch to the write-ahead log nor the migrations wait for
+        // another process that does the same.
+        let _one_at_a_time = Lock::wait(file, MIGRATION)?;
+        sqlite::open(file, migrations)?;
+        if let Some(identity) = self.now() {
+            self.identity.get_or_init(|| identity);
+        }
+        Ok(())
+    }
 }
 
 /// An open file. For one thread.
-pub struct SqliteHistory {
+pub struct SqliteLog {
     file: LogFile,
     connection: Connection,
 }
 
-pub fn migrate(log: &LogFile) -> Result<(), Error> {
-    let file = &*log.path;
-    make_folder(file.parent().unwrap_or(Path::new(".")))?;
-    // Neither the switch to the write-ahead log nor the migrations wait for
-    // another process that does the same.
-    let _one_at_a_time = Lock::wait(file, MIGRATION)?;
-    sqlite::open(file, migrations::migrations::runner())?;
-    if let Some(identity) = log.now() {
-        log.identity.get_or_init(|| identity);
-    }
-    Ok(())
-}
-
-impl SqliteHistory {
+impl SqliteLog {
+    /// # Errors
+    /// A file that was replaced, or what SQLite says.
     pub fn open(log: &LogFile) -> Result<Self, Error> {
         let file = &*log.path;
         if !log.is_there() {
@@ -91,24 +95,37 @@ impl SqliteHistory {
         })
     }
 
-    fn write(&mut self, batch: &mut Vec<Draft>) -> rusqlite::Result<Vec<Message>> {
+    fn write(&mut self, batch: &mut Vec<Draft>) -> rusqlite::Result<Appended> {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let (last_number, last_time): (i64, i64) = transaction
-            .prepare_cached("SELECT last_number, last_time FROM head")?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let sent_at = Timestamp::now().max(Timestamp::from_nanos(last_time));
-        let mut messages = transaction
+        let mut entries = transaction
             .prepare_cached(
                 "SELECT number, sender, text, sent_at, sender_count FROM messages
-                 WHERE number > ?1 ORDER BY number",
+                 ORDER BY number DESC LIMIT ?1",
             )?
-            .query_map([last_number - (SHOWN as i64 - 1)], message)?
+            .query_map([BEFORE], entry)?
             .collect::<Result<Vec<_>, _>>()?;
-        let mut number = last_number;
-        let before = messages.len();
-        for Draft { sender, text } in &*batch {
+        entries.reverse();
+        let (mut number, last_time) = entries.last().map_or((0, 0), |it| (it.number, it.sent_at));
+        let now = Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX);
+        let sent_at = now.max(last_time);
+        let mut all_known = Vec::with_capacity(batch.len());
+        for Draft { sender, text, key } in &*batch {
+            let known: Option<i64> = match key {
+                None => None,
+                Some(_) => transaction
+                    .prepare_cached(
+                        "SELECT iif(sender = ?2 AND text = ?3, number, 0) FROM messages
+                         WHERE key = ?1",
+                    )?
+                    .query_row(params![key, sender, text], |row| row.get(0))
+                    .optional()?,
+            };
+            all_known.push(known);
+            if known.is_some() {
+                continue;
+            }
             number += 1;
             let sender_count = transaction
                 .prepare_cached(
@@ -117,33 +134,27 @@ impl SqliteHistory {
                 )?
                 .query_row([sender], |row| row.get(0))?;
             transaction
-                .prepare_cached("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![number, sender, text, sent_at.nanos(), sender_count])?;
-            messages.push(Message {
+                .prepare_cached("INSERT INTO messages VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![number, sender, text, sent_at, sender_count, key])?;
+            entries.push(Entry {
+                number,
                 sender: String::new(),
                 text: String::new(),
                 sent_at,
-                number,
                 sender_count,
             });
         }
-        transaction
-            .prepare_cached("UPDATE head SET last_number = ?1, last_time = ?2")?
-            .execute(params![number, sent_at.nanos()])?;
         transaction.commit()?;
-        for (message, draft) in messages[before..].iter_mut().zip(batch.drain(..)) {
-            (message.sender, message.text) = (draft.sender, draft.text);
-        }
-        Ok(messages)
+        Ok(Appended::new(entries, &all_known, batch))
     }
 }
 
-impl HistoryStore for SqliteHistory {
+impl Log for SqliteLog {
     fn is_open(&mut self) -> bool {
         self.file.is_there()
     }
 
-    fn append(&mut self, batch: &mut Vec<Draft>) -> Result<Vec<Message>, Failure> {
+    fn append(&mut self, batch: &mut Vec<Draft>) -> Result<Appended, Failure> {
         self.write(batch).map_err(|reason| Failure {
             // A commit that could not sync may still reach the disk.
             stored: match reason.sqlite_error_code() {
@@ -154,12 +165,12 @@ impl HistoryStore for SqliteHistory {
         })
     }
 
-    fn page(&mut self, page: Page) -> Result<Vec<Message>, Error> {
-        let (statement, place) = page_statement(page.from);
-        let read = || -> rusqlite::Result<Vec<Message>> {
+    fn page(&mut self, page: Page) -> Result<Vec<Entry>, Error> {
+        let (statement, place) = page_statement("messages", page.from);
+        let read = || -> rusqlite::Result<Vec<Entry>> {
             self.connection
-                .prepare_cached(statement)?
-                .query_map([place, page.limit, page.bytes], message)?
+                .prepare_cached(&statement)?
+                .query_map([place, page.limit, page.bytes], entry)?
                 .collect()
         };
         read().map_err(failed(&self.file.path))
@@ -174,11 +185,17 @@ impl HistoryStore for SqliteHistory {
                 })
             };
             self.connection
-                .prepare_cached(SENDERS)?
+                .prepare_cached(
+                    "SELECT sender, count FROM senders ORDER BY count DESC, sender LIMIT ?1",
+                )?
                 .query_map([most], sender)?
                 .collect()
         };
         read().map_err(failed(&self.file.path))
+    }
+
+    fn keep(&mut self, _: i64) -> Result<bool, Error> {
+        Ok(false)
     }
 }
 
@@ -189,12 +206,12 @@ fn failed(file: &Path) -> impl Fn(rusqlite::Error) -> Error {
     }
 }
 
-fn message(row: &Row<'_>) -> rusqlite::Result<Message> {
-    Ok(Message {
+fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
         number: row.get(0)?,
         sender: row.get(1)?,
         text: row.get(2)?,
-        sent_at: Timestamp::from_nanos(row.get(3)?),
+        sent_at: row.get(3)?,
         sender_count: row.get(4)?,
     })
 }
