@@ -12,7 +12,7 @@ use super::wire as json;
 use crate::access::gate::Path;
 use crate::access::{Need, Right};
 use crate::budget::{Budget, Hold};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::{Request, Response};
 use crate::readiness::Readiness;
 use crate::status;
@@ -20,7 +20,8 @@ use crate::status;
 const PAGE: &str = "\
 messenger: a message log.
 
-POST /            {\"sender\": \"...\", \"text\": \"...\"}  ->  the last ten messages, this one last
+POST /            {\"sender\": \"...\", \"text\": \"...\"}  ->  the last ten messages, this one last;
+                  with Idempotency-Key: KEY it may be sent again, and is stored once
 GET /messages     ?limit=100&before=NUMBER pages back, ?after=NUMBER goes on; oldest first
 GET /events       server-sent events: each new message when it is stored, ?after=NUMBER from there on
 GET /senders      the senders and how many messages each has sent
@@ -80,11 +81,17 @@ impl Api {
     }
 
     fn append(&self, request: &Request) -> Result<Response, Error> {
-        let draft = json::parse_draft(&request.body)?;
+        let draft = json::parse_draft(&request.body, request.header(json::KEY_HEADER))?;
         self.limits.check(&draft)?;
         // Before it is stored, so that the error may say that it was not.
         let hold = self.hold(request.body.len()).map_err(not_stored)?;
-        let reply = self.writer.ask(Append(Some(draft)))??;
+        let reply = match self.writer.ask(Append(Some(draft)))? {
+            Err(taken) if taken.code == Code::AlreadyExists => {
+                let name = status::name(taken.code);
+                return Ok(Response::error(422, name, taken.message));
+            }
+            reply => reply?,
+        };
         self.tail.look();
         self.keeper.look();
         Ok(reply.response(hold))

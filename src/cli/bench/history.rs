@@ -163,6 +163,8 @@ impl Args {
             tls: None,
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,
+            // A key is stored too, and the others know none.
+            again: false,
         };
         let outcome = run::run(&config, progress)?;
         let batch = || {

@@ -24,7 +24,7 @@ pub const BEFORE: i64 = 9;
 pub struct Draft {
     pub sender: String,
     pub text: String,
-    /// At most one message of the log has it; in one batch, too.
+    /// At most one entry of the log has it.
     pub key: Option<String>,
 }
 
@@ -121,7 +121,8 @@ pub trait Log: Send {
 
     /// Appends the batch in its order, in one transaction, which is durable when
     /// this returns; the batch is empty then. What has a key that is in the log
-    /// already is left out.
+    /// already is left out. A batch that has one key twice may be refused as a whole,
+    /// as one with data that cannot be stored: then each has to come by itself.
     ///
     /// # Errors
     /// What the database says; then it depends on [`Failure::stored`].

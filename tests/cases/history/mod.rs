@@ -5,6 +5,7 @@ mod api;
 mod clock;
 mod exact;
 mod follow;
+mod keys;
 mod load;
 mod outages;
 mod poison;

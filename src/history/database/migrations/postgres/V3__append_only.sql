@@ -18,7 +18,8 @@ CREATE INDEX senders_by_count ON senders (count DESC, sender);
 ALTER TABLE messages ADD COLUMN key text COLLATE "C";
 CREATE UNIQUE INDEX messages_key ON messages (key) WHERE key IS NOT NULL;
 
--- Appends a batch in its order. new_keys is NULL if nobody gave one, and has none twice.
+-- Appends a batch in its order. new_keys is NULL if nobody gave one; one that is
+-- there twice violates the index.
 -- Returns what an answer shows: up to nine messages from before the batch, and those of
 -- the batch, without their texts, which the caller has. Before them a row for each whose
 -- key is in the log already: its place in the batch, and the number that the message
