@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::entry::{Limits, Message, Page};
+use super::entry::{self as rules, Limits, Message, Page};
 use super::executor::Executor;
 use super::keeper::Keeper;
 use super::operation::{Append, Read};
@@ -104,13 +104,14 @@ impl Api {
         let mut hold = self.hold(page.most_bytes(&self.limits) + piece)?;
         let messages = self.reader.page(page)?;
         hold.force(messages.iter().map(Message::bytes).sum());
+        let is_empty = || Ok(self.reader.page(Page::newest())?.is_empty());
+        let gone = rules::gone(&page, &messages, is_empty)?;
         let all = 0..messages.len();
-        Ok(Response::array(
-            Arc::new(messages),
-            all,
-            json::message,
-            hold,
-        ))
+        let answer = Response::array(Arc::new(messages), all, json::message, hold);
+        Ok(match gone {
+            Some((from, to)) => answer.with_header("X-Messenger-Gone", format!("{from}-{to}")),
+            None => answer,
+        })
     }
 
     /// The header Last-Event-ID is newer than the parameter `after`.

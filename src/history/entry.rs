@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use crate::db::log::Entry;
+use crate::db::log::entry::{BEFORE, Entry};
 use crate::error::{Error, at_most};
 use crate::fanout::clock::Timestamp;
 
-pub use crate::db::log::{Draft, From, Page, Sender};
+pub use crate::db::log::entry::{Draft, From, Page, Sender};
 
 /// How many messages an answer shows at most, the sender's own last.
-pub const SHOWN: usize = crate::db::log::BEFORE as usize + 1;
+pub const SHOWN: usize = BEFORE as usize + 1;
 
 /// A message that is in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +122,25 @@ impl Page {
     }
 }
 
+/// The numbers that a page lacks since they are gone: retention removes the oldest.
+/// `is_empty` tells whether the log is, and is asked only if that matters.
+///
+/// # Errors
+/// Those of `is_empty`.
+pub fn gone(
+    page: &Page,
+    messages: &[Message],
+    is_empty: impl FnOnce() -> Result<bool, Error>,
+) -> Result<Option<(i64, i64)>, Error> {
+    let gone = match (page.from, messages.first()) {
+        (From::After(number), Some(first)) => (number + 1, first.number - 1),
+        // What is there has these numbers, or higher ones.
+        (From::Before(number), None) if number > 1 && !is_empty()? => (1, number - 1),
+        _ => return Ok(None),
+    };
+    Ok(Some(gone).filter(|(from, to)| from <= to))
+}
+
 impl Default for Page {
     fn default() -> Self {
         Self {
@@ -149,6 +168,33 @@ mod tests {
         assert_eq!(shown(9), 0..10);
         assert_eq!(shown(10), 1..11);
         assert_eq!(shown(72).len(), SHOWN);
+    }
+
+    #[test]
+    fn a_page_knows_what_it_lacks() {
+        let message = |number| Message {
+            sender: String::new(),
+            text: String::new(),
+            sent_at: Timestamp::from_nanos(0),
+            number,
+            sender_count: 1,
+        };
+        let gone = |from, messages: &[Message], is_empty: bool| {
+            let page = Page {
+                from,
+                ..Page::default()
+            };
+            gone(&page, messages, || Ok(is_empty)).unwrap()
+        };
+        let two = [message(7), message(8)];
+        assert_eq!(gone(From::After(2), &two, false), Some((3, 6)));
+        assert_eq!(gone(From::After(6), &two, false), None);
+        assert_eq!(gone(From::After(8), &[], false), None);
+        assert_eq!(gone(From::Before(9), &two, false), None);
+        assert_eq!(gone(From::Before(7), &[], false), Some((1, 6)));
+        assert_eq!(gone(From::Before(7), &[], true), None);
+        assert_eq!(gone(From::Before(1), &[], false), None);
+        assert_eq!(gone(From::End, &two, false), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What is to be done for the log from time to time: the thread "history-keeper", with
-//! a connection of its own, works in small steps between which others have their turn.
+//! a connection of its own, counts senders and removes what is not retained, in small
+//! steps between which others have their turn.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::database::Database;
 use super::executor::BACKOFF;
 use crate::db::Error;
-use crate::db::log::Log;
+use crate::db::log::{Log, Retain};
 use crate::retry::{Retry, supervised};
 use crate::sync::lock;
 
@@ -34,7 +35,7 @@ impl Keeper {
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(database: &Database) -> std::io::Result<Arc<Self>> {
+    pub fn start(database: &Database, retain: Retain) -> std::io::Result<Arc<Self>> {
         let (running, stop) = bounded(0);
         let keeper = Arc::new(Self {
             // Another process may have left something to do.
@@ -44,6 +45,7 @@ impl Keeper {
         let mut work = Work {
             keeper: keeper.clone(),
             database: database.clone(),
+            retain,
             stop,
             log: None,
             retry: Retry::new(BACKOFF.0, BACKOFF.1),
@@ -69,6 +71,7 @@ impl Keeper {
 struct Work {
     keeper: Arc<Keeper>,
     database: Database,
+    retain: Retain,
     stop: Receiver<()>,
     log: Option<Box<dyn Log>>,
     retry: Retry,
@@ -79,13 +82,15 @@ impl Work {
         let mut wait = LOOK;
         while self.stop.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
             wait = LOOK;
-            if !self.keeper.appended.swap(false, Ordering::Relaxed) {
+            let appended = self.keeper.appended.swap(false, Ordering::Relaxed);
+            // Time passes, too.
+            if !appended && !self.retain.has_bounds() {
                 continue;
             }
             match self.step() {
                 Ok(more) => {
                     if self.retry.succeeded() {
-                        tracing::info!("the log's senders are counted again");
+                        tracing::info!("the log is kept in order again");
                     }
                     if more {
                         self.keeper.look();
@@ -96,7 +101,7 @@ impl Work {
                     self.log = None;
                     self.keeper.look();
                     if self.retry.is_news(&error) {
-                        tracing::warn!(%error, "cannot count the log's senders; trying again");
+                        tracing::warn!(%error, "cannot count the log's senders and remove what is old; trying again");
                     }
                 }
             }
@@ -110,6 +115,6 @@ impl Work {
             Some(log) => log,
             none => none.insert(self.database.open()?),
         };
-        log.keep(STEP)
+        log.keep(self.retain, STEP)
     }
 }

@@ -16,6 +16,7 @@ use super::database::Database;
 use super::entry::{self as rules, Page};
 use crate::db::Error as StoreError;
 use crate::db::address::MIGRATION;
+use crate::db::log::Retain;
 use crate::http::{Front, Limits, Serving};
 use crate::retry::Retry;
 
@@ -40,6 +41,8 @@ pub struct Config {
     /// Maximum wait for the database, of a request and at the start.
     pub timeout: Duration,
     pub limits: rules::Limits,
+    /// What else is removed, and when.
+    pub retain: Retain,
     pub http: Limits,
 }
 
@@ -72,7 +75,7 @@ pub fn start(
     let reader = Executor::start("history-reader", database, config.lanes, timeout)?;
     let (writer, reader) = (Arc::new(writer), Arc::new(reader));
     let tail = Tail::start(reader.clone())?;
-    let keeper = Keeper::start(database)?;
+    let keeper = Keeper::start(database, config.retain)?;
     let (reads, writes) = (reader.clone(), writer.clone());
     let ready = &config.http.ready;
     ready.needs("database", move || {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::{Appended, Draft, Entry, Failure, Log, Page, Sender, Stored, page_statement};
+use super::{Appended, Draft, Entry, Failure, Log, Page, Retain, Sender, Stored, page_statement};
 use crate::db::Error;
 use crate::db::address::Address;
 use crate::db::connection::{Connection, Parameter};
@@ -111,9 +111,13 @@ impl Log for PostgresLog {
         senders.map_err(&self.failed)
     }
 
-    fn keep(&mut self, most: i64) -> Result<bool, Error> {
-        let keep = format!("SELECT keep_{}($1)", self.table);
-        let rows = self.client.query(&keep, &[(&most, Type::INT8)])?;
+    fn keep(&mut self, retain: Retain, most: i64) -> Result<bool, Error> {
+        let keep = format!("SELECT keep_{}($1, $2, $3)", self.table);
+        let age = retain.age();
+        let given: [Parameter<'_>; 3] = [&most, &retain.newest, &age];
+        let rows = self
+            .client
+            .query(&keep, &given.map(|number| (number, Type::INT8)))?;
         let more = rows.first().map(|row| row.try_get(0)).transpose();
         Ok(more.map_err(&self.failed)?.unwrap_or(false))
     }

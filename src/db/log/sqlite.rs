@@ -12,7 +12,9 @@ use chrono::Utc;
 use refinery::Runner;
 use rusqlite::{Connection, OptionalExtension as _, Row, TransactionBehavior, params};
 
-use super::{Appended, BEFORE, Draft, Entry, Failure, Log, Page, Sender, Stored, page_statement};
+use super::{
+    Appended, BEFORE, Draft, Entry, Failure, Log, Page, Retain, Sender, Stored, page_statement,
+};
 use crate::db::lock::Lock;
 use crate::db::{Error, make_folder, sqlite};
 
@@ -108,8 +110,7 @@ impl SqliteLog {
             .collect::<Result<Vec<_>, _>>()?;
         entries.reverse();
         let (mut number, last_time) = entries.last().map_or((0, 0), |it| (it.number, it.sent_at));
-        let now = Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX);
-        let sent_at = now.max(last_time);
+        let sent_at = now().max(last_time);
         let mut all_known = Vec::with_capacity(batch.len());
         for Draft { sender, text, key } in &*batch {
             let known: Option<i64> = match key {
@@ -194,9 +195,29 @@ impl Log for SqliteLog {
         read().map_err(failed(&self.file.path))
     }
 
-    fn keep(&mut self, _: i64) -> Result<bool, Error> {
-        Ok(false)
+    fn keep(&mut self, retain: Retain, most: i64) -> Result<bool, Error> {
+        if !retain.has_bounds() {
+            return Ok(false);
+        }
+        let since = retain.age().map(|age| now().saturating_sub(age));
+        // Dates do not fall: what is old comes first.
+        let removed = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM messages WHERE number IN (
+                     SELECT number FROM (SELECT number, sent_at FROM messages ORDER BY number LIMIT ?1),
+                         (SELECT max(number) AS last FROM messages)
+                     WHERE number < last - ?2 AND (number <= last - ?3 OR sent_at < ?4))",
+            )
+            .and_then(|mut delete| delete.execute(params![most, BEFORE, retain.newest, since]));
+        let removed = removed.map_err(failed(&self.file.path))?;
+        Ok(i64::try_from(removed).is_ok_and(|removed| removed == most))
     }
+}
+
+/// Nanoseconds since 1970.
+fn now() -> i64 {
+    Utc::now().timestamp_nanos_opt().unwrap_or(i64::MAX)
 }
 
 fn failed(file: &Path) -> impl Fn(rusqlite::Error) -> Error {

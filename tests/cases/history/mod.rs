@@ -10,6 +10,7 @@ mod load;
 mod outages;
 mod poison;
 mod poolers;
+mod retention;
 mod schema;
 mod silence;
 mod snapshot;

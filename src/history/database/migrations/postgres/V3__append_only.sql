@@ -10,7 +10,7 @@ SET LOCAL lock_timeout = '10s';
 ALTER TABLE head RENAME TO progress;
 ALTER TABLE progress DROP COLUMN last_time;
 ALTER TABLE progress RENAME COLUMN last_number TO counted; -- the senders are counted up to here
-ALTER TABLE progress ADD COLUMN gone bigint NOT NULL DEFAULT 0; -- removed up to here
+ALTER TABLE progress ADD COLUMN gone bigint NOT NULL DEFAULT 0; -- there is none up to here
 
 -- The senders' counts up to progress.counted.
 CREATE INDEX senders_by_count ON senders (count DESC, sender);
@@ -99,27 +99,48 @@ LANGUAGE sql VOLATILE AS $$
 $$;
 
 -- To be called from time to time: takes at most so many of the newest messages into the
--- senders' counts, and returns whether there are more. Does nothing while another
--- replica is at it.
-CREATE FUNCTION keep_messages(most bigint) RETURNS boolean
+-- senders' counts, and removes at most so many of the oldest, except the newest ones,
+-- those of an age in nanoseconds (either may be NULL), those that are not counted, and
+-- the ten that an answer shows. Returns whether there is more to do. Does nothing while
+-- another replica is at it.
+CREATE FUNCTION keep_messages(most bigint, newest bigint, age bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE
-SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
 DECLARE
-    from_here bigint;
-    up_to bigint;
+    at progress;
     last bigint;
+    up_to bigint;
+    oldest bigint;
+    removed bigint;
+    since bigint := (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint - age;
 BEGIN
-    SELECT counted INTO from_here FROM progress FOR UPDATE SKIP LOCKED;
-    SELECT max(number) INTO last FROM messages;
-    IF from_here IS NULL OR last IS NULL OR last <= from_here THEN RETURN false; END IF;
-    up_to := least(from_here + most, last);
-    INSERT INTO senders AS s (sender, count)
-    SELECT m.sender, max(m.sender_count) FROM messages m
-     WHERE m.number > from_here AND m.number <= up_to GROUP BY m.sender
-        ON CONFLICT (sender) DO UPDATE SET count = excluded.count;
-    UPDATE progress SET counted = up_to;
-    RETURN up_to < last;
+    SELECT * INTO at FROM progress FOR UPDATE SKIP LOCKED;
+    SELECT m.number INTO last FROM messages m ORDER BY m.number DESC LIMIT 1;
+    IF at IS NULL OR last IS NULL THEN RETURN false; END IF;
+    IF last > at.counted THEN
+        up_to := least(at.counted + most, last);
+        INSERT INTO senders AS s (sender, count)
+        SELECT m.sender, max(m.sender_count) FROM messages m
+         WHERE m.number > at.counted AND m.number <= up_to GROUP BY m.sender
+            ON CONFLICT (sender) DO UPDATE SET count = excluded.count;
+        UPDATE progress SET counted = up_to;
+        at.counted := up_to;
+    END IF;
+    IF newest IS NOT NULL OR age IS NOT NULL THEN
+        -- Somebody may have removed some by hand.
+        SELECT m.number INTO oldest
+          FROM messages m WHERE m.number > at.gone ORDER BY m.number LIMIT 1;
+        up_to := least(oldest - 1 + most, at.counted, last - 10);
+        SELECT max(m.number) INTO removed FROM messages m
+         WHERE m.number >= oldest AND m.number <= up_to
+           AND (m.number <= last - newest OR m.sent_at < since);
+        IF removed IS NOT NULL THEN
+            DELETE FROM messages m WHERE m.number >= oldest AND m.number <= removed;
+            UPDATE progress SET gone = removed;
+        END IF;
+    END IF;
+    RETURN at.counted < last OR coalesce(removed - oldest + 1 = most, false);
 END
 $$;
 
