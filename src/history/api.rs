@@ -43,9 +43,16 @@ pub const NEEDS: &[Path] = &[
     ("", "/healthz", &[]),
 ];
 
+/// What has lanes of its own: not the reads that may take long.
+pub fn is_quick(method: &str, path: &str) -> bool {
+    method == "POST" || !matches!(path, "/messages" | "/senders")
+}
+
 pub struct Api {
     pub writer: Arc<Executor<Append>>,
     pub reader: Arc<Executor<Read>>,
+    /// Not behind what others read.
+    pub looker: Arc<Executor<Read>>,
     pub tail: Arc<Tail>,
     pub keeper: Arc<Keeper>,
     pub limits: Limits,
@@ -123,7 +130,7 @@ impl Api {
     }
 
     fn health(&self) -> Result<Response, Error> {
-        self.reader.page(Page::newest())?;
+        self.looker.page(Page::newest())?;
         let writes = self.ready.writes();
         writes.map_err(|reason| Error::unavailable(format!("the last write failed: {reason}")))?;
         Ok(Response::json(200, r#"{"status":"SERVING"}"#))

@@ -103,11 +103,7 @@ impl Appended {
     /// `known` is the number of the entry with the draft's key, 0 if that is another
     /// one, `None` if the draft is appended. Sender and text of what is new are moved
     /// from the batch into the last of the entries.
-    pub fn new(
-        mut entries: Vec<Entry>,
-        known: &[Option<i64>],
-        batch: &mut Vec<Draft>,
-    ) -> Self {
+    pub fn new(mut entries: Vec<Entry>, known: &[Option<i64>], batch: &mut Vec<Draft>) -> Self {
         let new = known.iter().filter(|known| known.is_none()).count();
         let mut next = entries.len().saturating_sub(new);
         let mut place = |(draft, known): (Draft, &Option<i64>)| match known {

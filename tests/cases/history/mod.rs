@@ -6,6 +6,7 @@ mod clock;
 mod exact;
 mod follow;
 mod keys;
+mod lanes;
 mod load;
 mod outages;
 mod poison;

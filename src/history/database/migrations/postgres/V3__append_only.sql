@@ -105,7 +105,8 @@ $$;
 -- another replica is at it.
 CREATE FUNCTION keep_messages(most bigint, newest bigint, age bigint) RETURNS boolean
 LANGUAGE plpgsql VOLATILE
-SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+-- Planned for the rows of this call: another plan may read all of the table.
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off SET jit = off
 AS $$
 DECLARE
     at progress;
