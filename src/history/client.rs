@@ -74,6 +74,8 @@ impl HistoryClient {
             .max_idle_connections(0)
             .timeout_connect(Some(self.timeout))
             .timeout_per_read(time.is_none().then_some(SILENCE))
+            // The body of a stream has no end, but its head is due.
+            .timeout_recv_response(Some(self.timeout + Duration::from_secs(1)))
             .timeout_global(time);
         let tls = self.tls.as_ref().map(|tls| tls.get());
         agent(&self.address, tls.as_deref(), config)
