@@ -159,8 +159,8 @@ pub enum OpenError {
     Thread(#[from] std::io::Error),
 }
 
-/// A queue. May be shared between threads; dropping it ends its owner within a
-/// second or two.
+/// A queue. May be shared between threads; dropping it ends its owner within a second
+/// or two, or within six if the broker does not answer for dead letters.
 pub struct Queue {
     commands: Option<Sender<Command>>,
     waker: Arc<AtomicWaker>,

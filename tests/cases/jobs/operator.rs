@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::support::eventually;
 use crate::support::jobs::{A_WHILE, Place, everything, on_both_queues, text};
-use crate::support::process::command;
+use crate::support::process::{Signal, command};
 use crate::support::programs::Server;
 
 use super::message_server;
@@ -30,7 +30,7 @@ fn many_dead_letters_are_moved_and_listed(place: Place) {
     let tasks: Vec<_> = (0..MANY).map(|n| format!("fact:{n}")).collect();
     let ids = place.send(&tasks);
     let flags = ["--attempts", "1", "--workers", "4", "--prefetch", "64"];
-    let worker = place.work(&server.address(), &flags);
+    let mut worker = place.work(&server.address(), &flags);
     let desk = place.desk();
     let dead = |count: u64| {
         eventually(A_WHILE, "they are dead", || {
@@ -38,7 +38,10 @@ fn many_dead_letters_are_moved_and_listed(place: Place) {
         });
     };
     dead(MANY as u64);
-    drop((server, worker));
+    // Killed, it might leave the last of them unacknowledged: they would come again.
+    worker.signal(Signal::TERM);
+    assert_eq!(worker.wait_exit(A_WHILE), 0);
+    drop(server);
     let listed = place.dead(&["list", "--json", "--limit", "100000"]);
     let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed.len(), MANY);

@@ -148,6 +148,11 @@ impl Batch {
         self.under_way == 0 && self.refused.is_empty()
     }
 
+    /// Whether the broker has to answer for dead letters yet.
+    pub fn is_burying(&self) -> bool {
+        matches!(self.content, Content::DeadLetters(..)) && self.under_way > 0
+    }
+
     /// When to look at [`Batch::due`] again.
     pub fn next(&self) -> Instant {
         let next = self.again.unwrap_or(self.due);

@@ -2,7 +2,7 @@
 //! For the thread "amqp" alone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::pin::Pin;
@@ -249,6 +249,21 @@ impl Link {
                     within(EXCHANGE, try_join_all(acks))??;
                 }
                 let _ = reply.send(Ok(count));
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the dead letters that are under way, and acknowledges their deliveries:
+    /// others would get these, and bury them once more.
+    pub fn drain(&mut self) -> Result<(), Over> {
+        let until = Instant::now() + EXCHANGE;
+        while self.batches.values().any(Batch::is_burying) {
+            let left = until.saturating_duration_since(Instant::now());
+            match within(left, poll_fn(|cx| self.poll(cx)))? {
+                Arrival::Written(content) => self.finish(content)?,
+                Arrival::Lost(over) => return Err(over),
+                Arrival::Delivery(_) | Arrival::Refused => {}
             }
         }
         Ok(())

@@ -393,7 +393,10 @@ impl Owner {
             Event::Arrival(Arrival::Refused) => {}
             Event::Arrival(Arrival::Lost(over)) => return Err(over),
             Event::Deadline => link.look()?,
-            Event::Closed => return Err(Over::Closed),
+            Event::Closed => {
+                link.drain()?;
+                return Err(Over::Closed);
+            }
         }
         Ok(())
     }
