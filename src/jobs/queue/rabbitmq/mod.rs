@@ -6,6 +6,7 @@
 mod batch;
 mod link;
 pub mod message;
+mod unreadable;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -13,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
@@ -28,7 +30,7 @@ use crate::retry::Retry;
 use crate::tls::Client;
 use crate::tls::session::{named_in_url, take_parameters};
 use batch::Content;
-use link::{Arrival, Link};
+use link::{Arrival, Link, dead_name};
 
 /// Which broker, and which queue there.
 #[derive(Clone, Debug)]
@@ -175,6 +177,14 @@ impl Over {
         }
     }
 
+    /// Whether it is a message that lapin cannot read.
+    fn is_unreadable(&self) -> bool {
+        let Self::Broker(error) = self else {
+            return false;
+        };
+        matches!(error.kind(), lapin::ErrorKind::ParsingError(_))
+    }
+
     /// What a person has to do before another try can succeed.
     fn remedy(&self) -> Option<&'static str> {
         Some(match self.code()? {
@@ -223,8 +233,9 @@ impl Owner {
             return;
         }
         let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut unreadable = 0;
         loop {
-            let (over, remedy) = match self.connect() {
+            let (mut over, remedy) = match self.connect() {
                 Ok(mut link) => {
                     tracing::info!(broker = self.broker.address(), "connected to RabbitMQ");
                     let over = self.serve(&mut link);
@@ -245,6 +256,16 @@ impl Owner {
             if let Over::Closed = over {
                 return;
             }
+            // A worker has another look: somebody else may take it away.
+            unreadable = if over.is_unreadable() {
+                unreadable + 1
+            } else {
+                0
+            };
+            let patience = u32::from(self.consumer.is_some());
+            if unreadable > patience && self.bury_unreadable(&mut over) {
+                retry.succeeded();
+            }
             let mut reason = format!("RabbitMQ at {}: {over}", self.broker.address());
             if let Some(remedy) = remedy {
                 reason += &format!("; {remedy}");
@@ -261,6 +282,30 @@ impl Owner {
                 return;
             }
         }
+    }
+
+    /// Writes what lapin cannot read to the dead letters as it can, among as many messages
+    /// as the broker delivers at a time; returns whether there was any. Who has no consumer
+    /// has found it among the dead letters.
+    fn bury_unreadable(&self, over: &mut Over) -> bool {
+        let (queue, most) = match &self.consumer {
+            Some(consumer) => (self.broker.queue.clone(), consumer.prefetch.into()),
+            None => (dead_name(&self.broker.queue), usize::MAX),
+        };
+        let (mut buried, until) = (0, Instant::now() + GOODBYE);
+        let mut looked = unreadable::bury(&self.broker, &queue, most, &mut buried);
+        // The broker may not have noticed yet that the connection is over which has it.
+        while looked.is_ok() && buried == 0 && Instant::now() < until {
+            thread::sleep(FIRST_WAIT);
+            looked = unreadable::bury(&self.broker, &queue, most, &mut buried);
+        }
+        if buried > 0 {
+            tracing::warn!(buried, "messages that cannot be read are dead letters now");
+        }
+        if let Err(error) = looked {
+            *over = Over::Lost(format!("{over}; looking for the message: {error}"));
+        }
+        buried > 0
     }
 
     /// Refuses all that waits for a connection; the workers see their channel end.
@@ -456,7 +501,13 @@ impl Owner {
 fn answer<T>(reply: &Reply<T>, result: Result<T, Over>) -> Result<(), Over> {
     let (told, over) = match result {
         Ok(value) => (Ok(value), Ok(())),
-        Err(over) => (Err(Error::unavailable(over.to_string())), Err(over)),
+        Err(over) => {
+            let mut reason = over.to_string();
+            if over.is_unreadable() {
+                reason += "; it is written again without what cannot be read: try again";
+            }
+            (Err(Error::unavailable(reason)), Err(over))
+        }
     };
     let _ = reply.send(told);
     over
