@@ -149,6 +149,14 @@ impl Desk {
         job.map_or_else(stored, |job| Ok(Some(job)))
     }
 
+    /// How many tasks were tried and are tried again, of the oldest 1,000 that wait.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn retried(&self) -> Result<u64, Error> {
+        self.store().retried().map_err(unavailable)
+    }
+
     /// Deletes what is done or failed and was sent before this time, in small steps;
     /// returns how much.
     ///

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Row;
 
-use super::{COLUMNS, JobStore, MERGE, PRUNE, REVIVE, Seat, select};
+use super::{COLUMNS, JobStore, MERGE, PRUNE, REVIVE, Seat, count_retried, select};
 use crate::db::Error;
 use crate::db::address::{Address, MIGRATION};
 use crate::db::connection::{Connection, Parameter};
@@ -130,6 +130,11 @@ impl JobStore for Postgres {
             .iter()
             .filter_map(|row| Some(((row.get(10), row.get(11)), job(row)?)));
         Ok(page.collect())
+    }
+
+    fn retried(&mut self) -> Result<u64, Error> {
+        let row = self.run(|client| client.query_opt(&count_retried(), &[]))?;
+        Ok(row.map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
     }
 
     fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, Error> {

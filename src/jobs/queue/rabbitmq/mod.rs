@@ -25,6 +25,7 @@ use smol::Timer;
 
 use super::{Command, Delivery, Owned, Publication, Reply};
 use crate::error::Error;
+use crate::metrics;
 use crate::reload::Live;
 use crate::retry::Retry;
 use crate::tls::Client;
@@ -300,6 +301,7 @@ impl Owner {
             looked = unreadable::bury(&self.broker, &queue, most, &mut buried);
         }
         if buried > 0 {
+            metrics::add(&metrics::UNREADABLE, &[], buried);
             tracing::warn!(buried, "messages that cannot be read are dead letters now");
         }
         if let Err(error) = looked {
