@@ -138,7 +138,8 @@ enum Command {
     DeadLetter(Token, Vec<DeadLetter>),
     Depth(Reply<Depth>),
     Waiting(usize, Reply<Vec<Outgoing>>),
-    ListDead(usize, Reply<Vec<DeadLetter>>),
+    /// Whether to begin with the oldest, and how many.
+    ListDead(bool, usize, Reply<Vec<DeadLetter>>),
     TakeDead(Which, usize, Reply<Taken>),
     PutBack(Instant, Reply<u64>),
 }
@@ -281,12 +282,18 @@ impl Queue {
         self.ask(within, |reply| Command::Waiting(limit, reply))
     }
 
-    /// The oldest tasks in the dead-letter queue.
+    /// The oldest tasks in the dead-letter queue, or else those behind the ones of the last
+    /// answer; the broker keeps all of them for this visitor until [`Queue::put_back`].
     ///
     /// # Errors
     /// UNAVAILABLE without a broker, with the reason.
-    pub fn list_dead(&self, limit: usize, within: Duration) -> Result<Vec<DeadLetter>, Error> {
-        self.ask(within, |reply| Command::ListDead(limit, reply))
+    pub fn list_dead(
+        &self,
+        oldest: bool,
+        limit: usize,
+        within: Duration,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        self.ask(within, |reply| Command::ListDead(oldest, limit, reply))
     }
 
     /// Looks at the next dead letters, and takes those of them that are asked for, until
@@ -360,7 +367,7 @@ impl Command {
             Self::Publish(publication) => drop(publication.reply.send(Err(error()))),
             Self::Depth(reply) => drop(reply.send(Err(error()))),
             Self::Waiting(_, reply) => drop(reply.send(Err(error()))),
-            Self::ListDead(_, reply) => drop(reply.send(Err(error()))),
+            Self::ListDead(_, _, reply) => drop(reply.send(Err(error()))),
             Self::TakeDead(_, _, reply) => drop(reply.send(Err(error()))),
             Self::PutBack(_, reply) => drop(reply.send(Err(error()))),
             Self::Consume { .. } | Self::Ack(_) | Self::DeadLetter(..) => {}

@@ -1,5 +1,9 @@
 //! Tasks that no store, no broker or no server takes, and those behind them.
 
+use lapin::BasicProperties;
+use lapin::protocol::basic::gen_properties;
+use lapin::types::{AMQPValue, FieldTable};
+use messenger::jobs::queue::message::mended;
 use serde_json::Value;
 
 use crate::support::eventually;
@@ -173,5 +177,47 @@ fn a_message_with_binary_properties_is_a_dead_letter_and_holds_up_nothing() {
     assert!(
         listed.contains("- fact:9 (0 attempts: not UTF-8"),
         "{listed}"
+    );
+}
+
+fn header(properties: &BasicProperties) -> Vec<u8> {
+    let (bytes, _) = gen_properties(properties)(vec![0; 12].into())
+        .unwrap()
+        .into_inner();
+    bytes
+}
+
+#[test]
+fn what_is_not_utf_8_is_replaced_and_the_rest_stays() {
+    let mut headers = FieldTable::default();
+    headers.insert("x-own".into(), AMQPValue::LongString("kept".into()));
+    let sound = BasicProperties::default()
+        .with_headers(headers)
+        .with_priority(3)
+        .with_message_id("a-b".into())
+        .with_timestamp(17);
+    let bytes = header(&sound);
+    assert_eq!(mended(&bytes), (sound.clone(), vec!["routing key"]));
+    let at = |bytes: &[u8], text: &[u8]| {
+        bytes
+            .windows(text.len())
+            .position(|found| found == text)
+            .unwrap()
+    };
+    let mut binary = bytes.clone();
+    binary[at(&bytes, b"a-b") + 1] = 0xff;
+    let expected = sound.clone().with_message_id("a?b".into());
+    assert_eq!(mended(&binary), (expected, vec!["message_id"]));
+    let mut binary = bytes.clone();
+    binary[at(&bytes, b"x-own")] = 0xff;
+    let (found, names) = mended(&binary);
+    assert_eq!(
+        (found.headers(), found.priority(), names),
+        (&None, &Some(3), vec!["headers"])
+    );
+    assert_eq!(
+        mended(&bytes[..bytes.len() - 1]).1,
+        ["timestamp"],
+        "cut off"
     );
 }

@@ -153,8 +153,13 @@ impl Owner {
             Command::Waiting(limit, reply) => {
                 let _ = reply.send(self.file.waiting(limit).map_err(unavailable));
             }
-            Command::ListDead(limit, reply) => {
-                let _ = reply.send(self.file.list_dead(limit).map_err(unavailable));
+            Command::ListDead(oldest, limit, reply) => {
+                let behind = if oldest { 0 } else { self.looked_at };
+                let listed = self.file.list_dead(behind, limit).map(|(last, dead)| {
+                    self.looked_at = last;
+                    dead
+                });
+                let _ = reply.send(listed.map_err(unavailable));
             }
             Command::TakeDead(which, limit, reply) => {
                 let _ = reply.send(self.take_dead(&which, limit).map_err(unavailable));

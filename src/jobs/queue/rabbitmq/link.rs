@@ -349,19 +349,15 @@ impl Link {
         })
     }
 
-    /// Looks at the oldest dead letters, which go back to their places.
-    pub fn list_dead(&mut self, limit: usize) -> Result<Vec<DeadLetter>, Over> {
-        self.end_visit()?;
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let messages = self.next_dead(limit - found.len())?;
-            if messages.is_empty() {
-                break;
-            }
-            found.extend(messages.iter().map(dead_letter));
+    /// Looks at the oldest dead letters or the next ones; they go back to their places when
+    /// nothing is [`put_back`](Link::put_back).
+    pub fn list_dead(&mut self, oldest: bool, limit: usize) -> Result<Vec<DeadLetter>, Over> {
+        if oldest {
+            self.end_visit()?;
+        } else if self.visit.is_none() {
+            return Err(Over::lost("the connection was lost meanwhile"));
         }
-        self.end_visit()?;
-        Ok(found)
+        Ok(self.next_dead(limit)?.iter().map(dead_letter).collect())
     }
 
     /// Looks at the next dead letters, and keeps those of them that [`Link::put_back`]

@@ -165,7 +165,7 @@ enum Form {
 
 /// The properties in a content header, with "?" for each byte that is not UTF-8 and without
 /// headers that cannot be read, and the names of those that were not what they are now.
-pub(super) fn mended(header: &[u8]) -> (BasicProperties, Vec<&'static str>) {
+pub fn mended(header: &[u8]) -> (BasicProperties, Vec<&'static str>) {
     let (start, mut rest) = header.split_at(header.len().min(12));
     let (mut kept, mut values, mut names) = (0_u16, Vec::new(), Vec::new());
     let flags = array(rest, 0).map_or(0, u16::from_be_bytes);
@@ -212,66 +212,4 @@ pub(super) fn mended(header: &[u8]) -> (BasicProperties, Vec<&'static str>) {
     let parsed = parse_content_header(&whole[..]);
     let properties = parsed.map(|(_, header)| header.properties);
     (properties.unwrap_or_default(), names)
-}
-
-#[cfg(test)]
-mod tests {
-    use amq_protocol::protocol::basic::gen_properties;
-    use proptest::collection::vec;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn header(properties: &BasicProperties) -> Vec<u8> {
-        let (bytes, _) = gen_properties(properties)(vec![0; 12].into())
-            .unwrap()
-            .into_inner();
-        bytes
-    }
-
-    #[test]
-    fn what_is_not_utf_8_is_replaced_and_the_rest_stays() {
-        let mut headers = FieldTable::default();
-        headers.insert("x-own".into(), AMQPValue::LongString("kept".into()));
-        let sound = BasicProperties::default()
-            .with_headers(headers)
-            .with_priority(3)
-            .with_message_id("a-b".into())
-            .with_timestamp(17);
-        let bytes = header(&sound);
-        assert_eq!(mended(&bytes), (sound.clone(), vec!["routing key"]));
-        let at = |bytes: &[u8], text: &[u8]| {
-            bytes
-                .windows(text.len())
-                .position(|found| found == text)
-                .unwrap()
-        };
-        let mut binary = bytes.clone();
-        binary[at(&bytes, b"a-b") + 1] = 0xff;
-        let expected = sound.clone().with_message_id("a?b".into());
-        assert_eq!(mended(&binary), (expected, vec!["message_id"]));
-        let mut binary = bytes.clone();
-        binary[at(&bytes, b"x-own")] = 0xff;
-        let (found, names) = mended(&binary);
-        assert_eq!(
-            (found.headers(), found.priority(), names),
-            (&None, &Some(3), vec!["headers"])
-        );
-        assert_eq!(
-            mended(&bytes[..bytes.len() - 1]).1,
-            ["timestamp"],
-            "cut off"
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_it_was_the_rest_can_be_sent(bytes in vec(any::<u8>(), 0..200)) {
-            let (properties, _) = mended(&[&[0; 12], &*bytes].concat());
-            let again = header(&properties);
-            let (rest, read) = parse_content_header(&again[..]).unwrap();
-            prop_assert!(rest.is_empty());
-            prop_assert_eq!(read.properties, properties);
-        }
-    }
 }

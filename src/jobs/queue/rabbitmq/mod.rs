@@ -468,7 +468,9 @@ impl Owner {
             Command::DeadLetter(token, dead) => link.dead_letter(token, dead)?,
             Command::Depth(reply) => answer(&reply, link.depth())?,
             Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
-            Command::ListDead(limit, reply) => answer(&reply, link.list_dead(limit))?,
+            Command::ListDead(oldest, limit, reply) => {
+                answer(&reply, link.list_dead(oldest, limit))?;
+            }
             Command::TakeDead(which, limit, reply) => {
                 answer(&reply, link.take_dead(&which, limit))?;
             }
