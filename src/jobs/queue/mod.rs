@@ -128,12 +128,7 @@ type Reply<T> = Sender<Result<T, Error>>;
 /// What the owner is asked to do.
 enum Command {
     Publish(Publication),
-    Consume {
-        prefetch: u16,
-        deliveries: Sender<Delivery>,
-        /// The other end, to take back what was delivered before an outage.
-        undelivered: Receiver<Delivery>,
-    },
+    Consume(Subscription),
     Ack(Vec<Token>),
     DeadLetter(Token, Vec<DeadLetter>),
     Depth(Reply<Depth>),
@@ -142,6 +137,14 @@ enum Command {
     ListDead(bool, usize, Reply<Vec<DeadLetter>>),
     TakeDead(Which, usize, Reply<Taken>),
     PutBack(Instant, Reply<u64>),
+}
+
+/// Who gets deliveries.
+struct Subscription {
+    prefetch: u16,
+    deliveries: Sender<Delivery>,
+    /// The other end, to take back what was delivered before an outage.
+    undelivered: Receiver<Delivery>,
 }
 
 /// Tasks whose publisher waits for the confirmation.
@@ -231,11 +234,11 @@ impl Queue {
     /// To be called once.
     pub fn consume(&self, prefetch: u16) -> Receiver<Delivery> {
         let (deliveries, receiver) = bounded(usize::from(prefetch.max(1)));
-        self.tell(Command::Consume {
+        self.tell(Command::Consume(Subscription {
             prefetch: prefetch.max(1),
             deliveries,
             undelivered: receiver.clone(),
-        });
+        }));
         receiver
     }
 
@@ -370,7 +373,7 @@ impl Command {
             Self::ListDead(_, _, reply) => drop(reply.send(Err(error()))),
             Self::TakeDead(_, _, reply) => drop(reply.send(Err(error()))),
             Self::PutBack(_, reply) => drop(reply.send(Err(error()))),
-            Self::Consume { .. } | Self::Ack(_) | Self::DeadLetter(..) => {}
+            Self::Consume(_) | Self::Ack(_) | Self::DeadLetter(..) => {}
         }
     }
 }

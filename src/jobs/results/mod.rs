@@ -53,7 +53,7 @@ pub trait JobStore: Send {
     /// What the database says.
     fn page(&mut self, filter: Filter, behind: Seat) -> Result<Vec<(Seat, Job)>, Error>;
 
-    /// How many of the oldest [`LOOKED_AT`] queued jobs were tried before.
+    /// How many of the oldest 1,000 queued jobs were tried before.
     ///
     /// # Errors
     /// What the database says.
@@ -94,15 +94,8 @@ const MERGE: &str = "ON CONFLICT (id) DO UPDATE SET \
 const REVIVE: &str = "UPDATE jobs SET state = 'queued', error = NULL, attempts = 0, finished_at = NULL \
      WHERE state = 'dead' AND id = $1";
 
-/// Queued jobs that are looked at to count those that were tried.
-const LOOKED_AT: u32 = 1000;
-
-fn count_retried() -> String {
-    format!(
-        "SELECT count(error) FROM (SELECT error FROM jobs WHERE state = 'queued' \
-         ORDER BY sent_at, seq LIMIT {LOOKED_AT}) oldest"
-    )
-}
+const RETRIED: &str = "SELECT count(error) FROM (SELECT error FROM jobs \
+     WHERE state = 'queued' ORDER BY sent_at, seq LIMIT 1000) oldest";
 
 const PRUNE: &str = "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs \
      WHERE sent_at < $1 AND state IN ('done', 'failed') ORDER BY sent_at, seq LIMIT $2)";

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
-use super::{COLUMNS, JobStore, MERGE, PRUNE, REVIVE, Seat, count_retried, select};
+use super::{COLUMNS, JobStore, MERGE, PRUNE, RETRIED, REVIVE, Seat, select};
 use crate::db::lock::Lock;
 use crate::db::{Error, OPENING, make_folder, sqlite};
 use crate::fanout::clock::Timestamp;
@@ -112,7 +112,7 @@ impl JobStore for Sqlite {
 
     fn retried(&mut self) -> Result<u64, Error> {
         let count = |row: &Row<'_>| row.get::<_, i64>(0);
-        let counted = self.connection.query_row(&count_retried(), [], count);
+        let counted = self.connection.query_row(RETRIED, [], count);
         counted.map(i64::unsigned_abs).map_err(self.failed())
     }
 

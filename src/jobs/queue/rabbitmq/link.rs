@@ -2,10 +2,10 @@
 //! For the thread "amqp" alone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::future::{Future, poll_fn, ready};
+use std::future::{Future, pending, poll_fn, ready};
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -406,17 +406,18 @@ impl Link {
             channel.basic_get(queue, BasicGetOptions::default())
         });
         // These futures do not hear of it when the connection ends.
-        let events = self.events.as_mut();
-        let mut errors = pin!(events.filter_map(|event| {
+        let mut errors = self.events.as_mut().filter_map(|event| {
             ready(match event {
                 lapin::Event::Error(error) => Some(Err(error)),
                 _ => None,
             })
-        }));
-        let end = poll_fn(|cx| match errors.as_mut().poll_next(cx) {
-            Poll::Ready(Some(error)) => Poll::Ready(error),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
         });
+        let end = async {
+            match errors.next().await {
+                Some(error) => error,
+                None => pending().await,
+            }
+        };
         let messages = within(EXCHANGE, or(try_join_all(gets), end))??;
         Ok(messages
             .into_iter()

@@ -17,13 +17,13 @@ use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::TryRecvError;
 use lapin::types::ShortString;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use openssl::ssl::SslConnector;
 use smol::Timer;
 
-use super::{Command, Delivery, Owned, Publication, Reply};
+use super::{Command, Owned, Publication, Reply, Subscription};
 use crate::error::Error;
 use crate::metrics;
 use crate::reload::Live;
@@ -140,15 +140,9 @@ pub struct Owner {
     /// What it connects for.
     first: Option<Command>,
     /// The consumer, kept across connections.
-    consumer: Option<Consuming>,
+    consumer: Option<Subscription>,
     /// Unconfirmed publications, kept across connections.
     publications: VecDeque<Publication>,
-}
-
-struct Consuming {
-    prefetch: u16,
-    deliveries: Sender<Delivery>,
-    undelivered: Receiver<Delivery>,
 }
 
 /// What ends a connection.
@@ -180,10 +174,9 @@ impl Over {
 
     /// Whether it is a message that lapin cannot read.
     fn is_unreadable(&self) -> bool {
-        let Self::Broker(error) = self else {
-            return false;
-        };
-        matches!(error.kind(), lapin::ErrorKind::ParsingError(_))
+        let is_parsing =
+            |error: &lapin::ErrorKind| matches!(error, lapin::ErrorKind::ParsingError(_));
+        matches!(self, Self::Broker(error) if is_parsing(error.kind()))
     }
 
     /// What a person has to do before another try can succeed.
@@ -356,17 +349,7 @@ impl Owner {
     fn postpone(&mut self, command: Command, reason: &str) {
         match command {
             Command::Publish(publication) => self.publications.push_back(publication),
-            Command::Consume {
-                prefetch,
-                deliveries,
-                undelivered,
-            } => {
-                self.consumer = Some(Consuming {
-                    prefetch,
-                    deliveries,
-                    undelivered,
-                });
-            }
+            Command::Consume(consumer) => self.consumer = Some(consumer),
             Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
             command => command.refuse(reason),
         }
@@ -452,16 +435,9 @@ impl Owner {
         // Replies are ignored when the caller has stopped waiting.
         match command {
             Command::Publish(publication) => link.begin(Content::Tasks(publication))?,
-            Command::Consume {
-                prefetch,
-                deliveries,
-                undelivered,
-            } => {
-                self.consumer = Some(Consuming {
-                    prefetch,
-                    deliveries,
-                    undelivered,
-                });
+            Command::Consume(consumer) => {
+                let prefetch = consumer.prefetch;
+                self.consumer = Some(consumer);
                 link.consume(prefetch)?;
             }
             Command::Ack(tokens) => link.ack(&tokens)?,

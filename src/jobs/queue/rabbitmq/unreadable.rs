@@ -160,13 +160,9 @@ impl<S: Read + Write> Client<S> {
     }
 
     fn content(&mut self, kind: u8) -> io::Result<Vec<u8>> {
-        match self.frame()? {
-            (found, payload) if found == kind => Ok(payload),
-            (found, _) => {
-                let message = format!("a frame of type {found} instead of {kind}");
-                Err(io::Error::other(message))
-            }
-        }
+        let (found, payload) = self.frame()?;
+        let wrong = || io::Error::other(format!("a frame of type {found} instead of {kind}"));
+        (found == kind).then_some(payload).ok_or_else(wrong)
     }
 
     /// The next of these methods, whose arguments begin behind four bytes.
@@ -241,40 +237,26 @@ fn short(text: &str) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
-
-    /// A broker that says what it says, whatever it is told.
-    struct Said(io::Cursor<Vec<u8>>);
-
-    impl Read for Said {
-        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-            self.0.read(into)
-        }
-    }
-
-    impl Write for Said {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
 
     fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
         let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
         [&[kind, 0, 1], &size[..], payload, &[FRAME_END]].concat()
     }
 
-    fn client(said: Vec<u8>) -> Client<Said> {
-        Client {
-            stream: BufReader::new(Said(io::Cursor::new(said))),
-            until: Instant::now() + CONFIRM,
-        }
+    /// Of a broker that says this, whatever it is told.
+    fn client(said: &[u8]) -> (Client<UnixStream>, UnixStream) {
+        let (stream, mut broker) = UnixStream::pair().unwrap();
+        broker.write_all(said).unwrap();
+        broker.shutdown(Shutdown::Write).unwrap();
+        let (stream, until) = (BufReader::new(stream), Instant::now() + CONFIRM);
+        (Client { stream, until }, broker)
     }
 
     #[test]
@@ -286,12 +268,16 @@ mod tests {
         let mut open = frame(3, b"abc");
         *open.last_mut().unwrap() = 0;
         assert!(read(open).is_err());
-        let body = |size| client(frame(FRAME_BODY, b"abc")).body(size, |_, _| Ok(()));
+        let body = |size| {
+            client(&frame(FRAME_BODY, b"abc"))
+                .0
+                .body(size, |_, _| Ok(()))
+        };
         assert!(body(3).is_ok());
         assert!(body(2).is_err(), "longer than it says");
         assert!(body(u64::MAX).is_err(), "cut off");
         let refusal = [&[0, 20, 0, 40, 1, 0x94, 2][..], b"no", &[0; 4]].concat();
-        let refused = client(frame(FRAME_METHOD, &refusal)).answer(&[GET_OK]);
+        let refused = client(&frame(FRAME_METHOD, &refusal)).0.answer(&[GET_OK]);
         assert_eq!(refused.unwrap_err().to_string(), "404 no");
     }
 
@@ -302,7 +288,7 @@ mod tests {
         ) {
             let method = if method { &[0, 60, 0, 71][..] } else { &[] };
             let frames = said.iter().map(|(kind, rest)| frame(*kind, &[method, rest].concat()));
-            let mut client = client(frames.collect::<Vec<_>>().concat());
+            let (mut client, _broker) = client(&frames.collect::<Vec<_>>().concat());
             let mut buried = 0;
             while client.look("queue", "dead", &mut buried).is_ok_and(|more| more) {}
             prop_assert_eq!(buried, 0, "nobody confirms");
