@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc docs deny msrv bench chaos fuzz soak shuttle compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench chaos histories fuzz soak shuttle compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +85,9 @@ chaos: build-needs test-needs ## services under faults, judged; MINUTES=15 SEED=
 	$(CARGO) test --release --locked --test integration --no-run
 	$(CHAOS) $(CARGO) test --release --locked --test integration -- \
 		--ignored --exact --nocapture chaos::cases::$(if $(JUDGE),judge_again,chaos)
+
+histories: build-needs test-needs ## record runs without faults anew, for faults to be planted in
+	UPDATE_HISTORIES=1 $(CARGO) test --release --locked --test integration -- planted::each_promise
 
 FUZZ := $(foreach name,TARGET RUNS SEED FILE KEEP,\
 	$(if $($(name)),MESSENGER_FUZZ_$(name)=$($(name))))

@@ -29,7 +29,8 @@ use crossbeam_channel::bounded;
 use crate::access::gate::Door;
 use crate::chat::client::ChatClient;
 use crate::fanout::broadcast::Capacity;
-use crate::grpc::client::{Connection, Settings, named_environment};
+use crate::grpc::client::{Connection, Settings};
+use crate::grpc::environment::environment;
 use crate::http::{Front, Limits, Serving};
 use crate::jobs::client::Desk;
 use crate::reload::Live;
@@ -127,7 +128,7 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     // A connection and a completion queue each, so that streams cause no
     // head-of-line blocking for calls.
     let connect = |name: &str| {
-        let environment = named_environment(name);
+        let environment = environment(name, 1);
         Connection::new(environment, &config.server, &config.connection)
     };
     let (ask, asks) = bounded(ASKS);

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use protobuf::well_known_types::empty::Empty;
 
+use super::environment::environment;
 use super::gate::Gate;
 use super::handler::Methods;
 use super::health::Health;
 use super::reflection;
 use super::request::Unfinished;
-use super::server::{self, BindError, Config, Server};
+use super::server::{BindError, Config, Server};
 use super::stream::Streams;
 use super::subscription;
 use crate::access::Need;
@@ -52,7 +53,7 @@ pub struct Handle {
 /// # Errors
 /// [`StartError`] for a port that is taken, or no thread to be had.
 pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, StartError> {
-    let environment = server::environment(config);
+    let environment = environment("grpc", config.threads.into());
     let streams = Streams::new(config.streams, config.stream_age, &environment)?;
     let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
     let health = Health::new(&names);

@@ -11,6 +11,7 @@ pub mod client;
 mod config;
 mod credentials;
 pub mod duplex;
+pub mod environment;
 mod gate;
 pub mod handler;
 pub mod health;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
-use grpcio::{ChannelBuilder, EnvBuilder, Environment, ResourceQuota, ServerBuilder, Service};
+use grpcio::{ChannelBuilder, Environment, ResourceQuota, ServerBuilder, Service};
 
 use super::stream::Streams;
 use super::{blocking, credentials};
@@ -35,12 +35,6 @@ pub struct Server {
 pub struct BindError {
     pub address: String,
     pub reason: String,
-}
-
-/// The completion-queue threads of a server, named "grpc-0" and so on.
-pub fn environment(config: &Config) -> Arc<Environment> {
-    let environment = EnvBuilder::new().cq_count(config.threads.max(1).into());
-    Arc::new(environment.name_prefix("grpc").build())
 }
 
 impl Server {

@@ -1,11 +1,14 @@
 //! What was asked and seen in one run, with one monotonic clock.
 
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Read, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -209,9 +212,14 @@ impl<E: Event> History<E> {
         self.events().filter(|(_, _, e)| e.is_delivery()).count()
     }
 
-    /// One line of JSON for the run, and one for each record.
-    pub fn write(&self, file: &Path) -> io::Result<()> {
-        let mut file = BufWriter::new(File::create(file)?);
+    /// One line of JSON for the run, and one for each record; compressed into a file
+    /// that ends in `.gz`.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
+        let file = File::create(path)?;
+        let mut file: Box<dyn Write> = match is_compressed(path) {
+            true => Box::new(GzEncoder::new(file, Compression::best())),
+            false => Box::new(BufWriter::new(file)),
+        };
         serde_json::to_writer(&mut file, &self.head)?;
         for record in &self.records {
             writeln!(file)?;
@@ -221,8 +229,13 @@ impl<E: Event> History<E> {
         file.flush()
     }
 
-    pub fn read(file: &Path) -> io::Result<Self> {
-        let mut lines = BufReader::new(File::open(file)?).lines();
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let file: Box<dyn Read> = match is_compressed(path) {
+            true => Box::new(GzDecoder::new(file)),
+            false => Box::new(file),
+        };
+        let mut lines = BufReader::new(file).lines();
         let head = lines.next().unwrap_or_else(|| Ok(String::new()))?;
         let head = serde_json::from_str(&head)?;
         let record = |line: io::Result<String>| Ok(serde_json::from_str(&line?)?);
@@ -232,4 +245,8 @@ impl<E: Event> History<E> {
             records: records?,
         })
     }
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|it| it == "gz")
 }

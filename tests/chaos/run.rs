@@ -10,6 +10,7 @@ use super::record::{Event, Head, History, Recorder};
 use super::schedule::{self, Menu, Step};
 use super::stage::Stage;
 use super::verdict::{Promise, judge, tell};
+use crate::support::heavy;
 
 /// The programs of a service, and clients of it.
 pub trait World: Sized + Sync {
@@ -90,9 +91,27 @@ pub fn run<W: World>(seed: u64, length: Duration) -> Outcome {
 /// Makes a plan from a seed for so long, and for what there is.
 type Planner = fn(u64, Duration, &Menu) -> Vec<Step>;
 
-/// The history of a run without faults, for faults to be planted in.
-pub fn record_in_peace<W: World>(seed: u64, length: Duration) -> History<W::Event> {
-    record::<W>(seed, length, |_, _, _| Vec::new()).0
+/// The kept history of a run without faults, for faults to be planted in. Always the
+/// same one, so that a validator is held against what it was held against before, and
+/// not against what a busy machine let happen this time.
+///
+/// With `UPDATE_HISTORIES=1` (`make histories`) it is recorded anew: after a change of
+/// a world's clients or events.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn peace<W: World>(seed: u64, length: Duration) -> History<W::Event> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/chaos/peace");
+    let file = file.join(format!("{}.jsonl.gz", W::NAME));
+    if std::env::var_os("UPDATE_HISTORIES").is_some_and(|value| value == "1") {
+        let _machine = heavy();
+        let (history, _) = record::<W>(seed, length, |_, _, _| Vec::new());
+        history.write(&file).expect("a file for the history");
+    }
+    History::read(&file).unwrap_or_else(|error| {
+        let file = file.display();
+        panic!("{file}: {error}; `make histories` records it anew")
+    })
 }
 
 /// The history of a run, and the number of its faults.

@@ -13,6 +13,7 @@ use grpcio::{Service, ServiceBuilder, WriteFlags};
 use crate::chat::wire::{self, Draft};
 use crate::cli::{Error, signals};
 use crate::fanout::clock::{Clock, Timestamp};
+use crate::grpc::environment::environment;
 use crate::grpc::method::Encoded;
 use crate::grpc::server::{self, Server};
 use crate::grpc::stream::Streams;
@@ -46,7 +47,7 @@ impl Args {
             ports: vec![self.port],
             ..server::Config::default()
         };
-        let environment = server::environment(&config);
+        let environment = environment("grpc", config.threads.into());
         // Its streams are not used, but a server wants to wait for some at its end.
         let streams = Streams::new(0, None, &environment)?;
         let server = Server::start(&config, environment, streams, service())?;

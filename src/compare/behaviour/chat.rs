@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use grpcio::{
-    CallOption, Channel, ChannelBuilder, Client, Environment, GrpcSlice, Marshaller,
-    MetadataBuilder, Method, MethodType,
+    CallOption, ChannelBuilder, Client, Environment, GrpcSlice, Marshaller, MetadataBuilder,
+    Method, MethodType,
 };
 use protobuf::well_known_types::empty::Empty;
 
@@ -32,18 +32,9 @@ const CONNECT: Duration = Duration::from_secs(1);
 pub const GLANCE: Duration = Duration::from_millis(50);
 
 /// One for all checks, for ever: a check that hangs may still use it.
-///
-/// The channel beside it is never connected. With its last channel the C core
-/// also gives up its event engine, which now and then takes a second, and other
-/// calls wait for it.
 fn shared_environment() -> Arc<Environment> {
-    static SHARED: OnceLock<(Arc<Environment>, Channel)> = OnceLock::new();
-    let shared = SHARED.get_or_init(|| {
-        let environment = environment();
-        let idle = ChannelBuilder::new(environment.clone()).connect("127.0.0.1:1");
-        (environment, idle)
-    });
-    shared.0.clone()
+    static SHARED: OnceLock<Arc<Environment>> = OnceLock::new();
+    SHARED.get_or_init(environment).clone()
 }
 
 /// A connection to a server. Every wait ends at the deadline of the check.

@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
-use grpcio::{CallOption, EnvBuilder, Environment, MetadataBuilder, Method};
+use grpcio::{CallOption, Environment, MetadataBuilder, Method};
 use protobuf::Message;
 use protobuf::well_known_types::empty::Empty;
 
@@ -14,18 +14,14 @@ use super::stream::{Requests, Stream, from_grpcio};
 use crate::access::Bearer;
 use crate::access_log;
 use crate::error::{Code, Error};
+use crate::grpc::environment;
 use crate::grpc::gate::AUTHORIZATION;
 use crate::grpc::health::wire;
 use crate::grpc::subscription;
 
 /// The completion queue of a process's clients, with its thread "grpc-client-0".
 pub fn environment() -> Arc<Environment> {
-    named_environment("grpc-client")
-}
-
-/// A completion queue whose thread has this name and "-0".
-pub fn named_environment(name: &str) -> Arc<Environment> {
-    Arc::new(EnvBuilder::new().cq_count(1).name_prefix(name).build())
+    environment::environment("grpc-client", 1)
 }
 
 /// Whether a subscription is known to be live.

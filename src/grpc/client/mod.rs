@@ -5,6 +5,6 @@ mod connection;
 mod link;
 mod stream;
 
-pub use connection::{Connection, Proof, environment, named_environment};
+pub use connection::{Connection, Proof, environment};
 pub use link::{Keepalive, Settings};
 pub use stream::{Requests, Stream, from_grpcio};

@@ -8,9 +8,8 @@ use super::event::BridgeEvent;
 use super::{Bridge, QUIET};
 use crate::chaos::chat::event::ChatEvent;
 use crate::chaos::record::{Note, Record};
-use crate::chaos::run::{World as _, record_in_peace};
+use crate::chaos::run::{World as _, peace};
 use crate::chaos::verdict::finds;
-use crate::support::heavy;
 
 type Records = Vec<Record<BridgeEvent>>;
 
@@ -314,8 +313,7 @@ const PLANTED: [(&str, &str, Plant); 19] = [
 
 #[test]
 fn each_promise_finds_what_is_planted() {
-    let _machine = heavy();
-    let sound = record_in_peace::<Bridge>(QUIET, Duration::from_secs(3));
+    let sound = peace::<Bridge>(QUIET, Duration::from_secs(2));
     let middle = middle(&sound.records);
     finds(
         &sound,

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use super::event::{ChatEvent, End};
 use super::{Chat, SERVER};
-use crate::chaos::record::{History, Note, Record};
-use crate::chaos::run::{World as _, record_in_peace};
+use crate::chaos::record::{Note, Record};
+use crate::chaos::run::{World as _, peace};
 use crate::chaos::schedule::Fault;
 use crate::chaos::verdict::finds;
-use crate::support::heavy;
 
 type Records = Vec<Record<ChatEvent>>;
 
@@ -330,8 +329,7 @@ const PLANTED: [(&str, &str, Plant); 19] = [
 
 #[test]
 fn each_promise_finds_what_is_planted() {
-    let _machine = heavy();
-    let sound: History<ChatEvent> = record_in_peace::<Chat>(1, Duration::from_secs(2));
+    let sound = peace::<Chat>(1, Duration::from_secs(1));
     let began = std::time::Instant::now();
     let middle = middle(&sound.records);
     finds(

@@ -5,10 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::event::{HistoryEvent, Place, Row};
-use crate::chaos::record::{History, Note, Record};
-use crate::chaos::run::{World as _, record_in_peace};
+use crate::chaos::record::{Note, Record};
+use crate::chaos::run::{World as _, peace};
 use crate::chaos::verdict::finds;
-use crate::support::heavy;
 
 type Records = Vec<Record<HistoryEvent>>;
 type OnPostgres = super::MessageLog<false>;
@@ -303,8 +302,7 @@ const PLANTED: [(&str, &str, Plant); 24] = [
 
 #[test]
 fn each_promise_finds_what_is_planted() {
-    let _machine = heavy();
-    let sound: History<HistoryEvent> = record_in_peace::<OnPostgres>(1, Duration::from_secs(2));
+    let sound = peace::<OnPostgres>(1, Duration::from_secs(1));
     finds(
         &sound,
         &OnPostgres::promises(),

@@ -6,9 +6,8 @@ use super::event::{JobsEvent, Listed};
 use super::tasks::Kind;
 use super::{Jobs, SETTLED};
 use crate::chaos::record::{History, Note, Record};
-use crate::chaos::run::{World as _, record_in_peace};
+use crate::chaos::run::{World as _, peace};
 use crate::chaos::verdict::{finds, judge};
-use crate::support::heavy;
 
 type Records = Vec<Record<JobsEvent>>;
 
@@ -243,9 +242,8 @@ const PLANTED: [(&str, &str, Plant); 20] = [
 
 #[test]
 fn each_promise_finds_what_is_planted() {
-    let _machine = heavy();
     type World = Jobs<true>;
-    let sound = record_in_peace::<World>(2, Duration::from_secs(4));
+    let sound = peace::<World>(2, Duration::from_secs(4));
     let histories = PLANTED.map(|(what, promise, plant)| {
         let mut history = History {
             head: sound.head.clone(),

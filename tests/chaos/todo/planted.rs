@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::Todo;
 use super::event::{Answer, Ask, Change, Listed, TodoEvent};
-use crate::chaos::record::{History, Note, Record};
-use crate::chaos::run::{World as _, record_in_peace};
+use crate::chaos::record::{Note, Record};
+use crate::chaos::run::{World as _, peace};
 use crate::chaos::verdict::finds;
-use crate::support::heavy;
 
 type Records = Vec<Record<TodoEvent>>;
 
@@ -312,8 +311,7 @@ const PLANTED: [(&str, &str, Plant); 18] = [
 
 #[test]
 fn each_promise_finds_what_is_planted() {
-    let _machine = heavy();
-    let sound: History<TodoEvent> = record_in_peace::<Todo>(1, Duration::from_secs(2));
+    let sound = peace::<Todo>(1, Duration::from_secs(2));
     let middle = middle(&sound.records);
     finds(
         &sound,
