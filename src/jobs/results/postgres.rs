@@ -165,8 +165,8 @@ impl JobStore for Postgres {
 
     fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, Error> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let given: [(Parameter<'_>, Type); 2] =
-            [(&before.nanos(), Type::INT8), (&limit, Type::INT8)];
+        let before = before.nanos();
+        let given = [&before, &limit].map(|it| (it as Parameter<'_>, Type::INT8));
         self.run(|client| client.execute(PRUNE, &given))
     }
 }

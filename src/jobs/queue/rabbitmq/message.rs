@@ -209,7 +209,6 @@ pub fn mended(header: &[u8]) -> (BasicProperties, Vec<&'static str>) {
         names.push("routing key");
     }
     let whole = [start, &kept.to_be_bytes(), &values].concat();
-    let parsed = parse_content_header(&whole[..]);
-    let properties = parsed.map(|(_, header)| header.properties);
+    let properties = parse_content_header(&whole[..]).map(|(_, header)| header.properties);
     (properties.unwrap_or_default(), names)
 }
