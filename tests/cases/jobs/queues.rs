@@ -62,10 +62,10 @@ fn only_what_the_broker_refuses_is_sent_again() {
     let place = Place::rabbitmq();
     place.pika(
         "channel.queue_declare(queue=queue, durable=True,\n\
-             arguments={'x-max-length': 3, 'x-overflow': 'reject-publish'})",
+             arguments={'x-max-length': 10, 'x-overflow': 'reject-publish'})",
     );
-    let tasks: Vec<_> = (0..40).map(|n| format!("fact:{n}")).collect();
-    let mut arguments = vec!["send".to_owned(), "--timeout".into(), "60s".into()];
+    let tasks: Vec<_> = (0..20).map(|n| format!("fact:{n}")).collect();
+    let mut arguments = vec!["send".to_owned(), "--timeout".into(), "120s".into()];
     arguments.extend(tasks.iter().cloned());
     let sender = place.jobs(&arguments);
     eventually(A_WHILE, "some are refused", || {
