@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc docs deny msrv bench chaos histories mutants fuzz soak shuttle compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench chaos mutants histories fuzz soak overload shuttle compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -109,6 +109,11 @@ bench: build-needs ## measure the fan-out; ARGS="--readers 1000" for other loads
 soak: export MESSENGER_SOAK_MINUTES = $(or $(MINUTES),60)
 soak: build-needs ## steady load for MINUTES=60; table and plot in target/soak
 	$(CARGO) test --release --locked --test integration -- --nocapture soak::under
+
+overload: export MESSENGER_OVERLOAD_SECONDS = $(or $(SECONDS),60)
+overload: build-needs ## ten times what a fifth of a core carries, SECONDS=60; target/soak
+	$(CARGO) test --release --locked --test integration -- \
+		--ignored --nocapture soak::overload soak::limit
 
 # Two thirds of a minute for each million.
 shuttle: export MESSENGER_SHUTTLE_SCHEDULES = $(or $(SCHEDULES),1000000)

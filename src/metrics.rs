@@ -7,7 +7,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex};
 
-use prometheus::{Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts};
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+};
 
 use crate::budget::Budget;
 use crate::sync::lock;
@@ -73,6 +75,10 @@ table! {
         "Tasks that no worker has, and those in the dead-letter queue.";
     ATTEMPTS: IntCounterVec "messenger_jobs_attempts_total" ["status"]
         "Times that the message server was asked about a task.";
+    RETRYING: IntGaugeVec "messenger_jobs_retrying" ["status"]
+        "Tasks that are tried again, by the status of the last try.";
+    UNREADABLE: IntCounterVec "messenger_jobs_unreadable_total" []
+        "Messages that the AMQP library cannot read, moved to the dead-letter queue.";
     JOBS: IntCounterVec "messenger_jobs_total" ["state"]
         "Jobs that are settled and stored.";
 }
@@ -130,6 +136,22 @@ pub fn raise(counters: &IntCounterVec, labels: &[&str], to: u64) {
 pub fn add(counters: &IntCounterVec, labels: &[&str], more: u64) {
     if on() {
         counters.with_label_values(labels).inc_by(more);
+    }
+}
+
+/// One more in a gauge, until this is dropped.
+pub struct Held(Option<IntGauge>);
+
+/// Counts one more in a gauge, until the answer is dropped.
+pub fn hold(gauges: &IntGaugeVec, labels: &[&str]) -> Held {
+    let gauge = on().then(|| gauges.with_label_values(labels));
+    gauge.iter().for_each(IntGauge::inc);
+    Held(gauge)
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.iter().for_each(IntGauge::dec);
     }
 }
 

@@ -9,6 +9,7 @@ use crossbeam_channel::Receiver;
 use super::{Error, metrics, services, signals};
 use crate::chat::bridge;
 use crate::console;
+use crate::db::log::Retain;
 use crate::grpc::client::Settings;
 use crate::grpc::server;
 use crate::history;
@@ -156,6 +157,7 @@ impl Args {
             lanes: LOG_LANES,
             timeout: Duration::from_secs(5),
             limits: history::entry::Limits::default(),
+            retain: Retain::default(),
             http: Limits::default(),
         }
     }

@@ -18,6 +18,7 @@ use crate::chat::json;
 use crate::error::{Code, Error};
 use crate::history::client::HistoryClient;
 use crate::history::wire as history;
+use crate::history::wire::KEY_HEADER;
 use crate::http::{Request, Response};
 use crate::jobs::client::Desk;
 use crate::jobs::client::State;
@@ -100,8 +101,10 @@ impl Api {
             };
         }
         match (path, method) {
-            ("/api/history", "POST") => json_only(request)
-                .unwrap_or_else(|| self.history(|client| client.append(&request.body))),
+            ("/api/history", "POST") => json_only(request).unwrap_or_else(|| {
+                let key = request.header(KEY_HEADER);
+                self.history(|client| client.append(&request.body, key))
+            }),
             ("/api/history", "GET") => match history::parse_page(&request.query) {
                 Ok(page) => self.history(|client| client.page(page)),
                 Err(error) => answer(Err(error)),

@@ -29,6 +29,7 @@ pub fn state(jobs: &Desk, within: Duration) -> Result<Value, Error> {
         "waiting": depth.waiting,
         "consumers": depth.consumers,
         "dead": depth.dead,
+        "retried": jobs.retried()?,
         "jobs": newest(jobs, None)?,
     }))
 }

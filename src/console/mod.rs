@@ -124,7 +124,7 @@ pub struct Handle {
 /// A port that is taken, or threads that cannot be started.
 pub fn start(config: &Config) -> std::io::Result<Handle> {
     let front = Front::bind_named(&config.host, config.http_port)?.named("console");
-    let front = front.keep_lanes(QUICK_LANES, |path| !path.starts_with("/api/"));
+    let front = front.keep_lanes(QUICK_LANES, |_, path| !path.starts_with("/api/"));
     // A connection and a completion queue each, so that streams cause no
     // head-of-line blocking for calls.
     let connect = |name: &str| {

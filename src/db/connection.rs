@@ -87,31 +87,14 @@ impl Connection {
         self.driver.run(limit, self.client.query_typed(sql, given))
     }
 
-    /// The number of rows that the statement has changed.
+    /// As [`Connection::query`]; the number of rows that the statement has changed.
     ///
     /// # Errors
     /// As [`Connection::batch`].
-    pub fn execute(&mut self, sql: &str, given: &[Parameter<'_>]) -> Result<u64, Error> {
+    pub fn execute(&mut self, sql: &str, given: &[(Parameter<'_>, Type)]) -> Result<u64, Error> {
         let limit = self.driver.limit;
-        self.driver.run(limit, self.client.execute(sql, given))
-    }
-
-    /// At most one row.
-    ///
-    /// # Errors
-    /// As [`Connection::batch`].
-    pub fn query_opt(&mut self, sql: &str, given: &[Parameter<'_>]) -> Result<Option<Row>, Error> {
-        let limit = self.driver.limit;
-        self.driver.run(limit, self.client.query_opt(sql, given))
-    }
-
-    /// All rows.
-    ///
-    /// # Errors
-    /// As [`Connection::batch`].
-    pub fn rows(&mut self, sql: &str, given: &[Parameter<'_>]) -> Result<Vec<Row>, Error> {
-        let limit = self.driver.limit;
-        self.driver.run(limit, self.client.query(sql, given))
+        self.driver
+            .run(limit, self.client.execute_typed(sql, given))
     }
 
     /// Whether the schema is that of the runner, as far as this role may see.

@@ -7,6 +7,7 @@
 pub mod address;
 pub mod connection;
 pub mod lock;
+pub mod log;
 pub mod sqlite;
 
 use std::path::{Path, PathBuf};

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use super::entry::{Limits, Message, Page};
+use super::entry::{self as rules, Limits, Message, Page};
 use super::executor::Executor;
+use super::keeper::Keeper;
 use super::operation::{Append, Read};
 use super::tail::Tail;
 use super::wire as json;
 use crate::access::gate::Path;
 use crate::access::{Need, Right};
 use crate::budget::{Budget, Hold};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::{Request, Response};
 use crate::readiness::Readiness;
 use crate::status;
@@ -19,7 +20,8 @@ use crate::status;
 const PAGE: &str = "\
 messenger: a message log.
 
-POST /            {\"sender\": \"...\", \"text\": \"...\"}  ->  the last ten messages, this one last
+POST /            {\"sender\": \"...\", \"text\": \"...\"}  ->  the last ten messages, this one last;
+                  with Idempotency-Key: KEY it may be sent again, and is stored once
 GET /messages     ?limit=100&before=NUMBER pages back, ?after=NUMBER goes on; oldest first
 GET /events       server-sent events: each new message when it is stored, ?after=NUMBER from there on
 GET /senders      the senders and how many messages each has sent
@@ -41,10 +43,18 @@ pub const NEEDS: &[Path] = &[
     ("", "/healthz", &[]),
 ];
 
+/// What has lanes of its own: not the reads that may take long.
+pub fn is_quick(method: &str, path: &str) -> bool {
+    method == "POST" || !matches!(path, "/messages" | "/senders")
+}
+
 pub struct Api {
     pub writer: Arc<Executor<Append>>,
     pub reader: Arc<Executor<Read>>,
+    /// Not behind what others read.
+    pub looker: Arc<Executor<Read>>,
     pub tail: Arc<Tail>,
+    pub keeper: Arc<Keeper>,
     pub limits: Limits,
     pub memory: Budget,
     pub ready: Readiness,
@@ -78,12 +88,19 @@ impl Api {
     }
 
     fn append(&self, request: &Request) -> Result<Response, Error> {
-        let draft = json::parse_draft(&request.body)?;
+        let draft = json::parse_draft(&request.body, request.header(json::KEY_HEADER))?;
         self.limits.check(&draft)?;
         // Before it is stored, so that the error may say that it was not.
         let hold = self.hold(request.body.len()).map_err(not_stored)?;
-        let reply = self.writer.ask(Append(Some(draft)))?;
+        let reply = match self.writer.ask(Append(Some(draft)))? {
+            Err(taken) if taken.code == Code::AlreadyExists => {
+                let name = status::name(taken.code);
+                return Ok(Response::error(422, name, taken.message));
+            }
+            reply => reply?,
+        };
         self.tail.look();
+        self.keeper.look();
         Ok(reply.response(hold))
     }
 
@@ -94,13 +111,14 @@ impl Api {
         let mut hold = self.hold(page.most_bytes(&self.limits) + piece)?;
         let messages = self.reader.page(page)?;
         hold.force(messages.iter().map(Message::bytes).sum());
+        let is_empty = || Ok(self.reader.page(Page::newest())?.is_empty());
+        let gone = rules::gone(&page, &messages, is_empty)?;
         let all = 0..messages.len();
-        Ok(Response::array(
-            Arc::new(messages),
-            all,
-            json::message,
-            hold,
-        ))
+        let answer = Response::array(Arc::new(messages), all, json::message, hold);
+        Ok(match gone {
+            Some((from, to)) => answer.with_header("X-Messenger-Gone", format!("{from}-{to}")),
+            None => answer,
+        })
     }
 
     /// The header Last-Event-ID is newer than the parameter `after`.
@@ -112,7 +130,7 @@ impl Api {
     }
 
     fn health(&self) -> Result<Response, Error> {
-        self.reader.page(Page::newest())?;
+        self.looker.page(Page::newest())?;
         let writes = self.ready.writes();
         writes.map_err(|reason| Error::unavailable(format!("the last write failed: {reason}")))?;
         Ok(Response::json(200, r#"{"status":"SERVING"}"#))

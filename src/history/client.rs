@@ -74,6 +74,8 @@ impl HistoryClient {
             .max_idle_connections(0)
             .timeout_connect(Some(self.timeout))
             .timeout_per_read(time.is_none().then_some(SILENCE))
+            // The body of a stream has no end, but its head is due.
+            .timeout_recv_response(Some(self.timeout + Duration::from_secs(1)))
             .timeout_global(time);
         let tls = self.tls.as_ref().map(|tls| tls.get());
         agent(&self.address, tls.as_deref(), config)
@@ -83,15 +85,19 @@ impl HistoryClient {
         self.agent(Some(self.timeout + Duration::from_secs(1)))
     }
 
-    /// Appends a message; `body` is sent as it is. Returns status and JSON of
-    /// the answer, errors included.
+    /// Appends a message; `body` is sent as it is. With the same `key` it may be sent
+    /// again, and is stored once. Returns status and JSON of the answer, errors included.
     ///
     /// # Errors
     /// No answer.
-    pub fn append(&self, body: &[u8]) -> Result<(u16, String), Error> {
+    pub fn append(&self, body: &[u8], key: Option<&str>) -> Result<(u16, String), Error> {
         let (agent, start) = self.caller();
         let request = self.authorized(agent.post(start + "/"));
         let request = request.header("Content-Type", "application/json");
+        let request = match key {
+            Some(key) => request.header(wire::KEY_HEADER, key),
+            None => request,
+        };
         self.answer(identified(request).send(body))
             .map_err(|mut error| {
                 error.message += "; the message may have been stored or not";

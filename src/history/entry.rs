@@ -3,18 +3,14 @@
 
 use std::ops::Range;
 
+use crate::db::log::entry::{BEFORE, Entry};
 use crate::error::{Error, at_most};
 use crate::fanout::clock::Timestamp;
 
-/// How many messages an answer shows at most, the sender's own last.
-pub const SHOWN: usize = 10;
+pub use crate::db::log::entry::{Draft, From, Page, Sender};
 
-/// A message to append.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draft {
-    pub sender: String,
-    pub text: String,
-}
+/// How many messages an answer shows at most, the sender's own last.
+pub const SHOWN: usize = BEFORE as usize + 1;
 
 /// A message that is in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +35,16 @@ impl Message {
     }
 }
 
-/// A sender and the number of its messages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sender {
-    pub sender: String,
-    pub count: i64,
+impl std::convert::From<Entry> for Message {
+    fn from(entry: Entry) -> Self {
+        Self {
+            sender: entry.sender,
+            text: entry.text,
+            sent_at: Timestamp::from_nanos(entry.sent_at),
+            number: entry.number,
+            sender_count: entry.sender_count,
+        }
+    }
 }
 
 /// The largest sender and text that the log takes, in bytes of UTF-8.
@@ -87,28 +88,6 @@ impl Limits {
     }
 }
 
-/// Which part of the log a page shows; always oldest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Page {
-    pub from: From,
-    /// At most so many messages, at least 1.
-    pub limit: i64,
-    /// Sender and text of all of them together: the page ends before the message
-    /// that would go beyond it, unless that is the first.
-    pub bytes: i64,
-}
-
-/// Where a page begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum From {
-    /// At the newest message, back.
-    End,
-    /// At the message before this number, back.
-    Before(i64),
-    /// At the message after this number, onwards.
-    After(i64),
-}
-
 impl Page {
     /// The most messages of a page.
     pub const MOST: i64 = 1000;
@@ -143,6 +122,25 @@ impl Page {
     }
 }
 
+/// The numbers that a page lacks since they are gone: retention removes the oldest.
+/// `is_empty` tells whether the log is, and is asked only if that matters.
+///
+/// # Errors
+/// Those of `is_empty`.
+pub fn gone(
+    page: &Page,
+    messages: &[Message],
+    is_empty: impl FnOnce() -> Result<bool, Error>,
+) -> Result<Option<(i64, i64)>, Error> {
+    let gone = match (page.from, messages.first()) {
+        (From::After(number), Some(first)) => (number + 1, first.number - 1),
+        // What is there has these numbers, or higher ones.
+        (From::Before(number), None) if number > 1 && !is_empty()? => (1, number - 1),
+        _ => return Ok(None),
+    };
+    Ok(Some(gone).filter(|(from, to)| from <= to))
+}
+
 impl Default for Page {
     fn default() -> Self {
         Self {
@@ -173,6 +171,33 @@ mod tests {
     }
 
     #[test]
+    fn a_page_knows_what_it_lacks() {
+        let message = |number| Message {
+            sender: String::new(),
+            text: String::new(),
+            sent_at: Timestamp::from_nanos(0),
+            number,
+            sender_count: 1,
+        };
+        let gone = |from, messages: &[Message], is_empty: bool| {
+            let page = Page {
+                from,
+                ..Page::default()
+            };
+            gone(&page, messages, || Ok(is_empty)).unwrap()
+        };
+        let two = [message(7), message(8)];
+        assert_eq!(gone(From::After(2), &two, false), Some((3, 6)));
+        assert_eq!(gone(From::After(6), &two, false), None);
+        assert_eq!(gone(From::After(8), &[], false), None);
+        assert_eq!(gone(From::Before(9), &two, false), None);
+        assert_eq!(gone(From::Before(7), &[], false), Some((1, 6)));
+        assert_eq!(gone(From::Before(7), &[], true), None);
+        assert_eq!(gone(From::Before(1), &[], false), None);
+        assert_eq!(gone(From::End, &two, false), None);
+    }
+
+    #[test]
     fn a_refusal_names_the_field() {
         let limits = Limits {
             sender_bytes: 4,
@@ -180,7 +205,8 @@ mod tests {
         };
         let check = |sender: &str, text: &str| {
             let (sender, text) = (sender.into(), text.into());
-            let checked = limits.check(&Draft { sender, text });
+            let key = None;
+            let checked = limits.check(&Draft { sender, text, key });
             checked.map_err(|error| error.message)
         };
         assert_eq!(check("éé", "12345678"), Ok(()));

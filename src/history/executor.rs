@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::database::{Database, Failure, HistoryStore, Stored};
+use super::database::Database;
 use super::oneshot::Oneshot;
+use crate::db::log::{Failure, Log, Stored};
 use crate::error::{Code, Error};
 use crate::retry::{Retry, supervised};
 use crate::sync::lock;
@@ -34,10 +35,7 @@ pub trait Operation: Sized + Send + 'static {
     ///
     /// # Errors
     /// What the database says; the batch is as it was before.
-    fn run(
-        store: &mut dyn HistoryStore,
-        batch: &mut Vec<Self>,
-    ) -> Result<Vec<Self::Answer>, Failure>;
+    fn run(log: &mut dyn Log, batch: &mut Vec<Self>) -> Result<Vec<Self::Answer>, Failure>;
 
     /// What an error message adds about the outcome.
     fn consequence(stored: Stored) -> &'static str;
@@ -138,7 +136,7 @@ struct Worker<T: Operation> {
     database: Database,
     together: usize,
     queued: Receiver<Queued<T>>,
-    store: Option<Box<dyn HistoryStore>>,
+    store: Option<Box<dyn Log>>,
     retry: Retry,
     _over: Sender<()>,
 }

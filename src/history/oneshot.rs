@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use super::database::Stored;
+use crate::db::log::Stored;
 
 /// Shared by the one who asks and the one who answers.
 pub struct Oneshot<A> {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::database::{Failure, HistoryStore, Stored};
-use super::entry::{self, Draft, Message, Page, Sender};
+use super::entry::{self, Draft, From, Message, Page, SHOWN, Sender};
 use super::executor::{Executor, Operation};
 use super::wire;
 use crate::budget::Hold;
-use crate::error::Error;
+use crate::db::log::{Entry, Failure, Log, Placed, Stored};
+use crate::error::{Code, Error};
 use crate::http::Response;
 use crate::metrics;
 
@@ -16,6 +16,7 @@ pub struct Append(pub Option<Draft>);
 
 /// The answer to an append: the newest messages, the own one last. The answers of
 /// one batch share their messages, each encoded as JSON once.
+#[derive(Default)]
 pub struct AppendReply {
     messages: Arc<Vec<String>>,
     own: usize,
@@ -31,38 +32,71 @@ impl AppendReply {
     }
 }
 
+impl AppendReply {
+    /// Of these messages the last.
+    fn last_of(entries: Vec<Entry>) -> Self {
+        Self {
+            own: entries.len().saturating_sub(1),
+            messages: Arc::new(encoded(entries)),
+        }
+    }
+}
+
+fn encoded(entries: Vec<Entry>) -> Vec<String> {
+    let messages = entries.into_iter().map(Message::from);
+    messages.map(|message| wire::message(&message)).collect()
+}
+
+/// What the answer to a message showed that is in the log with this number.
+fn shown_before(log: &mut dyn Log, number: i64) -> Result<AppendReply, Error> {
+    let page = Page {
+        from: From::Before(number + 1),
+        limit: SHOWN as i64,
+        bytes: i64::MAX,
+    };
+    let page = log.page(page).map_err(|error| {
+        tracing::error!(%error, "cannot read what an earlier answer showed");
+        let reason = "the database failed; the message is stored, as number";
+        Error::unavailable(format!("{reason} {number}"))
+    })?;
+    Ok(AppendReply::last_of(page))
+}
+
+fn taken() -> Error {
+    let reason = "Idempotency-Key: it was given with another sender or text";
+    Error::new(Code::AlreadyExists, reason)
+}
+
 impl Operation for Append {
-    type Answer = AppendReply;
+    type Answer = Result<AppendReply, Error>;
     const TOGETHER: usize = usize::MAX;
 
-    fn run(
-        store: &mut dyn HistoryStore,
-        batch: &mut Vec<Self>,
-    ) -> Result<Vec<AppendReply>, Failure> {
+    fn run(log: &mut dyn Log, batch: &mut Vec<Self>) -> Result<Vec<Self::Answer>, Failure> {
         let real: Vec<bool> = batch.iter().map(|Append(draft)| draft.is_some()).collect();
         let drafts = batch.iter_mut().filter_map(|Append(draft)| draft.take());
         let mut drafts: Vec<_> = drafts.collect();
-        let count = drafts.len();
-        let stored = metrics::committing("history", || store.append(&mut drafts));
-        let messages = stored.inspect_err(|_| {
+        let stored = metrics::committing("history", || log.append(&mut drafts));
+        let appended = stored.inspect_err(|_| {
             // They are run again.
             let mut drafts = drafts.into_iter();
             let places = batch.iter_mut().zip(&real).filter(|(_, real)| **real);
             places.for_each(|(Append(draft), _)| *draft = drafts.next());
         })?;
-        metrics::observe(&metrics::BATCH, &[], count as f64);
-        let messages: Vec<_> = messages.iter().map(wire::message).collect();
-        let mut own = messages.len().saturating_sub(count)..;
-        let messages = Arc::new(messages);
-        let reply = |real: bool| AppendReply {
-            messages: messages.clone(),
-            own: if real {
-                own.next().unwrap_or_default()
-            } else {
-                0
-            },
+        let placed = appended.placed.iter();
+        let new = placed.filter(|placed| matches!(placed, Placed::New(_)));
+        metrics::observe(&metrics::BATCH, &[], new.count() as f64);
+        let messages = Arc::new(encoded(appended.entries));
+        let mut placed = appended.placed.into_iter();
+        let mut reply = |real: bool| match real.then(|| placed.next()).flatten() {
+            None => Ok(AppendReply::default()),
+            Some(Placed::New(own)) => Ok(AppendReply {
+                messages: messages.clone(),
+                own,
+            }),
+            Some(Placed::Known(number)) => shown_before(log, number),
+            Some(Placed::Taken) => Err(taken()),
         };
-        Ok(real.into_iter().map(reply).collect())
+        Ok(real.into_iter().map(&mut reply).collect())
     }
 
     fn consequence(stored: Stored) -> &'static str {
@@ -91,12 +125,15 @@ impl Operation for Read {
     type Answer = Found;
     const TOGETHER: usize = 1;
 
-    fn run(store: &mut dyn HistoryStore, batch: &mut Vec<Self>) -> Result<Vec<Found>, Failure> {
+    fn run(log: &mut dyn Log, batch: &mut Vec<Self>) -> Result<Vec<Found>, Failure> {
         let mut found = |read: &Self| {
             let mut found = Found::default();
             match read {
-                Read::Page(page) => found.messages = store.page(*page)?,
-                Read::Senders(most) => found.senders = store.senders(*most)?,
+                Read::Page(page) => {
+                    let entries = log.page(*page)?;
+                    found.messages = entries.into_iter().map(Message::from).collect();
+                }
+                Read::Senders(most) => found.senders = log.senders(*most)?,
             }
             Ok(found)
         };

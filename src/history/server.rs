@@ -3,8 +3,9 @@
 //! The lanes ("history-N") take requests and wait. The thread "history-writer"
 //! owns the connection that appends: what has queued up during one transaction
 //! goes into the next one. "history-reader" owns another one, so that readers do
-//! not block writers (no head-of-line blocking). "history-tail" looks for new
-//! messages, once for all followers.
+//! not block writers (no head-of-line blocking), and "history-looker" a third one, for
+//! health and for "history-tail", which looks for new messages once for all followers. "history-keeper" does from time to time what no
+//! request waits for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,14 +16,21 @@ use super::database::Database;
 use super::entry::{self as rules, Page};
 use crate::db::Error as StoreError;
 use crate::db::address::MIGRATION;
+use crate::db::log::Retain;
 use crate::http::{Front, Limits, Serving};
 use crate::retry::Retry;
 
 use super::api::Api;
 pub use super::api::NEEDS;
+use super::api::is_quick;
 use super::executor::{BACKOFF, Executor};
+use super::keeper::Keeper;
 use super::operation::{Append, Read};
 use super::tail::Tail;
+
+/// How many requests for pages and senders are handled at a time: they wait for one
+/// connection, and hold up nobody else.
+pub const READERS: usize = 16;
 
 /// The HTTP port of the log.
 pub const PORT: u16 = 8070;
@@ -33,11 +41,14 @@ pub struct Config {
     pub host: String,
     /// 0 is any free port.
     pub http_port: u16,
-    /// How many requests are handled at a time, and so the largest batch.
+    /// How many requests are handled at a time, and so the largest batch; besides
+    /// [`READERS`] for pages and senders.
     pub lanes: usize,
     /// Maximum wait for the database, of a request and at the start.
     pub timeout: Duration,
     pub limits: rules::Limits,
+    /// What else is removed, and when.
+    pub retain: Retain,
     pub http: Limits,
 }
 
@@ -45,8 +56,9 @@ pub struct Config {
 pub struct Handle {
     http: Serving,
     writer: Arc<Executor<Append>>,
-    reader: Arc<Executor<Read>>,
+    readers: [Arc<Executor<Read>>; 2],
     tail: Arc<Tail>,
+    keeper: Arc<Keeper>,
 }
 
 /// Brings the schema up to date, then opens the HTTP port. A database that
@@ -61,15 +73,18 @@ pub fn start(
     stop: &Receiver<()>,
 ) -> Result<Option<Handle>, Box<dyn std::error::Error>> {
     let front = Front::bind_named(&config.host, config.http_port)?.named("history");
+    let front = front.keep_lanes(config.lanes, is_quick);
     if !migrate(config, stop)? {
         return Ok(None);
     }
     let (database, timeout) = (&config.database, config.timeout);
     let writer = Executor::start("history-writer", database, config.lanes, timeout)?;
-    let reader = Executor::start("history-reader", database, config.lanes, timeout)?;
-    let (writer, reader) = (Arc::new(writer), Arc::new(reader));
-    let tail = Tail::start(reader.clone())?;
-    let (reads, writes) = (reader.clone(), writer.clone());
+    let reader = Executor::start("history-reader", database, READERS, timeout)?;
+    let looker = Executor::start("history-looker", database, config.lanes, timeout)?;
+    let (writer, reader, looker) = (Arc::new(writer), Arc::new(reader), Arc::new(looker));
+    let tail = Tail::start(looker.clone())?;
+    let keeper = Keeper::start(database, config.retain)?;
+    let (reads, writes) = (looker.clone(), writer.clone());
     let ready = &config.http.ready;
     ready.needs("database", move || {
         reads
@@ -77,19 +92,21 @@ pub fn start(
             .map(drop)
             .map_err(|it| it.message)
     });
-    ready.tries(move || writes.ask(Append(None)).is_ok());
+    ready.tries(move || matches!(writes.ask(Append(None)), Ok(Ok(_))));
     let lane = || {
         let api = Api {
             writer: writer.clone(),
             reader: reader.clone(),
+            looker: looker.clone(),
             tail: tail.clone(),
+            keeper: keeper.clone(),
             limits: config.limits,
             memory: config.http.memory.clone(),
             ready: config.http.ready.clone(),
         };
         move |request| api.handle(&request)
     };
-    let lanes = (0..config.lanes).map(|_| lane()).collect();
+    let lanes = (0..config.lanes + READERS).map(|_| lane()).collect();
     let http = Limits {
         lane_wait: timeout,
         ..config.http.clone()
@@ -98,8 +115,9 @@ pub fn start(
     Ok(Some(Handle {
         http,
         writer,
-        reader,
+        readers: [reader, looker],
         tail,
+        keeper,
     }))
 }
 
@@ -147,8 +165,11 @@ impl Handle {
     /// then all threads end. Takes less than five seconds.
     pub fn shut_down(self) {
         self.tail.close();
+        self.keeper.close();
         self.http.shutdown();
         self.writer.shut_down();
-        self.reader.shut_down();
+        for reader in &self.readers {
+            reader.shut_down();
+        }
     }
 }

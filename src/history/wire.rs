@@ -10,16 +10,28 @@ use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
 use crate::json::{kind, object, unknown};
 
-/// The body of `POST /`.
+/// The header with the key by which a message is known when it is sent again.
+pub const KEY_HEADER: &str = "Idempotency-Key";
+
+/// The longest key, in bytes.
+const KEY_BYTES: usize = 128;
+
+/// The body of `POST /`, and the value of [`KEY_HEADER`].
 ///
 /// # Errors
 /// `InvalidArgument` that says what is wrong and where.
-pub fn parse_draft(body: &[u8]) -> Result<Draft, Error> {
+pub fn parse_draft(body: &[u8], key: Option<&str>) -> Result<Draft, Error> {
+    let visible = |key: &str| key.bytes().all(|byte| byte.is_ascii_graphic());
+    if key.is_some_and(|key| !(1..=KEY_BYTES).contains(&key.len()) || !visible(key)) {
+        let reason = format!("{KEY_HEADER}: has to be 1 to {KEY_BYTES} visible ASCII characters");
+        return Err(Error::invalid(reason));
+    }
     let mut fields = object(body)?;
     let sender = take_string(&mut fields, "sender")?;
     let text = take_string(&mut fields, "text")?;
     unknown(&fields, "\"sender\" and \"text\"")?;
-    Ok(Draft { sender, text })
+    let key = key.map(str::to_owned);
+    Ok(Draft { sender, text, key })
 }
 
 fn take_string(fields: &mut Map<String, Value>, name: &str) -> Result<String, Error> {
@@ -230,11 +242,25 @@ mod tests {
             ("[]", "an object, not an array"),
             ("{", "not JSON"),
         ] {
-            let message = parse_draft(body.as_bytes()).unwrap_err().message;
+            let message = parse_draft(body.as_bytes(), None).unwrap_err().message;
             assert!(message.contains(named), "{body}: {message}");
         }
-        let draft = parse_draft(br#" {"text":"","sender":""} "#).unwrap();
+        let draft = parse_draft(br#" {"text":"","sender":""} "#, None).unwrap();
         assert_eq!((&*draft.sender, &*draft.text), ("", ""));
+    }
+
+    #[test]
+    fn a_key_is_1_to_128_visible_ascii_characters() {
+        let body = br#"{"sender":"a","text":"b"}"#;
+        let longest = "~".repeat(128);
+        for key in ["!", &longest] {
+            let draft = parse_draft(body, Some(key)).unwrap();
+            assert_eq!(draft.key.as_deref(), Some(key));
+        }
+        for key in ["", "a b", "\u{e9}", "\t", &format!("{longest}~")] {
+            let message = parse_draft(body, Some(key)).unwrap_err().message;
+            assert!(message.starts_with("Idempotency-Key: "), "{message}");
+        }
     }
 
     #[test]
@@ -323,7 +349,7 @@ mod tests {
             prop_assert_eq!(parse_messages(&both), Ok(vec![sent.clone(), sent.clone()]));
             prop_assert_eq!(event(7, &one).lines().count(), 3);
             let body = json!({ "sender": sent.sender, "text": sent.text }).to_string();
-            let draft = parse_draft(body.as_bytes()).unwrap();
+            let draft = parse_draft(body.as_bytes(), None).unwrap();
             prop_assert_eq!((draft.sender, draft.text), (sent.sender, sent.text));
         }
     }

@@ -53,11 +53,19 @@ impl Client {
     /// # Errors
     /// What the connection says, an answer other than 200, or one without a length.
     pub fn post(&mut self, path: &str, body: &str) -> io::Result<Vec<u8>> {
+        self.post_with(path, "", body)
+    }
+
+    /// The same with more header lines, each with its line end.
+    ///
+    /// # Errors
+    /// As [`Client::post`]; [`io::ErrorKind::InvalidInput`] if the request is refused.
+    pub fn post_with(&mut self, path: &str, lines: &str, body: &str) -> io::Result<Vec<u8>> {
         let authorization = self.authorization.as_ref();
         let authorization = authorization.map(|value| format!("Authorization: {value}\r\n"));
         let authorization = authorization.unwrap_or_default();
         let request = format!(
-            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{authorization}Content-Length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{authorization}{lines}Content-Length: {}\r\n\r\n{body}",
             self.address,
             body.len()
         );
@@ -111,7 +119,11 @@ fn extent(answer: &[u8]) -> io::Result<Option<Extent>> {
     };
     if response.code != Some(200) {
         let code = response.code.unwrap_or_default();
-        return Err(io::Error::other(format!("answered with {code}")));
+        let kind = match code {
+            400..=499 => io::ErrorKind::InvalidInput,
+            _ => io::ErrorKind::Other,
+        };
+        return Err(io::Error::new(kind, format!("answered with {code}")));
     }
     let value = |name: &str| {
         let header = response

@@ -34,8 +34,8 @@ const PROBE_TIME: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 4 * 1024;
 const BODY_READ_BYTES: usize = 64 * 1024;
 
-/// So many lanes are kept for the paths for which this is true.
-pub(super) type Kept = (usize, fn(&str) -> bool);
+/// So many lanes are kept for the methods and paths for which this is true.
+pub(super) type Kept = (usize, fn(&str, &str) -> bool);
 
 /// One private connection, owned by the thread that uses it.
 struct Lane {
@@ -81,7 +81,7 @@ pub(super) struct Exchange {
     next_number: AtomicU64,
     /// The free lanes: those for all paths, and those that are kept for quick ones.
     pools: [(Sender<Lane>, Receiver<Lane>); 2],
-    quick: fn(&str) -> bool,
+    quick: fn(&str, &str) -> bool,
     /// Held while a lane is opened, so that this happens one at a time.
     opening: Mutex<()>,
     /// The open streams by lane, to cut them at shutdown. Empty after that.
@@ -141,7 +141,7 @@ impl Exchange {
     ) -> Result<Answered, Refusal> {
         let mut taken = Taken {
             exchange: self,
-            lane: Some(self.take(&head.target)?),
+            lane: Some(self.take(head)?),
         };
         match &mut taken.lane {
             Some(lane) => self.run_in(lane, head, body, out, answer),
@@ -158,9 +158,9 @@ impl Exchange {
         }
     }
 
-    fn take(&self, target: &str) -> Result<Lane, Refusal> {
-        let path = target.split('?').next().unwrap_or_default();
-        let (_, free) = &self.pools[usize::from((self.quick)(path))];
+    fn take(&self, head: &Head) -> Result<Lane, Refusal> {
+        let path = head.target.split('?').next().unwrap_or_default();
+        let (_, free) = &self.pools[usize::from((self.quick)(&head.method, path))];
         if let Ok(lane) = free.try_recv() {
             return Ok(lane);
         }

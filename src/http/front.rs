@@ -73,10 +73,10 @@ impl Front {
         })
     }
 
-    /// Keeps so many of the lanes for the paths that are `quick`, which have no others:
-    /// requests that wait for somebody cannot take them.
+    /// Keeps so many of the lanes for the methods and paths that are `quick`, which have
+    /// no others: requests that wait for somebody cannot take them.
     #[must_use]
-    pub fn keep_lanes(self, lanes: usize, quick: fn(&str) -> bool) -> Front {
+    pub fn keep_lanes(self, lanes: usize, quick: fn(&str, &str) -> bool) -> Front {
         let kept: Kept = (lanes, quick);
         Front { kept, ..self }
     }
@@ -155,7 +155,7 @@ impl Front {
         rustix::net::sockopt::set_socket_reuseaddr(&socket, true)?;
         rustix::net::bind(&socket, &addr)?;
         let local_addr = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-        let kept: Kept = (0, |_| false);
+        let kept: Kept = (0, |_, _| false);
         Ok(Front {
             socket,
             local_addr,

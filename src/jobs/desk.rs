@@ -149,6 +149,14 @@ impl Desk {
         job.map_or_else(stored, |job| Ok(Some(job)))
     }
 
+    /// How many tasks were tried and are tried again, of the oldest 1,000 that wait.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn retried(&self) -> Result<u64, Error> {
+        self.store().retried().map_err(unavailable)
+    }
+
     /// Deletes what is done or failed and was sent before this time, in small steps;
     /// returns how much.
     ///
@@ -164,19 +172,30 @@ impl Desk {
         }
     }
 
-    /// The oldest dead letters.
+    /// Visits the oldest dead letters until `visit` returns false, a page in memory at a
+    /// time. `within` is for each page.
     ///
     /// # Errors
     /// UNAVAILABLE without a broker.
-    pub fn dead(&self, limit: usize, within: Duration) -> Result<Vec<DeadLetter>, Error> {
-        let mut dead = self.queue.list_dead(limit, within)?;
-        for dead in &mut dead {
-            // As jobs show it. What others have put there may be several tasks.
-            if let [part] = &mut *task::parts("", &dead.body) {
-                dead.body = std::mem::take(&mut part.text);
+    pub fn each_dead(
+        &self,
+        limit: usize,
+        within: Duration,
+        mut visit: impl FnMut(DeadLetter) -> bool,
+    ) -> Result<(), Error> {
+        let (mut left, mut oldest, mut go_on) = (limit, true, true);
+        while left > 0 && go_on {
+            let page = self.queue.list_dead(oldest, left.min(PAGE), within)?;
+            (left, oldest, go_on) = (left - page.len().min(left), false, !page.is_empty());
+            for mut dead in page {
+                // As jobs show it. What others have put there may be several tasks.
+                if let [part] = &mut *task::parts("", &dead.body) {
+                    dead.body = std::mem::take(&mut part.text);
+                }
+                go_on = go_on && visit(dead);
             }
         }
-        Ok(dead)
+        self.queue.put_back(within).map(drop)
     }
 
     /// Requeues dead letters, as if they had never been tried, some hundreds at a time.

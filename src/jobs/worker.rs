@@ -113,6 +113,7 @@ impl Worker {
         }
         let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
         let (mut after_crash, mut crashes) = (Retry::new(FIRST_WAIT, LONG_WAIT), 0);
+        let mut counted = None;
         loop {
             let mut wait = Duration::ZERO;
             let asked = part.task.clone();
@@ -144,6 +145,7 @@ impl Worker {
             if job.state != State::Queued {
                 break;
             }
+            drop(counted.replace(metrics::hold(&metrics::RETRYING, &[status])));
             // One without an id would stay in the list for ever.
             if delivery.id.is_some() {
                 self.report(Report::Progress(delivery.token, job.clone()))?;

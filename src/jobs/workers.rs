@@ -140,6 +140,9 @@ impl Handle {
 /// Asks for the depth of the queue at each scrape; without an answer in time the scrape
 /// has none.
 fn count_depth(queue: &Arc<Queue>) {
+    // There from the first scrape on.
+    metrics::add(&metrics::UNREADABLE, &[], 0);
+    drop(metrics::hold(&metrics::RETRYING, &["UNAVAILABLE"]));
     // Not kept alive: it ends when it is dropped.
     let queue = Arc::downgrade(queue);
     metrics::at_scrape(move || {

@@ -300,6 +300,30 @@ fn the_compose_file_names_only_commands_variables_and_things_that_exist() {
     );
 }
 
+/// RabbitMQ's maintainers support their newest series alone.
+#[test]
+fn the_broker_is_current_and_the_results_can_be_listed_where_they_are() {
+    let compose = compose();
+    let services = services(&compose);
+    let image = services["rabbitmq"]["image"].as_str().unwrap();
+    let series = image.strip_prefix("rabbitmq:").unwrap();
+    let series = series.strip_suffix("-management").unwrap();
+    let numbers = series.split('.').map(|part| part.parse::<u32>().unwrap());
+    assert!(numbers.collect::<Vec<_>>() >= vec![4, 2], "{image}");
+    let mut told = 0;
+    for page in ["docker/compose.yaml", "docs/operations.md"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
+        for command in text.lines().filter_map(|line| line.split_once(" exec ")) {
+            let command = command.1.split('#').next().unwrap();
+            let (service, command) = command.split_once(' ').unwrap();
+            assert!(services.contains_key(service), "{service}");
+            help_of(&json!(command.split_whitespace().collect::<Vec<_>>()));
+            told += 1;
+        }
+    }
+    assert!(told >= 3, "they are told how");
+}
+
 #[test]
 fn the_example_of_the_environment_has_all_defaults_of_the_compose_file() {
     let text = fs::read_to_string(root().join("docker/.env.example")).unwrap();

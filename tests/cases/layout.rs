@@ -59,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("db", &["LEAVES"]),
+    ("db::log::entry", &[]),
     ("grpc", &["access", "fanout", "LEAVES"]),
     ("grpc::health::wire", &["generated", "grpc"]),
     ("grpc::reflection::wire", &["generated", "grpc", "LEAVES"]),
@@ -85,7 +86,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ticker::watchlist", &["fanout", "error", "ticker::market"]),
     ("jobs::job", RULES),
     ("jobs::task", RULES),
-    ("history::entry", RULES),
+    ("history::entry", &["fanout", "error", "db::log::entry"]),
     (
         "console",
         &[

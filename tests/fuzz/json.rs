@@ -40,7 +40,7 @@ fn judge(input: &[u8]) -> String {
 
     let id = same(parse_id(input), |id| json!({ "id": id }), parse_id);
 
-    let draft = history::parse_draft(input);
+    let draft = history::parse_draft(input, None);
     let whole = fields.is_some_and(|fields| fields.len() == 2);
     assert_eq!(
         draft.is_ok(),
@@ -48,7 +48,7 @@ fn judge(input: &[u8]) -> String {
     );
     let again =
         |it: &messenger::history::entry::Draft| json!({ "sender": it.sender, "text": it.text });
-    let draft = same(draft, again, history::parse_draft);
+    let draft = same(draft, again, |again| history::parse_draft(again, None));
 
     let tasks = parse_tasks(input);
     assert!(

@@ -1,8 +1,12 @@
-//! What only time shows: an hour of steady load. The ordinary suite runs nine seconds
-//! of it, which try the programs of this folder too; `make soak` the hour. Figures, and
-//! how they are judged: docs/reliability.md.
+//! What only time shows: an hour of steady load; and more load than a server carries.
+//! The ordinary suite runs nine seconds of the first, which try the programs of this
+//! folder too; `make soak` the hour, `make overload` the other. Figures, and how they are
+//! judged: docs/reliability.md.
 
+mod limit;
 mod load;
+mod offer;
+mod overload;
 mod plot;
 mod sample;
 mod verdict;

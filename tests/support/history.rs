@@ -152,6 +152,7 @@ pub fn load(replicas: &[Program], requests: usize, progress: &(dyn Fn(u64) + Syn
         tls: None,
         workers: 50,
         requests,
+        again: true,
     };
     run::run(&config, progress).expect("a load")
 }

@@ -163,6 +163,8 @@ impl Args {
             tls: None,
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,
+            // A key is stored too, and the others know none.
+            again: false,
         };
         let outcome = run::run(&config, progress)?;
         let batch = || {
@@ -192,7 +194,8 @@ fn alone(server: &str, clients: u16, batch: usize) -> Result<Option<f64>, Error>
     let list = |item: fn(usize) -> String| (0..batch).map(item).collect::<Vec<_>>().join(",");
     let senders = list(|n| format!("'sender-{}'", n % 10));
     let texts = list(|n| format!("'12345678-10-{n}'"));
-    let append = format!("SELECT * FROM append_messages(ARRAY[{senders}], ARRAY[{texts}]);\n");
+    let append =
+        format!("SELECT * FROM append_messages(ARRAY[{senders}], ARRAY[{texts}], NULL);\n");
     let script = tempfile::NamedTempFile::new()?;
     std::fs::write(&script, append)?;
     let mut pgbench = tool("pgbench");

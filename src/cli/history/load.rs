@@ -94,6 +94,7 @@ impl Args {
             token: self.token.read()?,
             workers: usize::from(self.size.workers),
             requests: self.size.requests as usize,
+            again: true,
         };
         let bar = progress_bar(&self.size)?;
         let outcome = run::run(&config, &|done| bar.set_position(done));

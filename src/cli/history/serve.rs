@@ -1,8 +1,11 @@
 //! `messenger history serve`
 
+use std::time::Duration;
+
 use super::Place;
 use crate::cli::client::HttpLimits;
 use crate::cli::{Error, descriptors, drain, metrics, signals};
+use crate::db::log::Retain;
 use crate::history::entry as rules;
 use crate::history::server;
 
@@ -28,6 +31,8 @@ pub struct Args {
           value_parser = clap::value_parser!(u16).range(1..=512))]
     lanes: u16,
     #[command(flatten)]
+    retain: RetainArgs,
+    #[command(flatten)]
     drain: drain::Args,
     #[command(flatten)]
     metrics: metrics::Args,
@@ -35,11 +40,27 @@ pub struct Args {
     limits: Limits,
 }
 
+/// What stays in the log; the newest ten do always.
+#[derive(clap::Args, Debug)]
+struct RetainArgs {
+    /// Remove all but so many of the newest messages; without it all stay
+    #[arg(long, env = "MESSENGER_RETAIN_MESSAGES", value_name = "N",
+          value_parser = clap::value_parser!(i64).range(10..))]
+    retain_messages: Option<i64>,
+    /// Remove messages that are older than so many days; without it all stay
+    #[arg(long, env = "MESSENGER_RETAIN_DAYS", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    retain_days: Option<u32>,
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
 const EXAMPLES: &str = "\
 Examples:
   messenger history serve
   messenger history serve --http-port 8071      another replica on the same file
   DATABASE_URL=postgresql://me@db/log messenger history serve
+  messenger history serve --retain-days 90      older messages are removed
   curl -d '{\"sender\":\"anna\",\"text\":\"Hello\"}' localhost:8070
   curl 'localhost:8070/messages?limit=20&before=100'";
 
@@ -84,6 +105,10 @@ impl Args {
             limits: rules::Limits {
                 sender_bytes: self.limits.max_sender_bytes,
                 text_bytes: self.limits.max_text_bytes,
+            },
+            retain: Retain {
+                newest: self.retain.retain_messages,
+                age: self.retain.retain_days.map(|days| DAY * days),
             },
             http: self.limits.http.limits(server::NEEDS)?,
         })

@@ -3,10 +3,11 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::list::print_json;
 use super::{Places, plain};
 use crate::cli::terminal::print_line;
 use crate::cli::{Error, duration};
-use crate::jobs::queue::Which;
+use crate::jobs::queue::{DeadLetter, Which};
 use serde_json::json;
 
 /// List or requeue the dead-letter queue: tasks that have failed too often
@@ -77,22 +78,20 @@ impl Args {
 impl List {
     fn run(&self) -> Result<(), Error> {
         let desk = self.common.places.desk()?;
-        let dead = desk.dead(self.limit, self.common.timeout)?;
-        let mut out = io::stdout().lock();
+        let (limit, within) = (self.limit, self.common.timeout);
         if self.json {
-            let rows = dead.iter().map(|dead| {
+            let row = |dead: DeadLetter| {
                 json!({
                     "id": dead.id,
                     "task": String::from_utf8_lossy(&dead.body),
                     "reason": dead.reason,
                     "attempts": dead.attempts,
                 })
-            });
-            let rows: Vec<_> = rows.collect();
-            print_line(&mut out, &serde_json::to_string_pretty(&rows)?)?;
-            return Ok(());
+            };
+            return print_json(|show| Ok(desk.each_dead(limit, within, |dead| show(row(dead)))?));
         }
-        for dead in dead {
+        let (mut out, mut printed) = (io::stdout().lock(), Ok(true));
+        desk.each_dead(limit, within, |dead| {
             let line = format!(
                 "{} {} ({} attempts: {})",
                 dead.id.as_deref().unwrap_or("-"),
@@ -100,11 +99,10 @@ impl List {
                 dead.attempts,
                 plain(&dead.reason)
             );
-            if !print_line(&mut out, &line)? {
-                break;
-            }
-        }
-        Ok(())
+            printed = print_line(&mut out, &line);
+            matches!(printed, Ok(true))
+        })?;
+        Ok(printed.map(drop)?)
     }
 }
 

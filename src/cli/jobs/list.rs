@@ -4,11 +4,12 @@ use std::io::{self, BufWriter, Write};
 
 use clap::ValueEnum;
 use comfy_table::{Table, presets};
+use serde_json::Value;
 
 use super::{Places, outcome, plain};
 use crate::cli::Error;
 use crate::cli::terminal::print_line;
-use crate::jobs::job::{self, Filter, Job};
+use crate::jobs::job::{self, Filter};
 use crate::jobs::wire::job_json;
 
 /// List jobs and their results, newest first
@@ -63,7 +64,7 @@ impl Args {
         };
         let desk = self.places.desk()?;
         if self.json {
-            return print_json(|visit| Ok(desk.each_while(filter, visit)?));
+            return print_json(|show| Ok(desk.each_while(filter, |job| show(job_json(&job)))?));
         }
         let mut table = Table::new();
         let header = ["task", "state", "result", "attempts", "worker", "sent"];
@@ -83,15 +84,15 @@ impl Args {
     }
 }
 
-/// An array, written as the jobs come; ends when its reader has gone.
-fn print_json(
-    each: impl FnOnce(&mut dyn FnMut(Job) -> bool) -> Result<(), Error>,
+/// An array, written as its rows come; ends when its reader has gone.
+pub fn print_json(
+    each: impl FnOnce(&mut dyn FnMut(Value) -> bool) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut written = Ok(());
     let mut separator = "[";
-    each(&mut |job| {
-        written = write!(out, "{separator}\n{}", job_json(&job));
+    each(&mut |row| {
+        written = write!(out, "{separator}\n{row}");
         separator = ",";
         written.is_ok()
     })?;

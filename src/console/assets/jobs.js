@@ -106,7 +106,7 @@ export function start({ panel, stream, announce }) {
       "tr",
       { "data-id": job.id, "data-state": job.state },
       h("th", { scope: "row" }, job.task),
-      h("td", {}, h("span", { class: "job-state" }, job.state)),
+      h("td", {}, h("span", { class: "job-state" }, job.state === "queued" && job.error ? "queued, tried again" : job.state)),
       outcome,
       h("td", { class: "worker" }, job.worker ?? ""),
       h("td", { class: "when" }, ...(job.queuedAt ? [moment(new Date(job.queuedAt))] : [])),
@@ -127,7 +127,7 @@ export function start({ panel, stream, announce }) {
   stream.on("jobs", (state) => {
     newest = state.jobs;
     const many = (count, word) => `${count.toLocaleString()} ${word}${count === 1 ? "" : "s"}`;
-    depth.textContent = `${state.waiting.toLocaleString()} waiting · ${many(state.consumers, "consumer")} · ${state.dead.toLocaleString()} dead`;
+    depth.textContent = `${state.waiting.toLocaleString()} waiting · ${many(state.consumers, "consumer")} · ${state.dead.toLocaleString()} dead` + (state.retried ? ` · ${state.retried.toLocaleString()} tried again` : "");
     refresh();
   });
 }

@@ -1,75 +1,22 @@
-//! The message log in a database that several processes share.
-//!
-//! The database serialises appends: every batch is one transaction that first
-//! takes the lock on the one row of `head` (SQLite: on the whole file), whichever
-//! process it comes from. Numbers, counts and the date come from rows that the
-//! same transaction reads and writes, so a rollback takes its numbers back too.
-
-mod postgres;
-mod sqlite;
+//! Where the message log is: the tables of [`crate::db::log`] in SQLite or PostgreSQL.
 
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::entry::{Draft, From, Message, Page, Sender};
 use crate::db::Error;
 use crate::db::address::Address;
+use crate::db::log::{Log, LogFile, PostgresLog, SqliteLog};
 
-use postgres::PostgresHistory;
-use sqlite::{LogFile, SqliteHistory};
-
-/// One connection to the log, for one thread. After an error it is to be
-/// dropped, and another one opened.
-pub trait HistoryStore: Send {
-    /// Whether the connection is still open. Asks the database if it was idle.
-    fn is_open(&mut self) -> bool;
-
-    /// Appends the batch in its order, in one transaction, which is durable when
-    /// this returns. Returns the messages that come before it in the log, at most
-    /// [`SHOWN`](super::entry::SHOWN) - 1, and the batch, which is empty then.
-    ///
-    /// # Errors
-    /// What the database says; then it depends on [`Failure::stored`].
-    fn append(&mut self, batch: &mut Vec<Draft>) -> Result<Vec<Message>, Failure>;
-
-    /// A part of the log, oldest first, at most its bytes or one message.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn page(&mut self, page: Page) -> Result<Vec<Message>, Error>;
-
-    /// The senders with the most messages, at most so many.
-    ///
-    /// # Errors
-    /// What the database says.
-    fn senders(&mut self, most: i64) -> Result<Vec<Sender>, Error>;
+mod in_postgres {
+    refinery::embed_migrations!("src/history/database/migrations/postgres");
 }
 
-/// Why a batch was not appended, and whether it may be stored.
-#[derive(Debug)]
-pub struct Failure {
-    pub reason: Error,
-    pub stored: Stored,
+mod in_sqlite {
+    refinery::embed_migrations!("src/history/database/migrations/sqlite");
 }
 
-/// Whether a failed batch is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// No: the transaction was rolled back.
-    No,
-    /// All of it or nothing: the connection was lost before the database answered.
-    Unknown,
-}
-
-impl Failure {
-    /// The database refuses the messages, and works.
-    pub fn is_of_the_data(&self) -> bool {
-        self.stored == Stored::No && self.reason.is_of_the_data()
-    }
-}
-
-/// Where the log is.
+/// A file, or a PostgreSQL.
 #[derive(Clone, Debug)]
 pub enum Database {
     /// A file; all its processes run on one machine.
@@ -93,23 +40,26 @@ impl Database {
     }
 
     /// Makes the schema, or brings it up to date. Any number of processes may do
-    /// so at once; the log may be in use by others of this version.
+    /// so at once; the log may be in use by others, of the version before too.
     ///
     /// # Errors
     /// No database, or a schema that is newer than this program.
     pub fn migrate(&self) -> Result<(), Error> {
         match self {
-            Self::Sqlite(file) => sqlite::migrate(file),
-            Self::Postgres(address) => postgres::migrate(address),
+            Self::Sqlite(file) => file.migrate(in_sqlite::migrations::runner()),
+            Self::Postgres(address) => {
+                let runner = in_postgres::migrations::runner();
+                address.migrate(runner, "messenger_history_schema")
+            }
         }
     }
 
     /// # Errors
     /// What the database says.
-    pub fn open(&self) -> Result<Box<dyn HistoryStore>, Error> {
+    pub fn open(&self) -> Result<Box<dyn Log>, Error> {
         Ok(match self {
-            Self::Sqlite(file) => Box::new(SqliteHistory::open(file)?),
-            Self::Postgres(address) => Box::new(PostgresHistory::open(address)?),
+            Self::Sqlite(file) => Box::new(SqliteLog::open(file)?),
+            Self::Postgres(address) => Box::new(PostgresLog::open(address, "messages")?),
         })
     }
 }
@@ -123,36 +73,3 @@ impl fmt::Display for Database {
         }
     }
 }
-
-/// The statement for a page, in both dialects, and its first parameter; the
-/// other two are the limit and the bytes.
-fn page_statement(from: From) -> (&'static str, i64) {
-    macro_rules! statement {
-        ($beyond:literal, $order:literal) => {
-            concat!(
-                "SELECT number, sender, text, sent_at, sender_count FROM (
-                 SELECT part.*,
-                 row_number() OVER (ORDER BY number ",
-                $order,
-                ") AS nth,
-                 sum(octet_length(sender) + octet_length(text)) OVER (ORDER BY number ",
-                $order,
-                ") AS bytes
-                 FROM (SELECT * FROM messages WHERE number ",
-                $beyond,
-                " $1 ORDER BY number ",
-                $order,
-                " LIMIT $2) AS part
-                 ) AS measured WHERE nth = 1 OR bytes <= $3 ORDER BY number"
-            )
-        };
-    }
-    let (back, onwards) = (statement!("<", "DESC"), statement!(">", "ASC"));
-    match from {
-        From::End => (back, i64::MAX),
-        From::Before(number) => (back, number),
-        From::After(number) => (onwards, number),
-    }
-}
-
-const SENDERS: &str = "SELECT sender, count FROM senders ORDER BY count DESC, sender LIMIT $1";

@@ -10,10 +10,16 @@ use serde_json::json;
 
 use super::check::{Book, Violations};
 use crate::access::Bearer;
+use crate::history::wire::KEY_HEADER;
 use crate::http::client::Client;
 use crate::latency::Latencies;
+use crate::retry::Retry;
 use crate::sync::{lock, unpoisoned};
 use crate::tls;
+
+/// How often a message is sent at most, and the first and the longest wait between.
+const TRIES: usize = 4;
+const WAITS: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 
 /// Who the messages are from.
 const SENDERS: [&str; 10] = [
@@ -40,6 +46,8 @@ pub struct Config {
     pub workers: usize,
     /// Of each worker, one after the other.
     pub requests: usize,
+    /// Each message has a key, and is sent again by it after an error.
+    pub again: bool,
 }
 
 /// What came of a run.
@@ -60,6 +68,7 @@ pub struct Replica {
     pub address: String,
     /// Answered with 200.
     pub requests: u64,
+    /// Of those that were sent again, too.
     pub errors: u64,
     pub last_error: Option<String>,
 }
@@ -143,32 +152,48 @@ fn work(config: &Config, name: &str, shared: &Mutex<Shared>, progress: &(dyn Fn(
     };
     let mut clients: Vec<_> = replicas.map(client).collect();
     for request in 0..config.requests {
-        let replica = fastrand::usize(..clients.len());
         let sender = SENDERS[fastrand::usize(..SENDERS.len())];
         let text = format!("{name}-{request}");
         let body = json!({ "sender": sender, "text": text }).to_string();
-        let sent = Instant::now();
-        let answer = clients[replica].post("/", &body);
-        let latency = sent.elapsed();
-        let mut shared = lock(shared);
-        let shared = &mut *shared;
-        let row = &mut shared.replicas[replica];
-        match answer {
-            Ok(answer) => {
-                row.requests += 1;
-                let number = shared.book.answer(sender, &text, &answer);
-                shared.answered.extend(number.map(|number| Answered {
-                    number,
-                    sender,
-                    text,
-                    latency,
-                }));
+        let key = format!("{KEY_HEADER}: {text}\r\n");
+        let (lines, tries) = if config.again {
+            (&*key, TRIES)
+        } else {
+            ("", 1)
+        };
+        let mut retry = Retry::new(WAITS.0, WAITS.1);
+        let first = fastrand::usize(..clients.len());
+        for nth in 0..tries {
+            let replica = (first + nth) % clients.len();
+            let sent = Instant::now();
+            let answer = clients[replica].post_with("/", lines, &body);
+            let latency = sent.elapsed();
+            let mut guard = lock(shared);
+            let shared = &mut *guard;
+            let row = &mut shared.replicas[replica];
+            let error = match answer {
+                Ok(answer) => {
+                    row.requests += 1;
+                    let number = shared.book.answer(sender, &text, &answer);
+                    shared.answered.extend(number.map(|number| Answered {
+                        number,
+                        sender,
+                        text: text.clone(),
+                        latency,
+                    }));
+                    break;
+                }
+                Err(error) => error,
+            };
+            row.errors += 1;
+            row.last_error = Some(error.to_string());
+            if nth + 1 == tries || error.kind() == io::ErrorKind::InvalidInput {
+                break;
             }
-            Err(error) => {
-                row.errors += 1;
-                row.last_error = Some(error.to_string());
-            }
+            drop(guard);
+            thread::sleep(retry.next_wait());
         }
+        let mut shared = lock(shared);
         shared.done += 1;
         progress(shared.done);
     }

@@ -128,19 +128,23 @@ type Reply<T> = Sender<Result<T, Error>>;
 /// What the owner is asked to do.
 enum Command {
     Publish(Publication),
-    Consume {
-        prefetch: u16,
-        deliveries: Sender<Delivery>,
-        /// The other end, to take back what was delivered before an outage.
-        undelivered: Receiver<Delivery>,
-    },
+    Consume(Subscription),
     Ack(Vec<Token>),
     DeadLetter(Token, Vec<DeadLetter>),
     Depth(Reply<Depth>),
     Waiting(usize, Reply<Vec<Outgoing>>),
-    ListDead(usize, Reply<Vec<DeadLetter>>),
+    /// Whether to begin with the oldest, and how many.
+    ListDead(bool, usize, Reply<Vec<DeadLetter>>),
     TakeDead(Which, usize, Reply<Taken>),
     PutBack(Instant, Reply<u64>),
+}
+
+/// Who gets deliveries.
+struct Subscription {
+    prefetch: u16,
+    deliveries: Sender<Delivery>,
+    /// The other end, to take back what was delivered before an outage.
+    undelivered: Receiver<Delivery>,
 }
 
 /// Tasks whose publisher waits for the confirmation.
@@ -230,11 +234,11 @@ impl Queue {
     /// To be called once.
     pub fn consume(&self, prefetch: u16) -> Receiver<Delivery> {
         let (deliveries, receiver) = bounded(usize::from(prefetch.max(1)));
-        self.tell(Command::Consume {
+        self.tell(Command::Consume(Subscription {
             prefetch: prefetch.max(1),
             deliveries,
             undelivered: receiver.clone(),
-        });
+        }));
         receiver
     }
 
@@ -281,12 +285,18 @@ impl Queue {
         self.ask(within, |reply| Command::Waiting(limit, reply))
     }
 
-    /// The oldest tasks in the dead-letter queue.
+    /// The oldest tasks in the dead-letter queue, or else those behind the ones of the last
+    /// answer; the broker keeps all of them for this visitor until [`Queue::put_back`].
     ///
     /// # Errors
     /// UNAVAILABLE without a broker, with the reason.
-    pub fn list_dead(&self, limit: usize, within: Duration) -> Result<Vec<DeadLetter>, Error> {
-        self.ask(within, |reply| Command::ListDead(limit, reply))
+    pub fn list_dead(
+        &self,
+        oldest: bool,
+        limit: usize,
+        within: Duration,
+    ) -> Result<Vec<DeadLetter>, Error> {
+        self.ask(within, |reply| Command::ListDead(oldest, limit, reply))
     }
 
     /// Looks at the next dead letters, and takes those of them that are asked for, until
@@ -360,10 +370,10 @@ impl Command {
             Self::Publish(publication) => drop(publication.reply.send(Err(error()))),
             Self::Depth(reply) => drop(reply.send(Err(error()))),
             Self::Waiting(_, reply) => drop(reply.send(Err(error()))),
-            Self::ListDead(_, reply) => drop(reply.send(Err(error()))),
+            Self::ListDead(_, _, reply) => drop(reply.send(Err(error()))),
             Self::TakeDead(_, _, reply) => drop(reply.send(Err(error()))),
             Self::PutBack(_, reply) => drop(reply.send(Err(error()))),
-            Self::Consume { .. } | Self::Ack(_) | Self::DeadLetter(..) => {}
+            Self::Consume(_) | Self::Ack(_) | Self::DeadLetter(..) => {}
         }
     }
 }

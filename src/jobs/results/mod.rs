@@ -53,6 +53,12 @@ pub trait JobStore: Send {
     /// What the database says.
     fn page(&mut self, filter: Filter, behind: Seat) -> Result<Vec<(Seat, Job)>, Error>;
 
+    /// How many of the oldest 1,000 queued jobs were tried before.
+    ///
+    /// # Errors
+    /// What the database says.
+    fn retried(&mut self) -> Result<u64, Error>;
+
     /// Deletes jobs that are done or failed and were sent before this time, the oldest
     /// `limit` of them; returns how many.
     ///
@@ -85,8 +91,11 @@ const MERGE: &str = "ON CONFLICT (id) DO UPDATE SET \
      finished_at = excluded.finished_at \
      WHERE jobs.state = 'queued' OR (jobs.state = 'dead' AND excluded.state <> 'queued')";
 
-const REVIVE: &str = "UPDATE jobs SET state = 'queued', attempts = 0, finished_at = NULL \
+const REVIVE: &str = "UPDATE jobs SET state = 'queued', error = NULL, attempts = 0, finished_at = NULL \
      WHERE state = 'dead' AND id = $1";
+
+const RETRIED: &str = "SELECT count(error) FROM (SELECT error FROM jobs \
+     WHERE state = 'queued' ORDER BY sent_at, seq LIMIT 1000) oldest";
 
 const PRUNE: &str = "DELETE FROM jobs WHERE seq IN (SELECT seq FROM jobs \
      WHERE sent_at < $1 AND state IN ('done', 'failed') ORDER BY sent_at, seq LIMIT $2)";
@@ -211,6 +220,11 @@ mod tests {
         store.revive(&ids).unwrap();
         let known = store.find("dead").unwrap().unwrap();
         assert_eq!((known.state, known.attempts), (State::Queued, 0));
+        assert_eq!((known.error, store.retried().unwrap()), (None, 0));
+        store
+            .commit(&[job("x", 3, State::Queued, "no server")])
+            .unwrap();
+        assert_eq!(store.retried().unwrap(), 1);
         assert_eq!(store.find("done").unwrap().unwrap().state, State::Done);
         assert_eq!(store.find("nobody").unwrap(), None);
     }

@@ -7,8 +7,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Row;
+use tokio_postgres::types::Type;
 
-use super::{COLUMNS, JobStore, MERGE, PRUNE, REVIVE, Seat, select};
+use super::{COLUMNS, JobStore, MERGE, PRUNE, RETRIED, REVIVE, Seat, select};
 use crate::db::Error;
 use crate::db::address::{Address, MIGRATION};
 use crate::db::connection::{Connection, Parameter};
@@ -89,18 +90,39 @@ impl JobStore for Postgres {
             rows.iter().map(|job| value(job)).collect()
         }
         let nanos = |time: Option<Timestamp>| time.map(Timestamp::nanos);
-        let columns: [Parameter<'_>; 11] = [
-            &column(&rows, |job| escaped(&job.id)),
-            &column(&rows, |job| &*job.task),
-            &column(&rows, |job| job.state.name()),
-            &column(&rows, |job| job.result.as_deref().map(escaped)),
-            &column(&rows, |job| job.error.as_deref().map(escaped)),
-            &column(&rows, |job| i64::from(job.attempts)),
-            &column(&rows, |job| job.worker.as_deref().map(escaped)),
-            &column(&rows, |job| nanos(job.queued_at)),
-            &column(&rows, |job| nanos(job.started_at)),
-            &column(&rows, |job| nanos(job.finished_at)),
-            &column(&rows, |job| job.sent_at().nanos()),
+        let columns: [(Parameter<'_>, Type); 11] = [
+            (&column(&rows, |job| escaped(&job.id)), Type::TEXT_ARRAY),
+            (&column(&rows, |job| &*job.task), Type::BYTEA_ARRAY),
+            (&column(&rows, |job| job.state.name()), Type::TEXT_ARRAY),
+            (
+                &column(&rows, |job| job.result.as_deref().map(escaped)),
+                Type::TEXT_ARRAY,
+            ),
+            (
+                &column(&rows, |job| job.error.as_deref().map(escaped)),
+                Type::TEXT_ARRAY,
+            ),
+            (
+                &column(&rows, |job| i64::from(job.attempts)),
+                Type::INT8_ARRAY,
+            ),
+            (
+                &column(&rows, |job| job.worker.as_deref().map(escaped)),
+                Type::TEXT_ARRAY,
+            ),
+            (&column(&rows, |job| nanos(job.queued_at)), Type::INT8_ARRAY),
+            (
+                &column(&rows, |job| nanos(job.started_at)),
+                Type::INT8_ARRAY,
+            ),
+            (
+                &column(&rows, |job| nanos(job.finished_at)),
+                Type::INT8_ARRAY,
+            ),
+            (
+                &column(&rows, |job| job.sent_at().nanos()),
+                Type::INT8_ARRAY,
+            ),
         ];
         self.run(|client| client.execute(&insert, &columns))
             .map(drop)
@@ -108,23 +130,25 @@ impl JobStore for Postgres {
 
     fn find(&mut self, id: &str) -> Result<Option<Job>, Error> {
         let select = format!("SELECT {COLUMNS} FROM jobs WHERE id = $1");
-        let row = self.run(|client| client.query_opt(&select, &[&escaped(id)]))?;
-        Ok(row.as_ref().and_then(job))
+        let id = escaped(id);
+        let rows = self.run(|client| client.query(&select, &[(&id, Type::TEXT)]))?;
+        Ok(rows.first().and_then(job))
     }
 
     fn revive(&mut self, ids: &[String]) -> Result<(), Error> {
         let ids: Vec<_> = ids.iter().map(|id| escaped(id)).collect();
         let revive = REVIVE.replace("$1", "ANY($1)");
-        self.run(|client| client.execute(&revive, &[&ids]))
+        self.run(|client| client.execute(&revive, &[(&ids, Type::TEXT_ARRAY)]))
             .map(drop)
     }
 
     fn page(&mut self, filter: Filter, behind: Seat) -> Result<Vec<(Seat, Job)>, Error> {
         let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX);
         let state = filter.state.map(State::name);
-        let mut arguments: Vec<Parameter<'_>> = vec![&limit, &behind.0, &behind.1];
-        arguments.extend(state.iter().map(|state| state as Parameter<'_>));
-        let rows = self.run(|client| client.rows(&select(filter), &arguments))?;
+        let numbers = [&limit, &behind.0, &behind.1];
+        let mut arguments = numbers.map(|it| (it as Parameter<'_>, Type::INT8)).to_vec();
+        arguments.extend(state.iter().map(|it| (it as Parameter<'_>, Type::TEXT)));
+        let rows = self.run(|client| client.query(&select(filter), &arguments))?;
         // The schema allows no other states, so none is left out.
         let page = rows
             .iter()
@@ -132,9 +156,18 @@ impl JobStore for Postgres {
         Ok(page.collect())
     }
 
+    fn retried(&mut self) -> Result<u64, Error> {
+        let rows = self.run(|client| client.query(RETRIED, &[]))?;
+        Ok(rows
+            .first()
+            .map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
+    }
+
     fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, Error> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.run(|client| client.execute(PRUNE, &[&before.nanos(), &limit]))
+        let given: [(Parameter<'_>, Type); 2] =
+            [(&before.nanos(), Type::INT8), (&limit, Type::INT8)];
+        self.run(|client| client.execute(PRUNE, &given))
     }
 }
 

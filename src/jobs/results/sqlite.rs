@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
 
-use super::{COLUMNS, JobStore, MERGE, PRUNE, REVIVE, Seat, select};
+use super::{COLUMNS, JobStore, MERGE, PRUNE, RETRIED, REVIVE, Seat, select};
 use crate::db::lock::Lock;
 use crate::db::{Error, OPENING, make_folder, sqlite};
 use crate::fanout::clock::Timestamp;
@@ -108,6 +108,12 @@ impl JobStore for Sqlite {
             statement.query_map(arguments.as_slice(), row)?.collect()
         };
         listed().map_err(self.failed())
+    }
+
+    fn retried(&mut self) -> Result<u64, Error> {
+        let count = |row: &Row<'_>| row.get::<_, i64>(0);
+        let counted = self.connection.query_row(RETRIED, [], count);
+        counted.map(i64::unsigned_abs).map_err(self.failed())
     }
 
     fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, Error> {

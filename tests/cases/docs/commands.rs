@@ -177,8 +177,8 @@ fn wrong(line: &Line) -> Option<String> {
                 return Some(format!("no {}", words[at + 1]));
             };
             let mut services = words[at + 3..].iter().filter(|word| !word.starts_with('-'));
-            // What follows the service of `run` are its arguments.
-            let count = if words[at + 2] == "run" {
+            // What follows the service of `run` and `exec` are its arguments.
+            let count = if ["run", "exec"].contains(&&*words[at + 2]) {
                 1
             } else {
                 usize::MAX

@@ -1,9 +1,11 @@
 //! Those who follow the log as it grows.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::thread;
+use std::time::Duration;
 
+use messenger::history::client::HistoryClient;
 use serde_json::{Value, json};
 
 use crate::support::events::{Event, Events};
@@ -182,4 +184,23 @@ fn what_does_not_say_where_it_stands_is_refused() {
     }
     let wrong = request("POST", log.port(), "/events", &[], "{}");
     assert_eq!((wrong.status, wrong.header("Allow")), (405, Some("GET")));
+}
+
+#[test]
+fn a_log_whose_answer_does_not_begin_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (over, given_up) = crossbeam_channel::bounded(1);
+    let client = HistoryClient::new(&address, None, Duration::from_millis(200));
+    thread::spawn(move || over.send(client.follow(0).map(drop)));
+    let (mut connection, _) = listener.accept().unwrap();
+    connection.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();
+    // Never silent, and never through with its head.
+    let told = loop {
+        match given_up.recv_timeout(Duration::from_millis(100)) {
+            Ok(told) => break told,
+            Err(_) => drop(connection.write_all(b"X-More: to come\r\n")),
+        }
+    };
+    assert!(told.unwrap_err().message.contains("timeout"));
 }

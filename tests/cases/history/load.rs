@@ -193,9 +193,9 @@ fn replicas_that_fail_are_counted_and_none_at_all_is_an_error() {
     let (code, out, _) = run(log.port(), &["--json", "--url", &dead.to_string()]);
     let json: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(code, 0, "{out}");
-    let (answered, failed) = (&json["requests"], &json["replicas"][1]["errors"]);
-    assert_eq!(answered.as_u64().unwrap() + failed.as_u64().unwrap(), 100);
-    assert!(failed.as_u64() > Some(0), "{out}");
+    // Each went to the other one in the end.
+    assert_eq!(json["requests"], 100, "{out}");
+    assert!(json["replicas"][1]["errors"].as_u64() > Some(0), "{out}");
     let (code, _, log) = run(dead.port(), &[]);
     assert!(
         code == 1 && log.contains("no request was answered"),

@@ -1,10 +1,13 @@
 //! The schema: made by many at once, and brought up to date.
 
+use std::thread;
+
+use postgres::error::SqlState;
 use refinery::Target;
 
-use crate::support::SOON;
 use crate::support::history::{Store, say, shown};
 use crate::support::programs::Log;
+use crate::support::{SOON, eventually};
 
 fn twenty(store: &Store) {
     let started: Vec<_> = (0..20)
@@ -76,6 +79,58 @@ fn an_old_schema_in_postgres_is_migrated() {
     runner.run(&mut connection).unwrap();
     connection.batch_execute(OLD).unwrap();
     migrated(&store);
+}
+
+/// What a replica of the version before calls.
+const BEFORE: &str = "SELECT append_messages(ARRAY['old', 'old'], ARRAY['x', 'y'])";
+
+#[test]
+fn replicas_of_the_version_before_go_on_beside_new_ones_in_postgres() {
+    let store = Store::postgres();
+    let mut old = Store::postgres_connection(store.url().unwrap());
+    let mut runner = postgres_schema::migrations::runner().set_target(Target::Version(2));
+    runner.set_migration_table_name(TABLE);
+    runner.run(&mut old).unwrap();
+    old.batch_execute(BEFORE).unwrap();
+    // One is in a transaction: what is new waits for it.
+    old.batch_execute("BEGIN").unwrap();
+    old.batch_execute(BEFORE).unwrap();
+    let new = store.spawn(&[], &[]);
+    let mut other = Store::postgres_connection(store.url().unwrap());
+    eventually(SOON, "the migration waits", || {
+        let waiting = "SELECT FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'";
+        !other.query(waiting, &[]).unwrap().is_empty()
+    });
+    // Another one begins meanwhile, and finds nothing that it knows.
+    let url = store.url().unwrap().to_owned();
+    let late = thread::spawn(move || Store::postgres_connection(&url).batch_execute(BEFORE));
+    eventually(SOON, "it waits too", || {
+        let waiting = "SELECT FROM pg_locks WHERE NOT granted AND mode = 'RowExclusiveLock'";
+        !other.query(waiting, &[]).unwrap().is_empty()
+    });
+    old.batch_execute("COMMIT").unwrap();
+    let log = Log::listening(new);
+    let told = late.join().unwrap().unwrap_err();
+    assert_eq!(told.code(), Some(&SqlState::UNDEFINED_TABLE), "{told}");
+    assert_eq!(shown(&say(log.port(), "new", "z")).last().unwrap().0, 5);
+    old.batch_execute(BEFORE).unwrap();
+    let ten = shown(&say(log.port(), "old", "w"));
+    assert_eq!(ten.last(), Some(&(8, 7, "w".into())));
+    assert_eq!(store.check(&[]), 8);
+}
+
+#[test]
+fn a_process_of_the_version_before_stores_nothing_in_a_migrated_file() {
+    let store = Store::sqlite();
+    let log = store.replica(&[], &[]);
+    assert_eq!(say(log.port(), "a", "b").status, 200);
+    let Store::Sqlite(folder) = &store else {
+        unreachable!()
+    };
+    let old = Store::sqlite_connection(folder);
+    // The first that it does in its transaction.
+    let head = old.prepare("SELECT last_number, last_time FROM head");
+    assert!(head.is_err());
 }
 
 #[test]

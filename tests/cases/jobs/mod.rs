@@ -15,6 +15,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::jobs::{Place, everything, expected, on_both_queues, text};
+use crate::support::pgbouncer::PgBouncer;
 use crate::support::postgres::Database;
 use crate::support::process::{Signal, command};
 use crate::support::programs::{Program, Server, free_port, messenger};
@@ -143,10 +144,39 @@ fn the_demo_works_on_tasks_of_its_data_folder() {
     assert_eq!(demo.wait_exit(SOON), 0);
 }
 
+/// With a pooler too that gives each transaction another connection.
 #[test]
 fn results_can_be_in_postgresql() {
+    let (one, other) = (Database::new(), Database::new());
+    let pooler = PgBouncer::start(&other.url, "transaction");
+    for url in [one.url.clone(), pooler.before(&other.url)] {
+        let mut place = Place::embedded();
+        place.store = Some(url);
+        results_are_listed(place);
+    }
+}
+
+/// What belongs to a session, of which there is none: the lock of the migrations, prepared
+/// statements, settings.
+#[test]
+fn workers_behind_a_transaction_pooler_start_together_and_lose_nothing() {
     let database = Database::new();
+    let pooler = PgBouncer::start(&database.url, "transaction");
     let mut place = Place::embedded();
-    place.store = Some(database.url.clone());
-    results_are_listed(place);
+    place.store = Some(pooler.before(&database.url));
+    let server = message_server();
+    let address = server.address();
+    let flags = ["--workers", "4", "--prefetch", "8"];
+    let workers: Vec<_> = (0..3).map(|_| place.work(&address, &flags)).collect();
+    let tasks: Vec<_> = (0..300).map(|n| format!("fact:{}", n % 50)).collect();
+    let ids = place.send(&tasks);
+    let jobs = place.wait_for(300);
+    for (id, task) in ids.iter().zip(&tasks) {
+        assert_eq!(jobs[id]["result"], expected(task));
+    }
+    for mut worker in workers {
+        worker.signal(Signal::TERM);
+        assert_eq!(worker.wait_exit(SOON), 0);
+        assert!(!worker.log().contains("cannot store"), "{}", worker.log());
+    }
 }

@@ -21,6 +21,36 @@ on_both_queues!(
     one_job_is_found_and_waited_for,
 );
 
+/// Written by somebody else, and more than one step takes; acknowledgements go on meanwhile.
+#[test]
+fn foreign_dead_letters_are_listed_and_requeued_while_others_work() {
+    let place = Place::rabbitmq();
+    let server = message_server();
+    place.send(&["fact:1"]);
+    place.pika(
+        "for n in range(4000):\n  \
+             channel.basic_publish('', queue + '.dead', b'fact:2', pika.BasicProperties(\n\
+                 message_id=f'{n:05}', headers={'x-messenger-reason': 'r' * 900}))",
+    );
+    let lister = place.jobs(&["dead", "list", "--json", "--limit", "100000"]);
+    let listed: Vec<Value> = serde_json::from_str(&everything(&lister)).unwrap();
+    let ids: Vec<_> = listed.iter().map(|dead| text(&dead["id"])).collect();
+    let expected: Vec<_> = (0..4000).map(|n| format!("{n:05}")).collect();
+    assert_eq!(ids, expected, "each once, in their order");
+    let short = place.dead(&["list", "--limit", "300"]);
+    assert_eq!(short.lines().count(), 300);
+    let worker = place.work(&server.address(), &["--prefetch", "64"]);
+    assert_eq!(worker.line(A_WHILE).as_deref(), Some("fact:1 -> 1"));
+    let mut requeuer = place.jobs(&["dead", "requeue"]);
+    for _ in 0..300 {
+        assert_eq!(worker.line(A_WHILE).as_deref(), Some("fact:2 -> 2"));
+    }
+    assert_eq!(everything(&requeuer), "4000 requeued\n");
+    assert_eq!(requeuer.wait_exit(A_WHILE), 0);
+    let depth = place.desk().depth(A_WHILE).unwrap();
+    assert_eq!(depth.dead, 0);
+}
+
 /// More than are moved at a time.
 const MANY: usize = 700;
 

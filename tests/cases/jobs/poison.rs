@@ -1,5 +1,11 @@
 //! Tasks that no store, no broker or no server takes, and those behind them.
 
+use lapin::BasicProperties;
+use lapin::protocol::basic::gen_properties;
+use lapin::types::{AMQPValue, FieldTable};
+use messenger::jobs::queue::message::mended;
+use serde_json::Value;
+
 use crate::support::eventually;
 use crate::support::jobs::{A_WHILE, Place, expected, on_both_queues, text};
 use crate::support::postgres::Database;
@@ -104,5 +110,114 @@ fn what_only_the_producer_may_say_is_dropped_from_dead_letters() {
     assert!(
         text(&"m".into()) == "m" && dead().starts_with("m "),
         "the other one stays"
+    );
+}
+
+/// What AMQP takes as a string, and lapin does not: bytes that are not UTF-8.
+#[test]
+fn a_message_with_binary_properties_is_a_dead_letter_and_holds_up_nothing() {
+    let place = Place::rabbitmq();
+    let server = message_server();
+    let first = place.send(&["fact:3", "fact:4"]);
+    place.pika(
+        "own = {'x-own': 'kept'}\n\
+         poison = [dict(message_id=b'caf\\xe9', headers=own, user_id='user', expiration='3600000'),\n\
+             dict(message_id='named', correlation_id=b'\\x00\\xff\\xfe', priority=3),\n\
+             dict(message_id='third', app_id=b'\\xc3', headers={'n': [1, {'deep': True}]})]\n\
+         for each in [pika.BasicProperties(**each) for each in poison]:\n  \
+             channel.basic_publish('', queue, b'fact:5', each)\n\
+         channel.basic_publish('', queue, b'\\xff' * 300000, pika.BasicProperties(type=b'\\xff'))",
+    );
+    let last = place.send(&["fact:6"]);
+    let worker = place.work(&server.address(), &["--prefetch", "2"]);
+    let jobs = place.wait_for(3);
+    assert_eq!(jobs[&first[0]]["result"], "6");
+    assert_eq!(jobs[&first[1]]["result"], "24");
+    assert_eq!(jobs[&last[0]]["result"], "720");
+    let lost = worker.log().matches("io_loop: parse error").count();
+    assert!(
+        lost <= 8,
+        "two losses of the connection are enough for each: {lost}"
+    );
+    let listed = place.dead(&["list", "--json"]);
+    let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+    let ids: Vec<_> = listed.iter().map(|dead| dead["id"].as_str()).collect();
+    assert_eq!(ids, [Some("caf?"), Some("named"), Some("third"), None]);
+    for (dead, name) in listed
+        .iter()
+        .zip(["message_id", "correlation_id", "app_id", "type"])
+    {
+        let reason = text(&dead["reason"]);
+        assert!(reason.contains(name), "{reason}");
+    }
+    assert_eq!(listed[1]["task"], "fact:5");
+    let kept = place.pika(
+        "for p, body in [channel.basic_get(queue + '.dead')[1:] for _ in range(4)]:\n  \
+             print(p.message_id, p.correlation_id, p.priority, len(body), p.user_id, p.expiration,\n\
+                 p.delivery_mode, (p.headers or {}).get('x-own'), (p.headers or {}).get('n'))",
+    );
+    assert_eq!(
+        kept,
+        "caf? None None 6 None None 2 kept None\n\
+         named \0?? 3 6 None None 2 None None\n\
+         third None None 6 None None 2 None [1, {'deep': True}]\n\
+         \x20None None 300000 None None 2 None None\n"
+    );
+    assert_eq!(place.dead(&["requeue", "named"]), "1 requeued\n");
+    assert_eq!(place.wait_for(4)["named"]["result"], "120");
+    // Somebody else's dead letter.
+    place.pika(
+        "channel.basic_publish('', queue + '.dead', b'fact:9', pika.BasicProperties(app_id=b'\\xff'))",
+    );
+    let mut lister = place.jobs(&["dead", "list"]);
+    assert_eq!(lister.wait_exit(A_WHILE), 1);
+    assert!(lister.log().contains("try again"), "{}", lister.log());
+    let listed = place.dead(&["list"]);
+    assert_eq!(listed.lines().count(), 4, "{listed}");
+    assert!(
+        listed.contains("- fact:9 (0 attempts: not UTF-8"),
+        "{listed}"
+    );
+}
+
+fn header(properties: &BasicProperties) -> Vec<u8> {
+    let (bytes, _) = gen_properties(properties)(vec![0; 12].into())
+        .unwrap()
+        .into_inner();
+    bytes
+}
+
+#[test]
+fn what_is_not_utf_8_is_replaced_and_the_rest_stays() {
+    let mut headers = FieldTable::default();
+    headers.insert("x-own".into(), AMQPValue::LongString("kept".into()));
+    let sound = BasicProperties::default()
+        .with_headers(headers)
+        .with_priority(3)
+        .with_message_id("a-b".into())
+        .with_timestamp(17);
+    let bytes = header(&sound);
+    assert_eq!(mended(&bytes), (sound.clone(), vec!["routing key"]));
+    let at = |bytes: &[u8], text: &[u8]| {
+        bytes
+            .windows(text.len())
+            .position(|found| found == text)
+            .unwrap()
+    };
+    let mut binary = bytes.clone();
+    binary[at(&bytes, b"a-b") + 1] = 0xff;
+    let expected = sound.clone().with_message_id("a?b".into());
+    assert_eq!(mended(&binary), (expected, vec!["message_id"]));
+    let mut binary = bytes.clone();
+    binary[at(&bytes, b"x-own")] = 0xff;
+    let (found, names) = mended(&binary);
+    assert_eq!(
+        (found.headers(), found.priority(), names),
+        (&None, &Some(3), vec!["headers"])
+    );
+    assert_eq!(
+        mended(&bytes[..bytes.len() - 1]).1,
+        ["timestamp"],
+        "cut off"
     );
 }

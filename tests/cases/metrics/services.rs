@@ -7,7 +7,7 @@ use crate::support::http::{flush, post, request, send};
 use crate::support::jobs::{Place, on_both_queues};
 use crate::support::metrics::{Scrape, wait_for};
 use crate::support::process::Process;
-use crate::support::programs::{Bridge, Console, Log, Server, metrics_port};
+use crate::support::programs::{Bridge, Console, Log, Server, free_port, metrics_port};
 
 const PORT: [&str; 2] = ["--metrics-port", "0"];
 const HTTP: &str = "http_requests_total";
@@ -155,7 +155,7 @@ fn a_worker_counts_attempts_jobs_and_the_depth_of_its_queue(place: Place) {
 
     // A server without the service: UNIMPLEMENTED, so that each task dies.
     let wrong = Server::start(&["--services", "chat"]);
-    let (_worker, port) = start(&wrong.address(), &["--attempts", "2"]);
+    let (dying, port) = start(&wrong.address(), &["--attempts", "2"]);
     place.send(&["user1"]);
     wait_for(port, "messenger_jobs_queue_depth", &["\"dead\""], 1.0);
     wait_for(port, "messenger_jobs_queue_depth", &["\"waiting\""], 0.0);
@@ -164,4 +164,14 @@ fn a_worker_counts_attempts_jobs_and_the_depth_of_its_queue(place: Place) {
         of(port, "messenger_jobs_attempts_total", "\"UNIMPLEMENTED\""),
         2.0
     );
+    let retrying = "messenger_jobs_retrying";
+    assert_eq!(of(port, retrying, "\"UNIMPLEMENTED\""), 0.0, "it is dead");
+
+    drop(dying);
+
+    // Nobody there: it waits.
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let (_other, port) = start(&nobody, &[]);
+    place.send(&["user2", "user3"]);
+    wait_for(port, retrying, &["\"UNAVAILABLE\""], 1.0);
 }

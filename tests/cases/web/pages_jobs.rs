@@ -8,7 +8,7 @@ use crate::support::browser::{Browser, Look};
 use crate::support::http::request;
 use crate::support::jobs::Place;
 use crate::support::process::{Process, Signal};
-use crate::support::programs::{Console, Server, messenger};
+use crate::support::programs::{Console, Server, free_port, messenger};
 
 /// A demo in this folder, and the console's port.
 fn demo(folder: &str) -> (Process, u16) {
@@ -35,7 +35,7 @@ fn demo(folder: &str) -> (Process, u16) {
 fn all_of_a_job_is_shown_whatever_its_id() {
     let place = Place::embedded();
     let server = Server::start(&[]);
-    let _worker = place.work(&server.address(), &[]);
+    let worker = place.work(&server.address(), &[]);
     let folder = place.folder();
     let console = Console::start(&server.address(), &["--jobs", "--data-dir", &folder]);
     let browser = Browser::start();
@@ -52,6 +52,14 @@ fn all_of_a_job_is_shown_whatever_its_id() {
         page.click("dialog button");
         page.until("!document.querySelector('dialog').open");
     }
+    // While nobody answers.
+    drop(worker);
+    let nobody = format!("127.0.0.1:{}", free_port());
+    let _worker = place.work(&nobody, &[]);
+    place.publish("waits", "fact:7");
+    page.shows(".jobs tr[data-id=waits]", "queued, tried again");
+    page.shows(".jobs tr[data-id=waits] .outcome", "UNAVAILABLE");
+    page.shows(".depth", "0 dead · 1 tried again");
     no_complaints(&[&page]);
 }
 

@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use messenger::error::Error;
 use messenger::history::client::{HistoryClient, Message, Page};
 use messenger::history::entry::From;
 use messenger::history::wire;
@@ -17,6 +18,9 @@ use crate::support::{SOON, history};
 
 /// Longer than the service's own, which says what became of a message.
 const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How often a message is sent at most.
+const AGAIN: usize = 8;
 
 const NAMES: [&str; 5] = ["anna", "boris", "chloé", "филипп", "jan"];
 
@@ -75,34 +79,26 @@ impl Client {
         };
         let body = json!({ "sender": sender, "text": text(message) }).to_string();
         self.pen.note(HistoryEvent::Asked { message, sender });
-        let answer = self.replica().append(body.as_bytes());
-        let event = match answer {
-            Ok((200, body)) => {
-                let shown = wire::parse_messages(&body).expect("messages");
-                let number = shown.last().map_or(0, |message| message.number);
-                HistoryEvent::Answered {
-                    message,
-                    number,
-                    body,
-                }
+        // Half of them have a key, by which they are sent again.
+        let key = self.rng.bool().then(|| format!("message-{message}"));
+        let mut known = true;
+        for _ in 0..AGAIN {
+            let answer = self.replica().append(body.as_bytes(), key.as_deref());
+            let event = outcome(message, answer, known);
+            self.pen.note(event.clone());
+            let number = match event {
+                HistoryEvent::Unknown { .. } => None,
+                HistoryEvent::Answered { number, .. } => Some(number),
+                _ => return None,
+            };
+            // Some never learn that they were answered.
+            if key.is_none() || (number.is_some() && self.rng.u8(..8) > 0) {
+                return number;
             }
-            Ok((status, body)) => {
-                let status = format!("{status} {body}");
-                match status.starts_with('4') || body.contains("was not stored") {
-                    true => HistoryEvent::Refused { message, status },
-                    false => HistoryEvent::Unknown { message, status },
-                }
-            }
-            Err(error) => HistoryEvent::Unknown {
-                message,
-                status: error.to_string(),
-            },
-        };
-        self.pen.note(event.clone());
-        match event {
-            HistoryEvent::Answered { number, .. } => Some(number),
-            _ => None,
+            known = false;
+            self.pen.note(HistoryEvent::Again { message });
         }
+        None
     }
 
     /// Reads on from where it was, back, or what is newest.
@@ -203,6 +199,33 @@ impl Client {
             }
         }
         Ok(newest)
+    }
+}
+
+/// What the answer tells, if it is `known` that none before it has stored the message.
+fn outcome(message: u64, answer: Result<(u16, String), Error>, known: bool) -> HistoryEvent {
+    match answer {
+        Ok((200, body)) => {
+            let shown = wire::parse_messages(&body).expect("messages");
+            let number = shown.last().map_or(0, |message| message.number);
+            HistoryEvent::Answered {
+                message,
+                number,
+                body,
+            }
+        }
+        Ok((status, body)) => {
+            let not_stored = status < 500 || (known && body.contains("was not stored"));
+            let status = format!("{status} {body}");
+            match not_stored {
+                true => HistoryEvent::Refused { message, status },
+                false => HistoryEvent::Unknown { message, status },
+            }
+        }
+        Err(error) => HistoryEvent::Unknown {
+            message,
+            status: error.to_string(),
+        },
     }
 }
 

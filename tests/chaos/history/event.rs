@@ -23,6 +23,10 @@ pub enum HistoryEvent {
         message: u64,
         sender: String,
     },
+    /// The same is sent again, with its key.
+    Again {
+        message: u64,
+    },
     /// With the answer as it came.
     Answered {
         message: u64,
@@ -94,6 +98,7 @@ impl Event for HistoryEvent {
     fn tell(&self) -> String {
         match self {
             Self::Asked { message, sender } => format!("sends {message} as {sender}"),
+            Self::Again { message } => format!("sends {message} again"),
             Self::Answered {
                 message,
                 number,

@@ -1,5 +1,6 @@
 //! Each promise finds the faults that break it, in a history that is sound without.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -63,10 +64,21 @@ fn is_followed(event: &HistoryEvent) -> bool {
     matches!(event, HistoryEvent::Followed { .. })
 }
 
+/// The second answer to a message that was sent again.
+fn answered_again(records: &mut Records) -> &mut HistoryEvent {
+    let mut answered = HashSet::new();
+    let mut events = events(records);
+    let second = events.find(|event| match event {
+        HistoryEvent::Answered { message, .. } => !answered.insert(*message),
+        _ => false,
+    });
+    second.expect("a message that was sent again")
+}
+
 type Plant = fn(&mut Records);
 
 /// What is planted, and the promise that finds it.
-const PLANTED: [(&str, &str, Plant); 24] = [
+const PLANTED: [(&str, &str, Plant); 26] = [
     (
         "an answer that ends with another message",
         "an answer shows the ten before it",
@@ -162,6 +174,25 @@ const PLANTED: [(&str, &str, Plant); 24] = [
                 .rposition(|it| matches!(&it.note, Note::Saw(it) if is_row(it)));
             if let HistoryEvent::Stored { row } = event(records, last.expect("a row")) {
                 row.message = message;
+            }
+        },
+    ),
+    (
+        "a message that has another number when it is sent again",
+        "sent again with its key is stored once",
+        |records| match answered_again(records) {
+            HistoryEvent::Answered { number, .. } => *number += 1,
+            other => panic!("no answer: {other:?}"),
+        },
+    ),
+    (
+        "a key that is refused when it is sent again",
+        "sent again with its key is stored once",
+        |records| {
+            let event = answered_again(records);
+            if let HistoryEvent::Answered { message, .. } = event {
+                let (message, status) = (*message, "422".into());
+                *event = HistoryEvent::Refused { message, status };
             }
         },
     ),

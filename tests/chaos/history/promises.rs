@@ -27,6 +27,10 @@ pub fn all() -> Vec<Promise<HistoryEvent>> {
         promise("numbers have no hole", no_hole),
         promise("what is seen is what is stored", seen_is_stored),
         promise("a message is stored at most once", stored_once),
+        promise(
+            "sent again with its key is stored once",
+            sent_again_is_stored_once,
+        ),
         promise("only what was sent is stored", only_what_was_sent),
         promise("a refused message is stored never", refused_never),
         promise(
@@ -49,6 +53,11 @@ struct Sent<'a> {
     sender: &'a str,
     /// Number and body.
     answered: Option<(usize, i64, &'a str)>,
+    /// The other answers, when it was sent again.
+    answered_again: Vec<(usize, i64, &'a str)>,
+    again: Option<usize>,
+    /// Its key is said to be another message's.
+    taken: Option<usize>,
     refused: Option<usize>,
 }
 
@@ -95,12 +104,21 @@ impl<'a> View<'a> {
                 body,
             } => {
                 if let Some(sent) = self.sent.get_mut(message) {
-                    sent.answered = Some((index, *number, body));
+                    match sent.answered {
+                        None => sent.answered = Some((index, *number, body)),
+                        Some(_) => sent.answered_again.push((index, *number, body)),
+                    }
                 }
             }
-            HistoryEvent::Refused { message, .. } => {
+            HistoryEvent::Refused { message, status } => {
                 if let Some(sent) = self.sent.get_mut(message) {
                     sent.refused = Some(index);
+                    sent.taken = Some(index).filter(|_| status.starts_with("422"));
+                }
+            }
+            HistoryEvent::Again { message } => {
+                if let Some(sent) = self.sent.get_mut(message) {
+                    sent.again = Some(index);
                 }
             }
             HistoryEvent::Unknown { .. } | HistoryEvent::Ended { .. } => {}
@@ -341,6 +359,25 @@ fn stored_once(history: &Log) -> Verdict {
         if let Some(other) = stored.insert(row.message, index) {
             let says = format!("{} is stored twice", row.message);
             return Err(Violation::new(says, [*other, *index]));
+        }
+    }
+    Ok(())
+}
+
+fn sent_again_is_stored_once(history: &Log) -> Verdict {
+    let view = View::new(history);
+    for (message, sent) in &view.sent {
+        if let Some((first, number, body)) = sent.answered {
+            for (index, other, again) in &sent.answered_again {
+                if (number, body) != (*other, *again) {
+                    let says = format!("{message} is answered with {number}, then with {other}");
+                    return Err(Violation::new(says, [sent.asked, first, *index]));
+                }
+            }
+        }
+        if let (Some(again), Some(refused)) = (sent.again, sent.taken) {
+            let says = format!("{message} is refused when it is sent again");
+            return Err(Violation::new(says, [sent.asked, again, refused]));
         }
     }
     Ok(())

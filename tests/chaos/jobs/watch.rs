@@ -102,7 +102,14 @@ impl Watch {
 
     /// The tasks in the dead-letter queue, with the reasons.
     pub fn dead(&self) -> Vec<(u64, String)> {
-        let dead = self.desk.dead(10_000, WITHIN).unwrap_or_default();
+        let mut dead = Vec::new();
+        let listed = self.desk.each_dead(10_000, WITHIN, |letter| {
+            dead.push(letter);
+            true
+        });
+        if listed.is_err() {
+            dead.clear();
+        }
         let task = |body: &[u8]| number(&String::from_utf8_lossy(body));
         dead.into_iter()
             .map(|it| (task(&it.body), it.reason))

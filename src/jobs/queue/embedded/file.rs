@@ -119,10 +119,15 @@ impl File {
         self.select(select, limit, task)
     }
 
-    pub fn list_dead(&mut self, limit: usize) -> Result<Vec<DeadLetter>, Error> {
-        let select = "SELECT id, body, reason, attempts FROM tasks WHERE reason IS NOT NULL \
-                      ORDER BY seq LIMIT ?1";
+    /// Dead letters behind this one, oldest first, and which was the last.
+    pub fn list_dead(&mut self, seq: i64, limit: usize) -> Result<(i64, Vec<DeadLetter>), Error> {
+        let select = format!(
+            "SELECT id, body, reason, attempts, seq FROM tasks \
+             WHERE reason IS NOT NULL AND seq > {seq} ORDER BY seq LIMIT ?1"
+        );
+        let mut last = seq;
         let dead = |row: &Row<'_>| {
+            last = row.get(4)?;
             Ok(DeadLetter {
                 id: row.get(0)?,
                 body: row.get(1)?,
@@ -130,7 +135,8 @@ impl File {
                 attempts: row.get(3)?,
             })
         };
-        self.select(select, limit, dead)
+        let dead = self.select(&select, limit, dead)?;
+        Ok((last, dead))
     }
 
     /// Dead letters behind this one, oldest first, with their ids.

@@ -18,7 +18,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Sender, select};
 
 use super::failpoint::{self, Point};
-use super::{Command, DeadLetter, Delivery, Outgoing, Owned, Publication, Taken, Token, Which};
+use super::{
+    Command, DeadLetter, Delivery, Outgoing, Owned, Publication, Subscription, Taken, Token, Which,
+};
 use crate::db;
 use crate::error::Error;
 use consumers::Consumer;
@@ -131,11 +133,7 @@ impl Owner {
     fn obey(&mut self, command: Command, publications: &mut Vec<Publication>) {
         match command {
             Command::Publish(publication) => publications.push(publication),
-            Command::Consume {
-                prefetch,
-                deliveries,
-                ..
-            } => self.consume(prefetch, deliveries),
+            Command::Consume(wanted) => self.consume(wanted),
             Command::Ack(tokens) => {
                 let done = tokens.into_iter().map(|token| Settled::Done(seq(token)));
                 self.settled.extend(done);
@@ -153,8 +151,13 @@ impl Owner {
             Command::Waiting(limit, reply) => {
                 let _ = reply.send(self.file.waiting(limit).map_err(unavailable));
             }
-            Command::ListDead(limit, reply) => {
-                let _ = reply.send(self.file.list_dead(limit).map_err(unavailable));
+            Command::ListDead(oldest, limit, reply) => {
+                let behind = if oldest { 0 } else { self.looked_at };
+                let listed = self.file.list_dead(behind, limit).map(|(last, dead)| {
+                    self.looked_at = last;
+                    dead
+                });
+                let _ = reply.send(listed.map_err(unavailable));
             }
             Command::TakeDead(which, limit, reply) => {
                 let _ = reply.send(self.take_dead(&which, limit).map_err(unavailable));
@@ -187,14 +190,14 @@ impl Owner {
         Ok(Taken { looked, taken, ids })
     }
 
-    fn consume(&mut self, prefetch: u16, deliveries: Sender<Delivery>) {
+    fn consume(&mut self, wanted: Subscription) {
         let consumer = Consumer::start(&self.folder);
         match consumer.and_then(|consumer| self.wake.watch().map(|()| consumer)) {
             Ok(consumer) => {
                 self.consuming = Some(Consuming {
                     consumer,
-                    deliveries,
-                    prefetch: usize::from(prefetch),
+                    deliveries: wanted.deliveries,
+                    prefetch: usize::from(wanted.prefetch),
                     unsettled: 0,
                     recovered: None,
                 });

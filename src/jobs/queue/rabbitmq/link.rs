@@ -2,16 +2,15 @@
 //! For the thread "amqp" alone.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn, ready};
 use std::io;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures_util::Stream;
 use futures_util::future::try_join_all;
-use futures_util::stream::{self, FuturesUnordered};
+use futures_util::stream::{self, FuturesUnordered, Stream as _, StreamExt as _};
 use lapin::message::Delivery as Message;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
@@ -24,6 +23,8 @@ use lapin::uri::AMQPUri;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, Queue,
 };
+
+use smol::future::or;
 
 use super::batch::{Batch, Content, Due};
 use super::message::{dead_letter, id, queued_at};
@@ -40,7 +41,7 @@ type Confirming = Pin<Box<dyn Future<Output = (u64, usize, lapin::Result<Confirm
 pub struct Link {
     connection: Connection,
     channel: Channel,
-    events: Pin<Box<dyn Stream<Item = lapin::Event> + Send>>,
+    events: Pin<Box<dyn stream::Stream<Item = lapin::Event> + Send>>,
     queue: String,
     consumer: Option<Consumer>,
     epoch: u64,
@@ -72,26 +73,33 @@ pub enum Arrival {
 /// Checks that the broker answers at all: lapin leaks a thread for each connection
 /// to one that accepts and stays silent, until that one closes it.
 pub fn probe(broker: &Broker) -> Result<(), Over> {
-    let authority = &broker.uri.authority;
-    let probe = || -> io::Result<()> {
-        let mut addresses = (&*authority.host, authority.port).to_socket_addrs()?;
-        let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
-        let stream = TcpStream::connect_timeout(&address, EXCHANGE)?;
-        stream.set_read_timeout(Some(EXCHANGE))?;
-        stream.set_write_timeout(Some(EXCHANGE))?;
-        let Some(tls) = &broker.tls else {
-            return speaks(stream);
-        };
-        let connector = tls.connector()?;
-        let stream = connector.connect(&tls.name, stream);
-        speaks(stream.map_err(|error| io::Error::other(error.to_string()))?)
+    let probe = || {
+        let mut stream = dial(broker)?;
+        stream.write_all(b"AMQP\0\0\x09\x01")?;
+        stream.read_exact(&mut [0])
     };
-    probe().map_err(|error| Over::Lost(error.to_string()))
+    probe().map_err(|error: io::Error| Over::Lost(error.to_string()))
 }
 
-fn speaks(mut stream: impl io::Read + io::Write) -> io::Result<()> {
-    stream.write_all(b"AMQP\0\0\x09\x01")?;
-    stream.read_exact(&mut [0])
+/// A connection that blocks.
+pub trait Stream: io::Read + io::Write {}
+
+impl<T: io::Read + io::Write> Stream for T {}
+
+/// Connects for who speaks AMQP by itself; each read and write has a timeout.
+pub fn dial(broker: &Broker) -> io::Result<Box<dyn Stream>> {
+    let authority = &broker.uri.authority;
+    let mut addresses = (&*authority.host, authority.port).to_socket_addrs()?;
+    let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
+    let stream = TcpStream::connect_timeout(&address, EXCHANGE)?;
+    stream.set_read_timeout(Some(EXCHANGE))?;
+    stream.set_write_timeout(Some(EXCHANGE))?;
+    let Some(tls) = &broker.tls else {
+        return Ok(Box::new(stream));
+    };
+    let stream = tls.connector()?.connect(&tls.name, stream);
+    let stream = stream.map_err(|error| io::Error::other(error.to_string()))?;
+    Ok(Box::new(stream))
 }
 
 /// lapin's own way to TLS trusts the system's authorities too, and knows no names but
@@ -341,19 +349,15 @@ impl Link {
         })
     }
 
-    /// Looks at the oldest dead letters, which go back to their places.
-    pub fn list_dead(&mut self, limit: usize) -> Result<Vec<DeadLetter>, Over> {
-        self.end_visit()?;
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let messages = self.next_dead(limit - found.len())?;
-            if messages.is_empty() {
-                break;
-            }
-            found.extend(messages.iter().map(dead_letter));
+    /// Looks at the oldest dead letters or the next ones; they go back to their places when
+    /// nothing is [`put_back`](Link::put_back).
+    pub fn list_dead(&mut self, oldest: bool, limit: usize) -> Result<Vec<DeadLetter>, Over> {
+        if oldest {
+            self.end_visit()?;
+        } else if self.visit.is_none() {
+            return Err(Over::lost("the connection was lost meanwhile"));
         }
-        self.end_visit()?;
-        Ok(found)
+        Ok(self.next_dead(limit)?.iter().map(dead_letter).collect())
     }
 
     /// Looks at the next dead letters, and keeps those of them that [`Link::put_back`]
@@ -401,7 +405,20 @@ impl Link {
             let queue = queue.as_str().into();
             channel.basic_get(queue, BasicGetOptions::default())
         });
-        let messages = within(EXCHANGE, try_join_all(gets))??;
+        // These futures do not hear of it when the connection ends.
+        let mut errors = self.events.as_mut().filter_map(|event| {
+            ready(match event {
+                lapin::Event::Error(error) => Some(Err(error)),
+                _ => None,
+            })
+        });
+        let end = async {
+            match errors.next().await {
+                Some(error) => error,
+                None => pending().await,
+            }
+        };
+        let messages = within(EXCHANGE, or(try_join_all(gets), end))??;
         Ok(messages
             .into_iter()
             .flatten()
@@ -490,6 +507,6 @@ impl Link {
 }
 
 /// The dead-letter queue of this queue.
-fn dead_name(queue: &str) -> String {
+pub fn dead_name(queue: &str) -> String {
     format!("{queue}.dead")
 }

@@ -1,5 +1,9 @@
 //! Messages as RabbitMQ carries them: properties and headers.
 
+use std::io;
+
+use amq_protocol::frame::parsing::parse_content_header;
+use amq_protocol::types::parsing::parse_field_table;
 use lapin::BasicProperties;
 use lapin::message::Delivery as Message;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
@@ -126,4 +130,86 @@ pub fn dead_letter(message: &Message) -> DeadLetter {
 
 fn header<'a>(properties: &'a BasicProperties, name: &str) -> Option<&'a AMQPValue> {
     properties.headers().as_ref()?.inner().get(name)
+}
+
+/// These bytes of a frame.
+pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> io::Result<[u8; N]> {
+    let found = bytes.get(at..).and_then(<[u8]>::first_chunk).copied();
+    found.ok_or_else(|| io::Error::other("a frame ends too early"))
+}
+
+/// What the properties consist of, in the order of their flags.
+const PROPERTIES: [(&str, Form); 14] = [
+    ("content_type", Form::Short),
+    ("content_encoding", Form::Short),
+    ("headers", Form::Table),
+    ("delivery_mode", Form::Number(1)),
+    ("priority", Form::Number(1)),
+    ("correlation_id", Form::Short),
+    ("reply_to", Form::Short),
+    ("expiration", Form::Short),
+    ("message_id", Form::Short),
+    ("timestamp", Form::Number(8)),
+    ("type", Form::Short),
+    ("user_id", Form::Short),
+    ("app_id", Form::Short),
+    ("cluster_id", Form::Short),
+];
+
+#[derive(Clone, Copy)]
+enum Form {
+    Short,
+    Table,
+    Number(usize),
+}
+
+/// The properties in a content header, with "?" for each byte that is not UTF-8 and without
+/// headers that cannot be read, and the names of those that were not what they are now.
+pub fn mended(header: &[u8]) -> (BasicProperties, Vec<&'static str>) {
+    let (start, mut rest) = header.split_at(header.len().min(12));
+    let (mut kept, mut values, mut names) = (0_u16, Vec::new(), Vec::new());
+    let flags = array(rest, 0).map_or(0, u16::from_be_bytes);
+    rest = rest.get(2..).unwrap_or_default();
+    for (place, (name, form)) in PROPERTIES.into_iter().enumerate() {
+        let flag = 0x8000 >> place;
+        if flags & flag == 0 {
+            continue;
+        }
+        let size = match form {
+            Form::Short => array(rest, 0).map(|[size]| 1 + usize::from(size)),
+            Form::Table => array(rest, 0).map(|size| 4 + u32::from_be_bytes(size) as usize),
+            Form::Number(size) => Ok(size),
+        };
+        let value = size.ok().and_then(|size| rest.split_at_checked(size));
+        let Some((value, behind)) = value else {
+            names.push(name);
+            break;
+        };
+        rest = behind;
+        let before = values.len();
+        match form {
+            Form::Short => {
+                values.push(value[0]);
+                for chunk in value[1..].utf8_chunks() {
+                    values.extend(chunk.valid().as_bytes());
+                    values.resize(values.len() + chunk.invalid().len(), b'?');
+                }
+            }
+            Form::Table if parse_field_table(value).is_err() => {}
+            Form::Table | Form::Number(_) => values.extend(value),
+        }
+        if values.len() > before {
+            kept |= flag;
+        }
+        if values[before..] != *value {
+            names.push(name);
+        }
+    }
+    if names.is_empty() {
+        names.push("routing key");
+    }
+    let whole = [start, &kept.to_be_bytes(), &values].concat();
+    let parsed = parse_content_header(&whole[..]);
+    let properties = parsed.map(|(_, header)| header.properties);
+    (properties.unwrap_or_default(), names)
 }

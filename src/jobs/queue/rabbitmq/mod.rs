@@ -6,6 +6,7 @@
 mod batch;
 mod link;
 pub mod message;
+mod unreadable;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -13,22 +14,24 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError};
+use crossbeam_channel::TryRecvError;
 use lapin::types::ShortString;
 use lapin::uri::{AMQPScheme, AMQPUri};
 use openssl::ssl::SslConnector;
 use smol::Timer;
 
-use super::{Command, Delivery, Owned, Publication, Reply};
+use super::{Command, Owned, Publication, Reply, Subscription};
 use crate::error::Error;
+use crate::metrics;
 use crate::reload::Live;
 use crate::retry::Retry;
 use crate::tls::Client;
 use crate::tls::session::{named_in_url, take_parameters};
 use batch::Content;
-use link::{Arrival, Link};
+use link::{Arrival, Link, dead_name};
 
 /// Which broker, and which queue there.
 #[derive(Clone, Debug)]
@@ -137,15 +140,9 @@ pub struct Owner {
     /// What it connects for.
     first: Option<Command>,
     /// The consumer, kept across connections.
-    consumer: Option<Consuming>,
+    consumer: Option<Subscription>,
     /// Unconfirmed publications, kept across connections.
     publications: VecDeque<Publication>,
-}
-
-struct Consuming {
-    prefetch: u16,
-    deliveries: Sender<Delivery>,
-    undelivered: Receiver<Delivery>,
 }
 
 /// What ends a connection.
@@ -173,6 +170,13 @@ impl Over {
             lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
             _ => None,
         }
+    }
+
+    /// Whether it is a message that lapin cannot read.
+    fn is_unreadable(&self) -> bool {
+        let is_parsing =
+            |error: &lapin::ErrorKind| matches!(error, lapin::ErrorKind::ParsingError(_));
+        matches!(self, Self::Broker(error) if is_parsing(error.kind()))
     }
 
     /// What a person has to do before another try can succeed.
@@ -223,8 +227,9 @@ impl Owner {
             return;
         }
         let mut retry = Retry::new(FIRST_WAIT, LONGEST_WAIT);
+        let mut unreadable = 0;
         loop {
-            let (over, remedy) = match self.connect() {
+            let (mut over, remedy) = match self.connect() {
                 Ok(mut link) => {
                     tracing::info!(broker = self.broker.address(), "connected to RabbitMQ");
                     let over = self.serve(&mut link);
@@ -245,6 +250,16 @@ impl Owner {
             if let Over::Closed = over {
                 return;
             }
+            // A worker has another look: somebody else may take it away.
+            unreadable = if over.is_unreadable() {
+                unreadable + 1
+            } else {
+                0
+            };
+            let patience = u32::from(self.consumer.is_some());
+            if unreadable > patience && self.bury_unreadable(&mut over) {
+                retry.succeeded();
+            }
             let mut reason = format!("RabbitMQ at {}: {over}", self.broker.address());
             if let Some(remedy) = remedy {
                 reason += &format!("; {remedy}");
@@ -261,6 +276,31 @@ impl Owner {
                 return;
             }
         }
+    }
+
+    /// Writes what lapin cannot read to the dead letters as it can, among as many messages
+    /// as the broker delivers at a time; returns whether there was any. Who has no consumer
+    /// has found it among the dead letters.
+    fn bury_unreadable(&self, over: &mut Over) -> bool {
+        let (queue, most) = match &self.consumer {
+            Some(consumer) => (self.broker.queue.clone(), consumer.prefetch.into()),
+            None => (dead_name(&self.broker.queue), usize::MAX),
+        };
+        let (mut buried, until) = (0, Instant::now() + GOODBYE);
+        let mut looked = unreadable::bury(&self.broker, &queue, most, &mut buried);
+        // The broker may not have noticed yet that the connection is over which has it.
+        while looked.is_ok() && buried == 0 && Instant::now() < until {
+            thread::sleep(FIRST_WAIT);
+            looked = unreadable::bury(&self.broker, &queue, most, &mut buried);
+        }
+        if buried > 0 {
+            metrics::add(&metrics::UNREADABLE, &[], buried);
+            tracing::warn!(buried, "messages that cannot be read are dead letters now");
+        }
+        if let Err(error) = looked {
+            *over = Over::Lost(format!("{over}; looking for the message: {error}"));
+        }
+        buried > 0
     }
 
     /// Refuses all that waits for a connection; the workers see their channel end.
@@ -309,17 +349,7 @@ impl Owner {
     fn postpone(&mut self, command: Command, reason: &str) {
         match command {
             Command::Publish(publication) => self.publications.push_back(publication),
-            Command::Consume {
-                prefetch,
-                deliveries,
-                undelivered,
-            } => {
-                self.consumer = Some(Consuming {
-                    prefetch,
-                    deliveries,
-                    undelivered,
-                });
-            }
+            Command::Consume(consumer) => self.consumer = Some(consumer),
             Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
             command => command.refuse(reason),
         }
@@ -405,23 +435,18 @@ impl Owner {
         // Replies are ignored when the caller has stopped waiting.
         match command {
             Command::Publish(publication) => link.begin(Content::Tasks(publication))?,
-            Command::Consume {
-                prefetch,
-                deliveries,
-                undelivered,
-            } => {
-                self.consumer = Some(Consuming {
-                    prefetch,
-                    deliveries,
-                    undelivered,
-                });
+            Command::Consume(consumer) => {
+                let prefetch = consumer.prefetch;
+                self.consumer = Some(consumer);
                 link.consume(prefetch)?;
             }
             Command::Ack(tokens) => link.ack(&tokens)?,
             Command::DeadLetter(token, dead) => link.dead_letter(token, dead)?,
             Command::Depth(reply) => answer(&reply, link.depth())?,
             Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
-            Command::ListDead(limit, reply) => answer(&reply, link.list_dead(limit))?,
+            Command::ListDead(oldest, limit, reply) => {
+                answer(&reply, link.list_dead(oldest, limit))?;
+            }
             Command::TakeDead(which, limit, reply) => {
                 answer(&reply, link.take_dead(&which, limit))?;
             }
@@ -456,7 +481,13 @@ impl Owner {
 fn answer<T>(reply: &Reply<T>, result: Result<T, Over>) -> Result<(), Over> {
     let (told, over) = match result {
         Ok(value) => (Ok(value), Ok(())),
-        Err(over) => (Err(Error::unavailable(over.to_string())), Err(over)),
+        Err(over) => {
+            let mut reason = over.to_string();
+            if over.is_unreadable() {
+                reason += "; it is written again without what cannot be read: try again";
+            }
+            (Err(Error::unavailable(reason)), Err(over))
+        }
     };
     let _ = reply.send(told);
     over

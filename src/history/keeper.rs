@@ -1,0 +1,120 @@
+//! What is to be done for the log from time to time: the thread "history-keeper", with
+//! a connection of its own, counts senders and removes what is not retained, in small
+//! steps between which others have their turn.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::database::Database;
+use super::executor::BACKOFF;
+use crate::db::Error;
+use crate::db::log::{Log, Retain};
+use crate::retry::{Retry, supervised};
+use crate::sync::lock;
+
+/// How often it looks.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Messages of one step, and the wait before the next one.
+const STEP: i64 = 1000;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Shared by the lanes and the thread.
+pub struct Keeper {
+    appended: AtomicBool,
+    /// Taken at the end.
+    running: Mutex<Option<Sender<()>>>,
+}
+
+impl Keeper {
+    /// Starts the thread, which ends after [`Keeper::close`].
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(database: &Database, retain: Retain) -> std::io::Result<Arc<Self>> {
+        let (running, stop) = bounded(0);
+        let keeper = Arc::new(Self {
+            // Another process may have left something to do.
+            appended: AtomicBool::new(true),
+            running: Mutex::new(Some(running)),
+        });
+        let mut work = Work {
+            keeper: keeper.clone(),
+            database: database.clone(),
+            retain,
+            stop,
+            log: None,
+            retry: Retry::new(BACKOFF.0, BACKOFF.1),
+        };
+        thread::Builder::new()
+            .name("history-keeper".into())
+            .spawn(move || supervised(|| work.run()))?;
+        Ok(keeper)
+    }
+
+    /// To be called when this process has appended something.
+    pub fn look(&self) {
+        self.appended.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends the thread, after its step. Does not wait for it.
+    pub fn close(&self) {
+        *lock(&self.running) = None;
+    }
+}
+
+/// The thread's side.
+struct Work {
+    keeper: Arc<Keeper>,
+    database: Database,
+    retain: Retain,
+    stop: Receiver<()>,
+    log: Option<Box<dyn Log>>,
+    retry: Retry,
+}
+
+impl Work {
+    fn run(&mut self) {
+        let mut wait = LOOK;
+        while self.stop.recv_timeout(wait) == Err(RecvTimeoutError::Timeout) {
+            wait = LOOK;
+            let appended = self.keeper.appended.swap(false, Ordering::Relaxed);
+            // Time passes, too.
+            if !appended && !self.retain.has_bounds() {
+                continue;
+            }
+            match self.step() {
+                Ok(more) => {
+                    if self.retry.succeeded() {
+                        tracing::info!("the log is kept in order again");
+                    }
+                    if more {
+                        self.keeper.look();
+                        wait = PAUSE;
+                    }
+                }
+                Err(error) => {
+                    self.log = None;
+                    self.keeper.look();
+                    if self.retry.is_news(&error) {
+                        tracing::warn!(%error, "cannot count the log's senders and remove what is old; trying again");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns whether there is more to do.
+    fn step(&mut self) -> Result<bool, Error> {
+        self.log.take_if(|log| !log.is_open());
+        let log = match &mut self.log {
+            Some(log) => log,
+            none => none.insert(self.database.open()?),
+        };
+        log.keep(self.retain, STEP)
+    }
+}
