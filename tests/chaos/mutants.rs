@@ -77,7 +77,7 @@ const MUTANTS: [Mutant; 8] = [
         name: "not-stored",
         says: "the log says \"not stored\" whenever a transaction fails",
         edits: &[(
-            "src/history/database/postgres.rs",
+            "src/db/log/postgres.rs",
             "stored: if reason.is_rolled_back() {",
             "stored: if reason.is_rolled_back() || true {",
         )],
