@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc docs deny msrv bench chaos histories fuzz soak overload shuttle compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench chaos mutants histories fuzz soak overload shuttle compare build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -78,13 +78,18 @@ docs: build-needs ## write the generated parts of docs/ anew
 	UPDATE_DOCS=1 $(CARGO) test --release --locked --test integration -- docs::configuration docs::limits differences
 
 # A variable that is not given has the default that the test knows.
-CHAOS := $(foreach name,MINUTES SECONDS SEED WORLD RUNS JUDGE KEEP,\
+CHAOS := $(foreach name,MINUTES SECONDS SEED WORLD RUNS JUDGE KEEP THREADS MUTANT,\
 	$(if $($(name)),MESSENGER_CHAOS_$(name)=$($(name))))
 
 chaos: build-needs test-needs ## services under faults, judged; MINUTES=15 SEED= WORLD= SECONDS=30
 	$(CARGO) test --release --locked --test integration --no-run
 	$(CHAOS) $(CARGO) test --release --locked --test integration -- \
 		--ignored --exact --nocapture chaos::cases::$(if $(JUDGE),judge_again,chaos)
+
+mutants: build-needs test-needs ## plants defects, one at a time, which the runs of chaos have to find; MUTANT= RUNS=20
+	$(CARGO) test --release --locked --test integration --no-run
+	$(CHAOS) $(CARGO) test --release --locked --test integration -- \
+		--ignored --exact --nocapture chaos::mutants::each_is_found
 
 histories: build-needs test-needs ## record runs without faults anew, for faults to be planted in
 	UPDATE_HISTORIES=1 $(CARGO) test --release --locked --test integration -- planted::each_promise

@@ -18,10 +18,11 @@ use super::verdict::{judge, tell};
 use crate::support::heavy;
 
 /// A world by its name: how to run it, and how to judge a file of an earlier run.
-struct Row {
+pub struct Row {
     name: &'static str,
     run: fn(u64, Duration) -> Outcome,
     judge: fn(&Path) -> String,
+    pub promises: fn() -> Vec<&'static str>,
 }
 
 const fn row<W: World>() -> Row {
@@ -29,11 +30,12 @@ const fn row<W: World>() -> Row {
         name: W::NAME,
         run: run::<W>,
         judge: judge_file::<W>,
+        promises: || W::promises().iter().map(|promise| promise.name).collect(),
     }
 }
 
 // The first one whose name a file's name begins with has judged it.
-const WORLDS: [Row; 7] = [
+static WORLDS: [Row; 7] = [
     row::<Chat>(),
     row::<Bridge>(),
     row::<Todo>(),
@@ -89,23 +91,24 @@ fn short<W: World>() {
 }
 
 /// World, seed and seconds of runs that once showed a defect, which is mended.
-const FOUND: [(&str, u64, u64); 1] = [("bridge", 109, 4)];
+const FOUND: [(&str, u64, u64); 1] = [("bridge", 207, 4)];
 
 #[test]
 fn seeds_that_found_something() {
     let _machine = heavy();
     // What was on its way when a subscription was lost was missing in the log's window.
-    for (world, seed, seconds) in FOUND {
-        let row = WORLDS
-            .iter()
-            .find(|row| row.name == world)
-            .expect("a world");
-        (row.run)(seed, Duration::from_secs(seconds));
+    for (name, seed, seconds) in FOUND {
+        (world(name).run)(seed, Duration::from_secs(seconds));
     }
 }
 
+pub fn world(name: &str) -> &'static Row {
+    let mut named = WORLDS.iter().filter(|row| row.name == name);
+    named.next().expect("a world")
+}
+
 /// The value of a variable that `make chaos` sets.
-fn setting<T: FromStr>(name: &str) -> Option<T> {
+pub fn setting<T: FromStr>(name: &str) -> Option<T> {
     let name = format!("MESSENGER_CHAOS_{name}");
     let value = env::var(&name).ok()?;
     let parsed = value.parse();

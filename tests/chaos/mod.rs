@@ -5,7 +5,8 @@
 //!
 //! A new service is a folder with a [`run::World`] (its programs and its clients), an
 //! event type that says what its clients can note, and its promises, each with a
-//! fault in a recorded history that it has to find.
+//! fault in a recorded history that it has to find. [`mutants`] are defects of the
+//! programs that the runs have to find.
 
 mod bridge;
 mod cases;
@@ -13,6 +14,8 @@ mod chat;
 mod disk;
 mod history;
 mod jobs;
+mod limits;
+mod mutants;
 pub mod proxy;
 mod record;
 mod run;

@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use futures_util::stream::AbortHandle;
 use messenger::error::Error;
 
@@ -21,11 +21,24 @@ pub struct Feed<T> {
 
 impl<T: Send + 'static> Feed<T> {
     /// Calls `receive` until the stream ends, which `abort` brings about.
-    pub fn start(
+    pub fn start(abort: AbortHandle, receive: impl FnMut() -> Event<T> + Send + 'static) -> Self {
+        Self::over(unbounded(), abort, receive)
+    }
+
+    /// The same, but at most one event ahead of who polls: what comes meanwhile stays
+    /// with the C core.
+    pub fn start_lazy(
+        abort: AbortHandle,
+        receive: impl FnMut() -> Event<T> + Send + 'static,
+    ) -> Self {
+        Self::over(bounded(0), abort, receive)
+    }
+
+    fn over(
+        (sender, events): (Sender<Event<T>>, Receiver<Event<T>>),
         abort: AbortHandle,
         mut receive: impl FnMut() -> Event<T> + Send + 'static,
     ) -> Self {
-        let (sender, events) = unbounded();
         thread::spawn(move || {
             loop {
                 let event = receive();

@@ -88,6 +88,7 @@ fn read(mut reader: MessageReader) -> grpcio::Result<Vec<u8>> {
 pub fn narrow(server: &str) -> Client {
     let channel = ChannelBuilder::new(environment())
         .use_local_subchannel_pool(true)
+        .enable_retry(false)
         .http2_bdp_probe(false)
         .stream_initial_window_size(64 * 1024)
         .connect(server);

@@ -2,8 +2,8 @@
 
 use std::fs::File;
 use std::io::Read as _;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{LazyLock, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use fastrand::Rng;
@@ -41,6 +41,10 @@ pub struct Client<'a> {
     pub number: usize,
     pub port: u16,
     pub direct: bool,
+    /// It never stalls, and never leaves in the middle of a flush.
+    pub calm: bool,
+    /// Of those that flush here: to be written while two flushes are torn.
+    pub others: &'a RwLock<()>,
     pub stop: &'a Stop,
 }
 
@@ -94,7 +98,7 @@ impl Client<'_> {
                 },
             });
             // What has just been sent is in the next flush.
-            if rng.u8(..3) == 0 {
+            if rng.u8(..3) == 0 || self.calm {
                 let flush = 1_000_000_000 * (10 * self.bridge + 5 + self.number) as u64 + message;
                 self.flush_at_once(flush, &mut http, &mut pen, &AtomicBool::new(false));
             }
@@ -109,6 +113,7 @@ impl Client<'_> {
         reached: &AtomicBool,
     ) {
         let (bridge, direct) = (self.bridge, self.direct);
+        let _turn = self.others.read();
         pen.note(BridgeEvent::Flushes {
             flush,
             bridge,
@@ -139,11 +144,12 @@ impl Client<'_> {
                     return pen.note(BridgeEvent::Over { bridge });
                 }
                 std::thread::sleep(Duration::from_millis(20));
-            } else if manner == 2 && self.seed != super::QUIET {
+            } else if manner == 2 && !self.calm {
                 http.half(FLUSH, "", 1 + flush as usize % 60);
                 continue;
             }
-            let plainly = self.stop.is_stopped() || self.seed == super::QUIET;
+            let _turn = self.others.read();
+            let plainly = self.stop.is_stopped() || self.calm;
             let manner = if plainly { 9 } else { manner };
             pen.note(BridgeEvent::Flushes {
                 flush,
@@ -176,7 +182,8 @@ impl Client<'_> {
         let mut answer = http.ask(FLUSH, "", stall)?;
         let is_large = answer.missing() > *BUFFERS;
         // A small answer may count as taken once the kernel has it.
-        if is_large && (leaves || flush.is_multiple_of(2)) || leaves && flush.is_multiple_of(3) {
+        let leaves = leaves && flush.is_multiple_of(3) || is_large && flush.is_multiple_of(2);
+        if leaves && !self.calm {
             answer.reset();
             let why = "left in the middle".into();
             return Ok(match is_large && self.direct {
@@ -208,6 +215,47 @@ impl Client<'_> {
         })
     }
 }
+
+/// Two flushes that both have much of what `burst` sends, and are torn one right after
+/// the other, the older one first.
+pub fn tear_two(
+    (bridge, port): (usize, u16),
+    number: u64,
+    pen: &mut Pen<BridgeEvent>,
+    others: &RwLock<()>,
+    mut burst: impl FnMut(&mut Pen<BridgeEvent>),
+) {
+    let _turn = others.write();
+    let asked = [0, 1].map(|second| {
+        let flush = TORN + 2 * number + second;
+        burst(pen);
+        pen.note(BridgeEvent::Flushes {
+            flush,
+            bridge,
+            direct: true,
+        });
+        (flush, Http::new(port, false).ask(FLUSH, "", Duration::ZERO))
+    });
+    // Those that nobody can have taken; the others may have been.
+    let torn = asked.map(|(flush, answer)| match answer {
+        Ok(answer) => {
+            let is_large = answer.missing() > *BUFFERS;
+            answer.reset();
+            (flush, is_large)
+        }
+        Err(_) => (flush, false),
+    });
+    for (flush, is_sure) in torn {
+        let why = "left in the middle".into();
+        pen.note(match is_sure {
+            true => BridgeEvent::Torn { flush },
+            false => BridgeEvent::Unclear { flush, why },
+        });
+    }
+}
+
+/// The flushes that are torn in pairs have numbers from here on.
+const TORN: u64 = 900_000_000;
 
 const FLUSH: &str = "/getAndFlushMessages";
 

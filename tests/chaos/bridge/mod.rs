@@ -9,16 +9,17 @@ mod planted;
 mod promises;
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use super::chat::SERVER;
+use super::chat::senders::Bursts;
+use super::chat::{self, SERVER};
 use super::chat::{readers, senders};
+use super::limits::{Limits, Names};
 use super::record::{Pen, Recorder};
 use super::run::{Stop, World};
 use super::stage::Stage;
@@ -33,16 +34,25 @@ use event::BridgeEvent;
 const BRIDGES: [&str; 3] = ["bridge 0", "bridge 1", "bridge 2"];
 const SERVER_LINKS: [&str; 3] = ["link of bridge 0", "link of bridge 1", "link of bridge 2"];
 const CLIENT_LINKS: [&str; 3] = ["clients of 0", "clients of 1", "clients of 2"];
-const FILES: [&str; 4] = [
-    "no descriptors for bridge 0",
-    "no descriptors for bridge 1",
-    "no descriptors for bridge 2",
-    "no descriptors for server",
+const LIMITS: [Names; 3] = [
+    Names {
+        descriptors: "no descriptors for bridge 0",
+        threads: "no threads for bridge 0",
+    },
+    Names {
+        descriptors: "no descriptors for bridge 1",
+        threads: "no threads for bridge 1",
+    },
+    Names {
+        descriptors: "no descriptors for bridge 2",
+        threads: "no threads for bridge 2",
+    },
 ];
 
 const READERS: usize = 3;
 const SENDERS: usize = 2;
-/// At each bridge: senders, and those that flush; one on a link and one past it.
+/// At each bridge: senders, and those that flush; one past the link and one on it. At
+/// the last bridge both are past it, and calm: there nothing is in doubt.
 const CLIENTS: usize = 2;
 
 /// The seed of runs in which nothing is dropped, and no client gives up.
@@ -54,6 +64,8 @@ pub struct Bridge {
     server: u16,
     /// Past the link and on it.
     bridges: Vec<[u16; CLIENTS]>,
+    /// For each bridge.
+    flushing: Vec<RwLock<()>>,
     logs: Logs,
 }
 
@@ -66,7 +78,7 @@ impl World for Bridge {
         let mut stage = Stage::default();
         let (server, clock, logs) = (free_port(), Clock::new("+0"), Logs::default());
         let variables = clock.variables();
-        let process = lower_descriptors(&mut stage, FILES[3]);
+        let limits = Limits::add_to(&mut stage, &chat::LIMITS);
         stage.program(SERVER, move || {
             let port = server.to_string();
             // A small backlog, so that bridges that pause are cut.
@@ -74,36 +86,42 @@ impl World for Bridge {
             let command = ["server", "--host", "127.0.0.1", "--port", &port];
             let arguments = [&command[..], &limit].concat();
             let program = messenger_with(&arguments, &borrowed(&variables));
-            process.store(program.pid(), Ordering::SeqCst);
+            limits.started(program.pid());
             Server::listening(program, 1)
         });
         stage.clock(clock);
         let mut bridges = Vec::new();
-        for bridge in 0..2 + (seed % 2) as usize {
+        let count = 2 + (seed % 2) as usize;
+        for bridge in 0..count {
             let port = free_port();
             let link = stage.link(SERVER_LINKS[bridge], server);
             // Small in some runs, so that messages are dropped.
             let size = match Rng::with_seed(seed ^ ((bridge as u64) << 32)).u8(..4) {
-                _ if seed == QUIET => "100000",
+                _ if seed == QUIET || bridge + 1 == count => "100000",
                 0 => "20",
                 1 => "200",
                 _ => "100000",
             };
-            let process = lower_descriptors(&mut stage, FILES[bridge]);
+            let limits = Limits::add_to(&mut stage, &LIMITS[bridge]);
             let logs = logs.clone();
             stage.program(BRIDGES[bridge], move || {
                 let waits = ["--connect-wait", "1s", "--send-timeout", "1s"];
                 let flags = [&waits[..], &["--postbox-messages", size]].concat();
                 let program = Program::start_on(port, &format!("127.0.0.1:{link}"), &flags);
-                process.store(program.pid(), Ordering::SeqCst);
+                limits.started(program.pid());
                 let log = (bridge, program.open_log());
                 logs.lock().expect("a list").push(log);
                 program
             });
-            bridges.push([port, stage.link(CLIENT_LINKS[bridge], port)]);
+            let other = match bridge + 1 < count {
+                true => stage.link(CLIENT_LINKS[bridge], port),
+                false => port,
+            };
+            bridges.push([port, other]);
         }
         let world = Self {
             server,
+            flushing: bridges.iter().map(|_| RwLock::default()).collect(),
             bridges,
             logs,
         };
@@ -129,7 +147,7 @@ impl World for Bridge {
                 sending
                     .push(scope.spawn(move || senders::send(seed, number, self.server, pen, stop)));
             }
-            let pen = recorder.pen("sender of bursts");
+            let pen = recorder.pen("bursts");
             sending.push(scope.spawn(move || self.burst(seed, pen, stop)));
             for (bridge, ports) in self.bridges.iter().enumerate() {
                 for (number, port) in ports.iter().enumerate() {
@@ -138,7 +156,9 @@ impl World for Bridge {
                         bridge,
                         number,
                         port: *port,
-                        direct: number == 0,
+                        direct: *port == ports[0],
+                        calm: seed == QUIET || ports[0] == ports[1],
+                        others: &self.flushing[bridge],
                         stop,
                     };
                     let pen = recorder.pen(format!("sender {number} at {bridge}"));
@@ -166,22 +186,24 @@ impl World for Bridge {
 }
 
 impl Bridge {
-    /// Now and then so much that an answer with it fills what kernels take.
+    /// Now and then so much that an answer with it fills what kernels take; sometimes
+    /// for two flushes that are torn.
     fn burst(&self, seed: u64, mut pen: Pen<BridgeEvent>, stop: &Stop) {
         let mut rng = Rng::with_seed(seed ^ 0xb0_05);
-        let sender = client(&format!("127.0.0.1:{}", self.server));
-        // Six times as long in JSON.
-        let filling = "\u{1}".repeat(16 * 1024);
-        for message in senders::first(SENDERS).. {
-            let pause = match message % 60 {
-                0 => rng.u64(500..4_000),
-                _ => 0,
-            };
-            if stop.wait(Duration::from_millis(pause)) {
+        let mut bursts = Bursts::new(self.server, SENDERS);
+        for number in 0.. {
+            if stop.wait(Duration::from_millis(rng.u64(300..2_500))) {
                 return;
             }
-            let text = format!("{message} {filling}");
-            senders::attempt(&sender, "burst", message, &text, &mut pen);
+            // All but the last, whose clients are calm.
+            let bridge = rng.usize(..self.bridges.len());
+            if bridge + 1 == self.bridges.len() || seed == QUIET {
+                bursts.send(&mut pen, stop);
+            } else {
+                let at = (bridge, self.bridges[bridge][0]);
+                let others = &self.flushing[bridge];
+                clients::tear_two(at, number, &mut pen, others, |pen| bursts.send(pen, stop));
+            }
         }
     }
 
@@ -199,34 +221,4 @@ impl Bridge {
             thread::sleep(Duration::from_millis(20));
         }
     }
-}
-
-/// A fault for the process whose number is written into what this returns: all the
-/// descriptors that it may have are those that it has.
-fn lower_descriptors(stage: &mut Stage, name: &'static str) -> Arc<AtomicU32> {
-    let process = Arc::new(AtomicU32::new(0));
-    let (number, mut before) = (process.clone(), None);
-    stage.own(name, 1, move |begins| {
-        let number = number.load(Ordering::SeqCst);
-        let Ok(files) = std::fs::read_dir(format!("/proc/{number}/fd")) else {
-            return; // It is down.
-        };
-        let pid = Pid::from_raw(i32::try_from(number).expect("a process")).expect("one");
-        let used = files.count() as u64;
-        let limit = match begins {
-            true => Rlimit {
-                current: Some(used),
-                ..rustix::process::getrlimit(Resource::Nofile)
-            },
-            false => before
-                .take()
-                .unwrap_or_else(|| rustix::process::getrlimit(Resource::Nofile)),
-        };
-        if let Ok(old) = prlimit(Some(pid), Resource::Nofile, limit)
-            && begins
-        {
-            before = Some(old);
-        }
-    });
-    process
 }

@@ -40,6 +40,10 @@ pub enum ChatEvent {
         message: u64,
         time: i64,
     },
+    /// Its client takes nothing for a while, not for the first time perhaps.
+    Pauses {
+        stream: u64,
+    },
     /// By the server or by the transport.
     Ended {
         stream: u64,
@@ -88,6 +92,7 @@ impl Event for ChatEvent {
                 message,
                 time,
             } => format!("stream {stream} delivers {message} of {time}"),
+            Self::Pauses { stream } => format!("pauses on stream {stream}"),
             Self::Ended { stream, end } => format!("stream {stream} ends: {end:?}"),
             Self::Left { stream } => format!("leaves stream {stream}"),
             Self::Last { message } => format!("{message} is the last one"),

@@ -7,7 +7,11 @@ pub mod readers;
 pub mod senders;
 
 use std::thread;
+use std::time::Duration;
 
+use fastrand::Rng;
+
+use super::limits::{Limits, Names};
 use super::record::Recorder;
 use super::run::{Stop, World};
 use super::stage::Stage;
@@ -15,11 +19,17 @@ use super::verdict::Promise;
 use crate::support::clock::{Clock, borrowed};
 use crate::support::programs::{Server, free_port, messenger_with};
 use event::ChatEvent;
+use senders::Bursts;
 
 /// A small backlog, so that readers that pause are cut.
-const FLAGS: [&str; 4] = ["--backlog-bytes", "262144", "--backlog-messages", "2000"];
+const FLAGS: [&str; 4] = ["--backlog-bytes", "65536", "--backlog-messages", "2000"];
 
 pub const SERVER: &str = "server";
+
+pub const LIMITS: Names = Names {
+    descriptors: "no descriptors for server",
+    threads: "no threads for server",
+};
 
 const READERS: usize = 20;
 const PYTHON_READERS: usize = 1;
@@ -42,11 +52,14 @@ impl World for Chat {
         let mut stage = Stage::default();
         let (port, clock) = (free_port(), Clock::new("+0"));
         let variables = clock.variables();
+        let limits = Limits::add_to(&mut stage, &LIMITS);
         stage.program(SERVER, move || {
             let port = port.to_string();
             let command = ["server", "--host", "127.0.0.1", "--port", &port];
             let arguments = [&command[..], &FLAGS].concat();
-            Server::listening(messenger_with(&arguments, &borrowed(&variables)), 1)
+            let program = messenger_with(&arguments, &borrowed(&variables));
+            limits.started(program.pid());
+            Server::listening(program, 1)
         });
         stage.clock(clock);
         let readers = ["readers a", "readers b"].map(|name| stage.link(name, port));
@@ -73,13 +86,21 @@ impl World for Chat {
                 let (pen, last) = (recorder.pen(format!("python reader {number}")), &last);
                 scope.spawn(move || readers::read_with_python(seed, number, port, pen, stop, last));
             }
-            let sending: Vec<_> = (0..SENDERS)
+            let mut sending: Vec<_> = (0..SENDERS)
                 .map(|number| {
                     let port = self.senders[number % self.senders.len()];
                     let pen = recorder.pen(format!("sender {number}"));
                     scope.spawn(move || senders::send(seed, number, port, pen, stop))
                 })
                 .collect();
+            let mut pen = recorder.pen("bursts");
+            sending.push(scope.spawn(move || {
+                let mut rng = Rng::with_seed(seed);
+                let mut bursts = Bursts::new(self.server, SENDERS);
+                while !stop.wait(Duration::from_millis(rng.u64(..2_000))) {
+                    bursts.send(&mut pen, stop);
+                }
+            }));
             for sender in sending {
                 sender.join().expect("a sender");
             }

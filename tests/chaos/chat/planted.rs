@@ -38,12 +38,16 @@ fn position(records: &Records, is: impl Fn(&ChatEvent) -> bool) -> usize {
     found.expect("such a record")
 }
 
-/// The stream with the most deliveries; nobody has reasons to leave it.
+/// The stream with the most deliveries, of those that were read to the end of the run.
 fn middle(records: &Records) -> Middle {
     let mut counts = std::collections::BTreeMap::<u64, usize>::new();
-    for record in records {
-        if let Some(ChatEvent::Delivered { stream, .. }) = saw(record) {
-            *counts.entry(*stream).or_default() += 1;
+    for event in records.iter().filter_map(saw) {
+        match event {
+            ChatEvent::Delivered { stream, .. } => *counts.entry(*stream).or_default() += 1,
+            ChatEvent::Pauses { stream } | ChatEvent::Ended { stream, .. } => {
+                counts.remove(stream);
+            }
+            _ => {}
         }
     }
     let most = counts.iter().max_by_key(|(_, count)| **count);

@@ -37,6 +37,8 @@ struct Stream {
     opens: usize,
     direct: bool,
     registered: Option<usize>,
+    /// It may be so far behind that a shutdown does not wait for it.
+    pauses: bool,
     delivered: Vec<Delivered>,
     end: Option<usize>,
     /// Of the server, if that is sure.
@@ -139,6 +141,7 @@ impl<'a> View<'a> {
                     opens: index,
                     direct,
                     registered: None,
+                    pauses: false,
                     delivered: Vec::new(),
                     end: None,
                     life: None,
@@ -148,6 +151,11 @@ impl<'a> View<'a> {
             ChatEvent::Registered { stream } => {
                 if let Some(stream) = self.streams.get_mut(&stream) {
                     stream.registered = Some(index);
+                }
+            }
+            ChatEvent::Pauses { stream } => {
+                if let Some(stream) = self.streams.get_mut(&stream) {
+                    stream.pauses = true;
                 }
             }
             ChatEvent::Delivered {
@@ -393,7 +401,10 @@ fn shutdown_is_told(history: &Chat) -> Verdict {
                 ..
             }
         );
-        if lost && let Some((index, Fault::Terminate { .. })) = ends.get(life) {
+        if lost
+            && !stream.pauses
+            && let Some((index, Fault::Terminate { .. })) = ends.get(life)
+        {
             let mut records = stream.records();
             records.extend([*index, end]);
             return Err(Violation::new("a stream was not told", records));

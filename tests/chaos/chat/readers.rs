@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use futures_util::FutureExt as _;
-use grpcio::{RpcStatus, RpcStatusCode};
+use grpcio::{Client, RpcStatus, RpcStatusCode};
 use messenger::chat::message::Message;
 use messenger::chat::wire;
 use messenger::error::Error;
@@ -21,7 +21,7 @@ use crate::chaos::run::Stop;
 use crate::support::feed::Feed;
 use crate::support::process::Signal;
 use crate::support::programs::Python;
-use crate::support::rpc::{SETTLE, Stream, acknowledged, client, raw};
+use crate::support::rpc::{SETTLE, Stream, acknowledged, client, narrow, raw};
 use crate::support::{SOON, nanos};
 
 /// How often a reader that gets nothing looks at what else there is to do.
@@ -30,16 +30,17 @@ const LOOK: Duration = Duration::from_millis(100);
 /// What a reader does after so many messages.
 enum Plan {
     Leave,
+    /// And each time after as many again.
     Pause(Duration),
     ReadOn,
 }
 
 impl Plan {
     fn draw(rng: &mut Rng) -> (u64, Self) {
-        let after = rng.u64(..3_000);
-        let plan = match rng.u8(..4) {
+        let after = rng.u64(100..2_000);
+        let plan = match rng.u8(..5) {
             0 => Self::Leave,
-            1 => Self::Pause(Duration::from_millis(rng.u64(..2_500))),
+            1 | 2 => Self::Pause(Duration::from_millis(rng.u64(..2_500))),
             _ => Self::ReadOn,
         };
         (after, plan)
@@ -69,9 +70,11 @@ pub fn read<E: Event + From<ChatEvent>>(
         let plan = Plan::draw(&mut rng);
         let address = format!("127.0.0.1:{port}");
         pen.note(ChatEvent::Opens { stream, direct });
-        // Every other one is a client of ours.
-        let mut next = match number % 2 {
-            0 => plain(&address),
+        // Every other one is a client of ours; of the rest half take little that they do
+        // not read, so that they are cut soon.
+        let mut next = match number % 4 {
+            0 => plain(raw(&address)),
+            2 => plain(narrow(&address)),
             _ => ours(&address),
         };
         if follow(stream, plan, &mut *next, &mut pen, stop, last) {
@@ -95,8 +98,7 @@ enum Next {
 type Source = Box<dyn FnMut() -> Next>;
 
 /// A stream by grpcio alone.
-fn plain(address: &str) -> Source {
-    let client = raw(address);
+fn plain(client: Client) -> Source {
     let (method, empty) = (&wire::READ_MESSAGES, Empty::new());
     let mut messages = Stream::open(&client, method, &empty, acknowledged());
     let mut is_live = false;
@@ -125,7 +127,8 @@ fn ours(address: &str) -> Source {
             return Box::new(move || end.take().map_or(Next::NothingYet, Next::End));
         }
     };
-    let feed = Feed::start(stream.abort_handle(), move || {
+    // While the reader pauses, messages pile up in its C core, and the end behind them.
+    let feed = Feed::start_lazy(stream.abort_handle(), move || {
         let _connection = &client;
         stream.recv().map(Some)
     });
@@ -192,15 +195,18 @@ fn follow<E: Event + From<ChatEvent>>(
                 return true;
             }
         } else if received == after {
+            received = 0;
             match plan {
                 Plan::Leave => {
                     pen.note(ChatEvent::Left { stream });
                     return false;
                 }
-                Plan::Pause(time) => drop(stop.wait(time)),
+                Plan::Pause(time) => {
+                    pen.note(ChatEvent::Pauses { stream });
+                    stop.wait(time);
+                }
                 Plan::ReadOn => {}
             }
-            received += 1;
         }
     }
 }
@@ -286,6 +292,7 @@ pub fn read_with_python(
                 reader.signal(Signal::KILL);
             } else if !paused && began.elapsed() > lives / 2 {
                 paused = true;
+                pen.note(ChatEvent::Pauses { stream });
                 reader.signal(Signal::STOP);
                 stop.wait(Duration::from_millis(rng.u64(..2_000)));
                 reader.signal(Signal::CONT);

@@ -1,5 +1,6 @@
 //! Clients that send.
 
+use std::ops::RangeFrom;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -84,6 +85,35 @@ pub fn attempt<E: Event + From<ChatEvent>>(
         },
     });
     sent.is_ok()
+}
+
+/// A client that sends much at once: a reader that pauses meanwhile has more to come
+/// than its transport takes.
+pub struct Bursts {
+    sender: ChatClient,
+    messages: RangeFrom<u64>,
+    filling: String,
+}
+
+impl Bursts {
+    pub fn new(port: u16, number: usize) -> Self {
+        Self {
+            sender: client(&format!("127.0.0.1:{port}")),
+            messages: first(number)..,
+            // Six times as long in JSON.
+            filling: "\u{1}".repeat(16 * 1024),
+        }
+    }
+
+    pub fn send<E: Event + From<ChatEvent>>(&mut self, pen: &mut Pen<E>, stop: &Stop) {
+        for message in self.messages.by_ref().take(60) {
+            if stop.is_stopped() {
+                return;
+            }
+            let text = format!("{message} {}", self.filling);
+            attempt(&self.sender, "burst", message, &text, pen);
+        }
+    }
 }
 
 /// Whether the server says with this that it has not taken the message. UNAVAILABLE
