@@ -248,13 +248,20 @@ fn send_and_flush(client: &mut Client, body: &str) -> Done {
     Ok(())
 }
 
+/// So many are added one after the other; then fewer.
+const MANY_TASKS: u32 = 300;
+
 fn tasks(world: &World, receivers: &mut Group, senders: &mut Group) {
     let todo = || TodoClient::over(connection(&world.server.address()), SOON);
     let writer = todo();
-    // Slowly: the list grows, and with it what everybody holds who shows it.
+    let mut turn = 0;
     senders.each(4 * MOMENT, "add and complete a task", move || {
-        let task = writer.add("to be done")?;
-        writer.complete(task.id)?;
+        turn += 1;
+        // The list grows, and with it what everybody holds who shows it: slowly.
+        if turn < MANY_TASKS || turn % 8 == 0 {
+            let task = writer.add("to be done")?;
+            writer.complete(task.id)?;
+        }
         Ok(())
     });
     for _ in 0..2 {
