@@ -4,8 +4,8 @@
 //! owns the connection that appends: what has queued up during one transaction
 //! goes into the next one. "history-reader" owns another one, so that readers do
 //! not block writers (no head-of-line blocking), and "history-looker" a third one, for
-//! health and for "history-tail", which looks for new messages once for all followers. "history-keeper" does from time to time what no
-//! request waits for.
+//! health and for "history-tail", which looks for new messages once for all
+//! followers. "history-keeper" does from time to time what no request waits for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
