@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -110,14 +111,25 @@ impl Group {
                 continue;
             }
             let changing = Mutex::default();
-            // Removed again if it has no such controller.
+            // Removed again if it has no such controller, or takes no process.
             let group = Self { folder, changing };
-            if group.folder.join("pids.max").exists() {
+            if group.folder.join("pids.max").exists() && group.takes_processes() {
                 return Some(group);
             }
         }
         println!("no cgroup may be made: nothing runs out of threads in this run");
         None
+    }
+
+    fn takes_processes(&self) -> bool {
+        let mut waits = Command::new("cat");
+        let Ok(mut process) = waits.stdin(Stdio::piped()).spawn() else {
+            return false;
+        };
+        let file = self.folder.join("cgroup.procs");
+        let taken = fs::write(file, process.id().to_string());
+        // Its input ends here.
+        taken.is_ok() & process.wait().is_ok()
     }
 
     fn set(&self, is_full: bool) {
@@ -146,41 +158,69 @@ impl Drop for Group {
 mod tests {
     use std::time::Duration;
 
+    use messenger::chat::client::{ChatClient, ChatStream};
     use messenger::error::Code;
 
     use super::*;
-    use crate::support::programs::Server;
+    use crate::support::programs::{Program, Server};
     use crate::support::rpc::{client, send, subscribe};
 
-    #[test]
-    fn a_server_at_its_limits_refuses_new_streams_clearly_and_serves_those_that_there_are() {
-        let limits = Limits {
-            group: Group::new(),
-            ..Limits::default()
-        };
-        let server = Server::start(&[]);
-        limits.started(server.pid());
-        let reader = client(&server.address());
-        let mut stream = subscribe(&reader).unwrap();
-        let mut sends = |text: &str| {
-            send(&reader, "a", text);
-            assert_eq!(stream.recv().unwrap().text, text);
-        };
-        if limits.group.is_some() {
-            limits.threads(true);
-            let refused = subscribe(&reader).err().expect("no thread for it");
-            assert_eq!(refused.code, Code::ResourceExhausted, "{refused}");
-            assert!(refused.message.contains("no thread left"), "{refused}");
-            sends("no threads");
-            limits.threads(false);
-            subscribe(&reader).unwrap();
+    /// A server with these limits, and a client with a stream.
+    struct Limited {
+        limits: Limits,
+        server: Program,
+        reader: ChatClient,
+        stream: ChatStream,
+    }
+
+    impl Limited {
+        fn start(group: Option<Group>) -> Self {
+            let server = Server::start(&[]);
+            let limits = Limits {
+                group,
+                ..Limits::default()
+            };
+            limits.started(server.pid());
+            let reader = client(&server.address());
+            let stream = subscribe(&reader).unwrap();
+            Self {
+                limits,
+                server,
+                reader,
+                stream,
+            }
         }
-        limits.descriptors(true);
-        let late = client(&server.address());
-        sends("no descriptors");
+
+        fn sends(&mut self, text: &str) {
+            send(&self.reader, "a", text);
+            assert_eq!(self.stream.recv().unwrap().text, text);
+        }
+    }
+
+    #[test]
+    fn without_threads_new_streams_are_refused_clearly_and_those_that_there_are_go_on() {
+        let Some(group) = Group::new() else {
+            return; // It has said so.
+        };
+        let mut it = Limited::start(Some(group));
+        it.limits.threads(true);
+        let refused = subscribe(&it.reader).err().expect("no thread for it");
+        assert_eq!(refused.code, Code::ResourceExhausted, "{refused}");
+        assert!(refused.message.contains("no thread left"), "{refused}");
+        it.sends("no threads");
+        it.limits.threads(false);
+        subscribe(&it.reader).unwrap();
+    }
+
+    #[test]
+    fn without_descriptors_streams_go_on_and_new_clients_are_served_afterwards() {
+        let mut it = Limited::start(None);
+        it.limits.descriptors(true);
+        let late = client(&it.server.address());
+        it.sends("no descriptors");
         late.send("a", "late", Duration::from_millis(300))
             .unwrap_err();
-        limits.descriptors(false);
-        send(&client(&server.address()), "a", "afterwards");
+        it.limits.descriptors(false);
+        send(&client(&it.server.address()), "a", "afterwards");
     }
 }
