@@ -167,8 +167,9 @@ mod tests {
 
     /// A server with these limits, and a client with a stream.
     struct Limited {
-        limits: Limits,
+        // First, so that the group is empty when it goes.
         server: Program,
+        limits: Limits,
         reader: ChatClient,
         stream: ChatStream,
     }
@@ -184,8 +185,8 @@ mod tests {
             let reader = client(&server.address());
             let stream = subscribe(&reader).unwrap();
             Self {
-                limits,
                 server,
+                limits,
                 reader,
                 stream,
             }
