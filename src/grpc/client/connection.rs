@@ -64,7 +64,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// `environment` is [`environment`]'s, one for all clients of a process.
+    /// `environment` is [`environment()`]'s, one for all clients of a process.
     pub fn new(environment: Arc<Environment>, server: &str, settings: &Settings) -> Self {
         let link = Arc::new(Link::new(environment, server, settings));
         Self { link }
