@@ -10,7 +10,7 @@ fn main() {
             "proto/health.proto",
             "proto/reflection.proto",
             "proto/reflection_v1alpha.proto",
-            "proto/subscriptions.proto",
+            "proto/subscribe.proto",
             "proto/todo.proto",
             "proto/fin.proto",
             "proto/message_service.proto",

@@ -14,7 +14,7 @@ pub fn files() -> [&'static protobuf::reflect::FileDescriptor; 8] {
         messenger::file_descriptor(),
         reflection::file_descriptor(),
         reflection_v1alpha::file_descriptor(),
-        subscriptions::file_descriptor(),
+        subscribe::file_descriptor(),
         todo::file_descriptor(),
     ]
 }

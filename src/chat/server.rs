@@ -11,7 +11,7 @@ use crate::grpc::handler::Methods;
 use crate::grpc::host::Hosted;
 use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
-use crate::grpc::stream::{Streams, acknowledgement};
+use crate::grpc::stream::Streams;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
@@ -55,7 +55,7 @@ impl Hosted for Chat {
                 &wire::READ_MESSAGES_ENCODED,
                 Right::ChatRead,
                 move |caller, _, sink| {
-                    streams.serve(caller, sink, "read", acknowledgement(caller), || {
+                    streams.serve(caller, sink, "read", None, || {
                         let pair = reader.messages.subscribe();
                         pair.map_err(|_| Error::shutting_down())
                     });

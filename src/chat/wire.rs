@@ -5,10 +5,12 @@ use protobuf::well_known_types::{empty::Empty, timestamp};
 use protobuf::{Message as _, MessageField};
 
 use super::message::Message;
+use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::method::{self, Encoded};
 
 pub use crate::generated::messenger::{ChatMessage, SendMessageRequest, SendMessageResponse};
+pub use crate::generated::subscribe::{Cursor, SubscribeRequest, SubscribeResponse};
 
 /// The name under which the service is known to health checks.
 pub const SERVICE: &str = "mes_grpc.MessengerServer";
@@ -19,6 +21,9 @@ pub const SEND_MESSAGE: Method<SendMessageRequest, SendMessageResponse> =
 const READ: &str = "/mes_grpc.MessengerServer/ReadMessages";
 pub const READ_MESSAGES: Method<Empty, ChatMessage> = method::server_stream(READ);
 pub const READ_MESSAGES_ENCODED: Method<Empty, Encoded> = method::encoded_stream(READ);
+
+pub const SUBSCRIBE: Method<SubscribeRequest, SubscribeResponse> =
+    method::server_stream("/messenger.v1.Chat/Subscribe");
 
 /// A message that only lacks its time.
 pub struct Draft {
@@ -83,6 +88,33 @@ pub fn message(wire: ChatMessage) -> Message {
     }
 }
 
+/// The request for all that comes after this place, or from now on.
+pub fn subscribe_request(after: Option<(&str, Timestamp)>) -> SubscribeRequest {
+    let after = after.map(|(epoch, time)| Cursor {
+        epoch: epoch.into(),
+        send_time: time_to_wire(time),
+        ..Default::default()
+    });
+    SubscribeRequest {
+        after: after.into(),
+        ..Default::default()
+    }
+}
+
+/// Epoch and time of where a subscription begins, and whether there is a gap before it.
+///
+/// # Errors
+/// INTERNAL for a response that does not say so.
+pub fn beginning(first: &SubscribeResponse) -> Result<(&str, Timestamp, bool), Error> {
+    let missing = || {
+        let what = "the server sent messages before it confirmed the subscription";
+        Error::new(Code::Internal, what)
+    };
+    let subscribed = first.subscribed.as_ref().ok_or_else(missing)?;
+    let (position, gap) = (&subscribed.position, subscribed.gap);
+    Ok((&position.epoch, time_from_wire(&position.send_time), gap))
+}
+
 fn time_to_wire(time: Timestamp) -> MessageField<timestamp::Timestamp> {
     let (seconds, nanos) = time.parts();
     MessageField::some(timestamp::Timestamp {
@@ -99,7 +131,6 @@ fn time_from_wire(time: &timestamp::Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grpc::subscription::acknowledgement;
 
     #[test]
     fn a_stamped_draft_is_an_ordinary_message() {
@@ -123,12 +154,5 @@ mod tests {
         assert_eq!(bytes, whole.write_to_bytes().unwrap());
         let (_, size) = Draft::new("автор".into(), "text".into()).stamp(time);
         assert_eq!(size, bytes.len());
-    }
-
-    #[test]
-    fn an_empty_message_is_no_acknowledgement() {
-        let (empty_but_sent, _) =
-            Draft::new(String::new(), String::new()).stamp(Timestamp::from_nanos(0));
-        assert!(!empty_but_sent.is_empty() && acknowledgement().is_empty());
     }
 }

@@ -85,7 +85,7 @@ impl Peer for Call {
         let flags = WriteFlags::default().buffer_hint(more);
         let sent = Pin::new(sink).start_send((message.clone(), flags));
         sent.map_err(|_| Gone)?;
-        // An acknowledgement is empty, and no delivery.
+        // What confirms a subscription is empty, and no delivery.
         self.uncounted += u64::from(!message.is_empty());
         if !more {
             self.count();
