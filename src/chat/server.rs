@@ -1,6 +1,7 @@
-//! The chat: SendMessage and ReadMessages on one ordered fan-out.
+//! The chat: SendMessage, ReadMessages and Subscribe on one ordered fan-out.
 
 use super::message::Limits;
+use super::subscribe::{self, Epoch};
 use super::wire;
 use super::wire::Draft;
 use crate::access::Right;
@@ -11,7 +12,7 @@ use crate::grpc::handler::Methods;
 use crate::grpc::host::Hosted;
 use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
-use crate::grpc::stream::Streams;
+use crate::grpc::stream::{Opening, Streams};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Config {
@@ -24,17 +25,18 @@ pub struct Config {
 #[derive(Clone)]
 pub struct Chat {
     messages: Broadcast<Encoded>,
+    epoch: Epoch,
     config: Config,
 }
 
 impl Hosted for Chat {
-    fn name(&self) -> &'static str {
-        wire::SERVICE
+    fn names(&self) -> &'static [&'static str] {
+        &[wire::SERVICE, wire::SUBSCRIBE_SERVICE]
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {
-        let (sender, reader) = (self.clone(), self.clone());
-        let streams = streams.clone();
+        let (sender, reader, subscriber) = (self.clone(), self.clone(), self.clone());
+        let (read_streams, streams) = (streams.clone(), streams.clone());
         methods
             .unary(
                 &wire::SEND_MESSAGE,
@@ -55,10 +57,20 @@ impl Hosted for Chat {
                 &wire::READ_MESSAGES_ENCODED,
                 Right::ChatRead,
                 move |caller, _, sink| {
-                    streams.serve(caller, sink, "read", None, || {
-                        let pair = reader.messages.subscribe();
-                        pair.map_err(|_| Error::shutting_down())
+                    read_streams.serve(caller, sink, "read", || {
+                        Opening::one_by_one(reader.messages.subscribe(), None)
                     });
+                },
+            )
+            .stream(
+                &wire::SUBSCRIBE_ENCODED,
+                Right::ChatRead,
+                move |caller, request, sink| {
+                    let Self {
+                        messages, epoch, ..
+                    } = &subscriber;
+                    let open = || subscribe::open(messages, epoch, request);
+                    streams.serve(caller, sink, "subscribe", open);
                 },
             )
     }
@@ -72,7 +84,11 @@ impl Chat {
     pub fn new(config: Config) -> Self {
         let messages = Broadcast::new(config.backlog);
         count_fanout(wire::SERVICE, &messages);
-        Self { messages, config }
+        Self {
+            messages,
+            epoch: Epoch::random(),
+            config,
+        }
     }
 
     fn publish(&self, request: wire::SendMessageRequest) -> Result<(Timestamp, Wakeups), Error> {

@@ -26,7 +26,7 @@ use crate::grpc::handler::{self, Answer as _, Methods, Reply};
 use crate::grpc::host::Hosted;
 use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
-use crate::grpc::stream::Streams;
+use crate::grpc::stream::{Opening, Streams};
 use crate::metrics;
 use crate::readiness::Readiness;
 use crate::retry::supervised;
@@ -147,8 +147,8 @@ impl Todo {
 }
 
 impl Hosted for Todo {
-    fn name(&self) -> &'static str {
-        wire::SERVICE
+    fn names(&self) -> &'static [&'static str] {
+        &[wire::SERVICE]
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {
@@ -176,9 +176,8 @@ impl Hosted for Todo {
                 move |caller, request, sink| {
                     // Empty, and so no change.
                     let first = request.confirm.then(|| Encoded::new(Vec::new()));
-                    streams.serve(caller, sink, "watch", first, || {
-                        let pair = watcher.changes.subscribe();
-                        pair.map_err(|_| Error::shutting_down())
+                    streams.serve(caller, sink, "watch", || {
+                        Opening::one_by_one(watcher.changes.subscribe(), first)
                     });
                 },
             )
