@@ -24,6 +24,11 @@ pub struct Cursor {
 }
 
 impl Cursor {
+    /// The run of the server.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
     /// When the last message before it was sent.
     pub fn send_time(&self) -> Timestamp {
         self.send_time

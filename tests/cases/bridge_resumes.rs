@@ -58,7 +58,7 @@ fn a_connection_that_is_cut_two_hundred_times_under_load_loses_nothing() {
         sent.collect::<Vec<_>>()
     });
     let flushes = thread::spawn(move || {
-        let flushed = std::iter::repeat_with(|| flush(http)).take_while(|_| goes_on_too());
+        let flushed = std::iter::from_fn(|| goes_on_too().then(|| flush(http)));
         flushed.flatten().collect::<Vec<_>>()
     });
     for round in 1..=200 {

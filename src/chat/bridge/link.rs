@@ -12,7 +12,6 @@ use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, lock};
 #[derive(Default)]
 pub struct Link {
     subscribed: AtomicBool,
-    subscribes: AtomicBool,
     open_early: AtomicBool,
     stream: Mutex<Option<AbortHandle>>,
     /// The time of the subscription's last message that was put into the postbox.
@@ -24,15 +23,6 @@ impl Link {
     /// Whether a subscription is live now.
     pub fn is_subscribed(&self) -> bool {
         self.subscribed.load(Ordering::Acquire)
-    }
-
-    /// Whether the server that the last subscription went to knows Subscribe.
-    pub fn subscribes(&self) -> bool {
-        self.subscribes.load(Ordering::Acquire)
-    }
-
-    pub fn set_subscribes(&self, subscribes: bool) {
-        self.subscribes.store(subscribes, Ordering::Release);
     }
 
     /// Whether the HTTP port was opened without a subscription: messages are missed until

@@ -140,7 +140,6 @@ impl Work {
     fn read(&mut self, mut stream: ChatStream, proof: Proof) {
         // Told before the link is: a flush that finds a subscription knows of its gap.
         self.announce(&stream, proof);
-        self.link.set_subscribes(proof == Proof::Confirmed);
         self.link.set(Some(stream.abort_handle()));
         self.cursor = stream.cursor().cloned();
         if let Some(cursor) = &self.cursor {
