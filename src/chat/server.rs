@@ -1,13 +1,14 @@
 //! The chat: SendMessage, ReadMessages and Subscribe on one ordered fan-out.
 
 use super::message::Limits;
-use super::subscribe::{self, Epoch};
+use super::subscribe::Subscriptions;
 use super::wire;
 use super::wire::Draft;
 use crate::access::Right;
 use crate::error::Error;
 use crate::fanout::broadcast::{Broadcast, Capacity, Wakeups};
 use crate::fanout::clock::Timestamp;
+use crate::fanout::replay::Bound;
 use crate::grpc::handler::Methods;
 use crate::grpc::host::Hosted;
 use crate::grpc::meter::count_fanout;
@@ -19,13 +20,15 @@ pub struct Config {
     pub limits: Limits,
     /// Backlog of one reader, over which it is cut as a slow consumer.
     pub backlog: Capacity,
+    /// What is kept for subscribers that come back.
+    pub replay: Bound,
 }
 
 /// The chat, to be hosted; clones share it.
 #[derive(Clone)]
 pub struct Chat {
     messages: Broadcast<Encoded>,
-    epoch: Epoch,
+    subscriptions: Subscriptions,
     config: Config,
 }
 
@@ -66,10 +69,7 @@ impl Hosted for Chat {
                 &wire::SUBSCRIBE_ENCODED,
                 Right::ChatRead,
                 move |caller, request, sink| {
-                    let Self {
-                        messages, epoch, ..
-                    } = &subscriber;
-                    let open = || subscribe::open(messages, epoch, request);
+                    let open = || subscriber.subscriptions.open(&subscriber.messages, request);
                     streams.serve(caller, sink, "subscribe", open);
                 },
             )
@@ -82,11 +82,11 @@ impl Hosted for Chat {
 
 impl Chat {
     pub fn new(config: Config) -> Self {
-        let messages = Broadcast::new(config.backlog);
+        let messages = Broadcast::with_replay(config.backlog, config.replay);
         count_fanout(wire::SERVICE, &messages);
         Self {
             messages,
-            epoch: Epoch::random(),
+            subscriptions: Subscriptions::new(config.backlog.together),
             config,
         }
     }
