@@ -26,6 +26,7 @@ mod proxy;
 mod python;
 mod shutdown;
 mod slow;
+mod subscribe;
 mod terminal;
 mod terminal_services;
 mod ticker;
