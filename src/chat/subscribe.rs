@@ -89,3 +89,36 @@ impl Framing for Batches {
         error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn over_the_bound_of_all_responses_each_has_one_message() {
+        let waiting: Vec<_> = (1..=5)
+            .map(|nanos| {
+                let time = Timestamp::from_nanos(nanos);
+                let (payload, bytes) = wire::Draft::new("a".into(), "b".into()).stamp(time);
+                Envelope {
+                    time,
+                    bytes,
+                    payload,
+                }
+            })
+            .collect();
+        let all = wire::batch(&waiting).0.len();
+        let memory = Budget::new(2 * all);
+        let [mut first, mut second, mut third] = [(); 3].map(|()| Batches {
+            epoch: "x".into(),
+            position: Timestamp::default(),
+            hold: memory.hold(),
+        });
+        assert_eq!(first.response(&waiting).1, 5);
+        assert_eq!(second.response(&waiting).1, 5);
+        assert_eq!(third.response(&waiting).1, 1);
+        // The third goes on alone.
+        drop((first, second));
+        assert_eq!(third.response(&waiting[1..]).1, 4);
+    }
+}

@@ -137,11 +137,16 @@ pub fn place(request: SubscribeRequest) -> Result<Option<(String, Timestamp)>, E
         return Ok(None);
     };
     if epoch.is_empty() {
-        return Err(Error::invalid("after.epoch: is empty"));
+        let range = format!("has to be of 1 to {EPOCH_BYTES} bytes");
+        return Err(Error::invalid(format!(
+            "after.epoch: is empty, and {range}"
+        )));
     }
     at_most("after.epoch", &epoch, EPOCH_BYTES)?;
     let Some(time) = send_time.as_ref() else {
-        return Err(Error::invalid("after.send_time: is missing"));
+        return Err(Error::invalid(
+            "after.send_time: is missing from the cursor",
+        ));
     };
     // From the year 1 to the end of 9999, as timestamp.proto has it.
     in_range("seconds", time.seconds, -62_135_596_800, 253_402_300_799)?;

@@ -4,6 +4,7 @@
 
 use grpcio::{GrpcSlice, MessageReader, Method};
 use messenger::chat::message::Limits;
+use messenger::chat::wire::{Cursor, SubscribeRequest};
 use messenger::error::Error;
 use messenger::fanout::clock::Timestamp;
 use messenger::generated::reflection::ServerReflectionRequest;
@@ -13,8 +14,8 @@ use messenger::jobs::{task, wire as jobs};
 use messenger::ticker::market::{Market, Symbol};
 use messenger::todo::list::{Limits as TodoLimits, TaskList};
 use messenger::{chat, ticker, todo};
-use protobuf::MessageFull;
 use protobuf::well_known_types::empty::Empty;
+use protobuf::{Message as _, MessageField, MessageFull};
 
 use super::driver::{Target, one_by_one, plain};
 
@@ -29,7 +30,7 @@ pub const TARGET: Target = Target {
 
 pub const WORDS: &str = "\x0a\x03abc|\x12\x03abc|\x0a\0|\x0a\x7f|\x08\x01|\x08\x05|\x10\x01|\x1a\x02\x08\x01\
          |\x1a\x13fin.proto|\x22\x0bStockTicker|\x2a\x06\x0a\x02ab\x10\x01|\x32\x02ab|\x3a\0\
-         |\x0b\x0c|\x0a\x19mes_grpc.MessengerServer|\x78\x01|\x7d\x01\x02\x03\x04|\x01\
+         |\x0a\x11\x0a\x03abc\x12\x0a\x08\x01\x10\x7f|\x0b\x0c|\x0a\x19mes_grpc.MessengerServer|\x78\x01|\x7d\x01\x02\x03\x04|\x01\
          |\u{7f}\u{7f}|AAPL|é|\x08\x7f|\n\u{c}Hello, World";
 
 fn decode<Q, A>(method: &Method<Q, A>, pieces: &[GrpcSlice]) -> Option<Q> {
@@ -76,7 +77,8 @@ fn check<Q: MessageFull, A>(
         Ok(()) => "fine, and more".into(),
         Err(error) => {
             let (field, why) = error.message.split_once(": ").expect("a field");
-            let known = Q::descriptor().fields().any(|it| it.name() == field);
+            let outer = field.split('.').next();
+            let known = Q::descriptor().fields().any(|it| Some(it.name()) == outer);
             assert!(known && why.len() > 10, "{}: {error}", method.name);
             plain(&error.message)
         }
@@ -96,7 +98,7 @@ fn judge(input: &[u8]) -> String {
         title_bytes: 100,
         ..TodoLimits::default()
     };
-    match method % 13 {
+    match method % 14 {
         0 => check(&chat::wire::SEND_MESSAGE, input, |it| {
             limits.check(&it.author, &it.text)?;
             assert!(it.author.len() <= limits.author_bytes && it.text.len() <= limits.text_bytes);
@@ -149,6 +151,19 @@ fn judge(input: &[u8]) -> String {
             Ok(())
         }),
         11 => check(&health::CHECK, input, |_| Ok(())),
+        12 => check(&chat::wire::SUBSCRIBE, input, |it| {
+            let Some((epoch, time)) = chat::wire::place(it.clone())? else {
+                return Ok(());
+            };
+            assert!((1..=64).contains(&epoch.len()));
+            let written = Cursor::parse_from_bytes(&chat::wire::cursor(&epoch, time));
+            let again = SubscribeRequest {
+                after: MessageField::some(written.expect("a cursor")),
+                ..Default::default()
+            };
+            assert_eq!(chat::wire::place(again), Ok(Some((epoch, time))));
+            Ok(())
+        }),
         _ => {
             let reflect = unary::<ServerReflectionRequest, Empty>("ServerReflectionInfo");
             check(&reflect, input, |_| Ok(()))

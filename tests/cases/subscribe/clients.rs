@@ -64,7 +64,8 @@ fn other_stacks_read_in_order_come_back_and_are_told_of_a_gap() {
             assert_eq!(messages(process, 1), std::slice::from_ref(&next), "{stack}");
         }
         let (_, refused) = subscribe(&["", &after]);
-        let told = json!({"code": "INVALID_ARGUMENT", "details": "after.epoch: is empty"});
+        let empty = "after.epoch: is empty, and has to be of 1 to 64 bytes";
+        let told = json!({"code": "INVALID_ARGUMENT", "details": empty});
         assert_eq!(refused, told, "{stack}");
     }
 }

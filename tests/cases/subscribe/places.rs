@@ -114,12 +114,16 @@ fn nonsense_is_refused_with_field_and_limit() {
     };
     let mut cursor = place.cursor();
     cursor.epoch = String::new();
-    assert_eq!(refused(cursor.clone()), "after.epoch: is empty");
+    let empty = "after.epoch: is empty, and has to be of 1 to 64 bytes";
+    assert_eq!(refused(cursor.clone()), empty);
     cursor.epoch = "x".repeat(65);
     assert_eq!(refused(cursor), "after.epoch: 65 bytes, the limit is 64");
     let mut cursor = place.cursor();
     cursor.send_time = MessageField::none();
-    assert_eq!(refused(cursor), "after.send_time: is missing");
+    assert_eq!(
+        refused(cursor),
+        "after.send_time: is missing from the cursor"
+    );
     for seconds in [-62_135_596_801, 253_402_300_800] {
         let mut cursor = place.cursor();
         cursor.send_time.as_mut().unwrap().seconds = seconds;
