@@ -241,6 +241,10 @@ fn refused(called: &Called, status: &RpcStatus) -> String {
                 "ticker_symbol",
                 "request",
                 "message_request",
+                "after.epoch",
+                "after.send_time",
+                "after.send_time.seconds",
+                "after.send_time.nanos",
             ];
             let named = message
                 .split_once(": ")
