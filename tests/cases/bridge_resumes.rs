@@ -44,7 +44,14 @@ fn window(bridge: &Program) -> i64 {
 #[test]
 fn a_connection_that_is_cut_two_hundred_times_under_load_loses_nothing() {
     let _machine = heavy();
-    let server = Server::start(&[]);
+    // A machine that stands still for some seconds is no gap.
+    let kept = [
+        "--replay-messages",
+        "1000000",
+        "--replay-bytes",
+        "268435456",
+    ];
+    let server = Server::start(&kept);
     let link = Proxy::start(server.port());
     let bridge = Bridge::start(&link.address(), &["--metrics-port", "0"]);
     let (address, http) = (server.address(), bridge.port());
@@ -61,10 +68,13 @@ fn a_connection_that_is_cut_two_hundred_times_under_load_loses_nothing() {
         let flushed = std::iter::from_fn(|| goes_on_too().then(|| flush(http)));
         flushed.flatten().collect::<Vec<_>>()
     });
-    for round in 1..=200 {
+    let resumed = || bridge.log().matches(RESUMED).count();
+    for _ in 0..200 {
+        // It may be cut as a slow consumer besides.
+        let before = resumed();
         link.set(Weather::Reset);
-        eventually(SOON, "the subscription is live again", || {
-            bridge.log().matches(RESUMED).count() == round
+        eventually(4 * SOON, "the subscription is live again", || {
+            resumed() > before
         });
     }
     drop(loaded);
