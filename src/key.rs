@@ -1,6 +1,8 @@
 //! Ids and keys that people and programs give: visible ASCII characters, so that they
 //! are the same in headers, metadata, URLs and on a terminal.
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use crate::error::{Code, Error};
 
 /// The header, and in lower case the metadata, with the key by which a message is known
@@ -14,6 +16,13 @@ pub const LONGEST: usize = 128;
 pub fn is_visible(text: impl AsRef<[u8]>, most: usize) -> bool {
     let text = text.as_ref();
     (1..=most).contains(&text.len()) && text.iter().all(u8::is_ascii_graphic)
+}
+
+/// A new one: 128 random bits, in hexadecimal digits.
+pub fn random() -> String {
+    // Its keys are the system's randomness.
+    let keys = RandomState::new();
+    format!("{:016x}{:016x}", keys.hash_one(0), keys.hash_one(1))
 }
 
 /// An idempotency key, as it came.
@@ -38,6 +47,7 @@ pub fn taken(content: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::HashSet;
 
     #[test]
     fn the_longest_is_visible_and_one_more_is_not() {
@@ -56,6 +66,16 @@ mod tests {
             assert!(!is_visible(text, 8), "{text:?}");
         }
         assert!(!is_visible(b"\xff", 8));
+    }
+
+    #[test]
+    fn no_two_random_ones_are_the_same() {
+        let keys: HashSet<_> = (0..10_000).map(|_| random()).collect();
+        assert_eq!(keys.len(), 10_000);
+        assert!(
+            keys.iter()
+                .all(|key| key.len() == 32 && is_visible(key, LONGEST))
+        );
     }
 
     #[test]

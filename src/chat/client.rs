@@ -12,6 +12,7 @@ use crate::chat::wire::ChatMessage;
 use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::{Connection, Proof, Settings, Stream};
+use crate::key;
 
 pub use super::message::Message;
 
@@ -37,14 +38,44 @@ impl ChatClient {
     /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`,
     /// when the message may have been accepted or not.
     pub fn send(&self, author: &str, text: &str, timeout: Duration) -> Result<Timestamp, Error> {
+        self.send_with(&[], author, text, timeout)
+    }
+
+    /// As [`ChatClient::send`], with an idempotency key: when it is sent again, it is
+    /// delivered once, and the answer is the first one. With `epoch` it is accepted only by
+    /// the server of this epoch, since another one would deliver it once more. A Python
+    /// server knows neither.
+    ///
+    /// # Errors
+    /// The same; INVALID_ARGUMENT for a bad key; ALREADY_EXISTS for one that came with
+    /// another author or text; FAILED_PRECONDITION from a server of another epoch.
+    pub fn send_once(
+        &self,
+        key: &str,
+        epoch: Option<&str>,
+        author: &str,
+        text: &str,
+        timeout: Duration,
+    ) -> Result<Timestamp, Error> {
+        let mut metadata = vec![(wire::KEY_METADATA, key::checked(key)?)];
+        metadata.extend(epoch.map(|epoch| (wire::EPOCH_METADATA, epoch)));
+        self.send_with(&metadata, author, text, timeout)
+    }
+
+    fn send_with(
+        &self,
+        metadata: &[(&str, &str)],
+        author: &str,
+        text: &str,
+        timeout: Duration,
+    ) -> Result<Timestamp, Error> {
         let request = wire::SendMessageRequest {
             author: author.into(),
             text: text.into(),
             ..Default::default()
         };
-        let response = self
-            .connection
-            .call(&wire::SEND_MESSAGE, &request, timeout)?;
+        let (connection, method) = (&self.connection, &wire::SEND_MESSAGE);
+        let response = connection.call_with(metadata, method, &request, timeout)?;
         Ok(wire::response_time(&response))
     }
 

@@ -75,6 +75,14 @@ struct Limits {
         value_name = "BYTES"
     )]
     max_text_bytes: usize,
+    /// Most idempotency keys of chat messages that are remembered; over it the oldest are
+    /// forgotten
+    #[arg(long, env = "MESSENGER_IDEMPOTENCY_KEYS", default_value_t = chat::keys::Capacity::default().keys, value_name = "N",
+          value_parser = keys)]
+    idempotency_keys: usize,
+    /// How long an idempotency key of a chat message is remembered
+    #[arg(long, env = "MESSENGER_IDEMPOTENCY_AGE", default_value = duration::text(chat::keys::Capacity::default().age), value_name = "TIME", value_parser = age)]
+    idempotency_age: Duration,
     /// Largest title of a task, in bytes of UTF-8
     #[arg(
         long,
@@ -140,6 +148,15 @@ struct Limits {
     memory: memory::Args,
 }
 
+/// None would be a server that says nothing and delivers twice what is sent again.
+fn keys(text: &str) -> Result<usize, String> {
+    let keys = text
+        .parse()
+        .ok()
+        .filter(|keys| (1..=10_000_000).contains(keys));
+    keys.ok_or_else(|| "has to be a number from 1 to 10000000".into())
+}
+
 fn age(text: &str) -> Result<Duration, String> {
     let age = duration::parse(text)?;
     let fits = (age >= Duration::from_secs(1)).then_some(age);
@@ -174,6 +191,10 @@ impl Args {
             chat: chat::message::Limits {
                 author_bytes: limits.max_author_bytes,
                 text_bytes: limits.max_text_bytes,
+            },
+            keys: chat::keys::Capacity {
+                keys: limits.idempotency_keys,
+                age: limits.idempotency_age,
             },
             todo: todo::list::Limits {
                 title_bytes: limits.max_title_bytes,

@@ -52,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "budget",
+            "key",
             "metrics",
             "readiness",
             "reload",

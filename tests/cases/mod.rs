@@ -14,6 +14,7 @@ mod guard;
 mod health;
 mod history;
 mod jobs;
+mod keys;
 pub mod layout;
 mod limits;
 mod log;

@@ -1,0 +1,199 @@
+//! The chat's memory of idempotency keys: what was sent with each, and when.
+//!
+//! It has digests instead of keys and contents, so that each key takes the same. Whoever
+//! finds two texts of one digest, in 2^64 tries, can only lead himself astray.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use openssl::sha::Sha256;
+
+use crate::error::Error;
+use crate::fanout::clock::Timestamp;
+use crate::key;
+
+/// How many keys are remembered, and how long; what comes first counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    pub keys: usize,
+    pub age: Duration,
+}
+
+impl Default for Capacity {
+    fn default() -> Self {
+        Self {
+            keys: 100_000,
+            age: Duration::from_secs(600),
+        }
+    }
+}
+
+/// A message that is sent with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keyed {
+    key: u128,
+    content: u128,
+}
+
+impl Keyed {
+    pub fn new(key: &str, author: &str, text: &str) -> Self {
+        Self {
+            key: digest(&[key]),
+            content: digest(&[author, text]),
+        }
+    }
+}
+
+/// Of these parts, each with its length. 128 bits are enough.
+fn digest(parts: &[&str]) -> u128 {
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update(&(part.len() as u64).to_le_bytes());
+        digest.update(part.as_bytes());
+    }
+    u128::from_le_bytes(*digest.finish().first_chunk().expect("32 bytes"))
+}
+
+struct First {
+    content: u128,
+    /// In the answer.
+    time: Timestamp,
+    came: Instant,
+}
+
+/// The newest keys, within their capacity.
+pub struct Keys {
+    capacity: Capacity,
+    first: HashMap<u128, First>,
+    /// When each came. One that came again after its age is in here twice.
+    order: VecDeque<(Instant, u128)>,
+}
+
+impl Keys {
+    pub fn new(capacity: Capacity) -> Self {
+        // To grow would hold up everybody. What is not used takes no memory.
+        let room = capacity.keys.min(Capacity::default().keys);
+        Self {
+            capacity,
+            first: HashMap::with_capacity(room),
+            order: VecDeque::with_capacity(room),
+        }
+    }
+
+    /// The time in the first answer, if this was sent before.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the key came with other content.
+    pub fn find(&self, sent: Keyed, now: Instant) -> Result<Option<Timestamp>, Error> {
+        let first = self.first.get(&sent.key);
+        match first.filter(|first| !self.is_old(first.came, now)) {
+            Some(first) if first.content != sent.content => Err(key::taken("author or text")),
+            first => Ok(first.map(|first| first.time)),
+        }
+    }
+
+    /// Remembers what [`Keys::find`] has not found, with the time in its answer.
+    pub fn remember(&mut self, sent: Keyed, now: Instant, time: Timestamp) {
+        // Two for one that comes: nobody pays for all that grew old at once.
+        for _ in 0..2 {
+            self.forget(now);
+        }
+        let first = First {
+            content: sent.content,
+            time,
+            came: now,
+        };
+        self.first.insert(sent.key, first);
+        self.order.push_back((now, sent.key));
+    }
+
+    /// The oldest, if it is too old or there are too many.
+    fn forget(&mut self, now: Instant) {
+        let is_full = self.order.len() >= self.capacity.keys;
+        let oldest = self.order.front().copied();
+        let Some((came, key)) = oldest.filter(|(came, _)| is_full || self.is_old(*came, now))
+        else {
+            return;
+        };
+        self.order.pop_front();
+        if self.first.get(&key).is_some_and(|it| it.came == came) {
+            self.first.remove(&key);
+        }
+    }
+
+    fn is_old(&self, came: Instant, now: Instant) -> bool {
+        // Those who wait for their turn have looked at the clock before.
+        now.saturating_duration_since(came) >= self.capacity.age
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn keys(keys: usize, seconds: u64) -> Keys {
+        let age = Duration::from_secs(seconds);
+        Keys::new(Capacity { keys, age })
+    }
+
+    #[test]
+    fn a_key_is_known_until_it_is_old() {
+        let (mut keys, start) = (keys(10, 60), Instant::now());
+        let (sent, time) = (Keyed::new("k", "a", "b"), Timestamp::from_nanos(7));
+        assert_eq!(keys.find(sent, start), Ok(None));
+        keys.remember(sent, start, time);
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(keys.find(sent, later(59)), Ok(Some(time)));
+        for other in [("a", "c"), ("c", "b"), ("", "ab"), ("ab", "")] {
+            let other = Keyed::new("k", other.0, other.1);
+            let taken = key::taken("author or text");
+            assert_eq!(keys.find(other, later(59)), Err(taken));
+            assert_eq!(keys.find(other, later(60)), Ok(None));
+        }
+        assert_eq!(keys.find(sent, later(60)), Ok(None));
+        assert_eq!(keys.find(Keyed::new("K", "a", "b"), start), Ok(None));
+    }
+
+    #[test]
+    fn of_too_many_the_oldest_is_forgotten() {
+        let (mut keys, now) = (keys(3, 60), Instant::now());
+        let sent = ["1", "2", "3", "4"].map(|key| Keyed::new(key, "a", "b"));
+        for (sent, nanos) in sent.into_iter().zip(1..) {
+            keys.remember(sent, now, Timestamp::from_nanos(nanos));
+        }
+        let known = sent.map(|sent| keys.find(sent, now).unwrap().map(Timestamp::nanos));
+        assert_eq!(known, [None, Some(2), Some(3), Some(4)]);
+    }
+
+    proptest! {
+        /// Against a list of all that was ever sent.
+        #[test]
+        fn a_key_is_known_if_it_is_young_and_among_the_newest(
+            sends in prop::collection::vec((0u8..12, 0u8..2, 0u64..30), 1..200),
+            (most, age) in (1usize..8, 1u64..60),
+        ) {
+            let (mut keys, mut now) = (keys(most, age), Instant::now());
+            let mut all: Vec<(u8, u8, Instant)> = Vec::new();
+            for ((key, text, pause), nanos) in sends.into_iter().zip(0..) {
+                now += Duration::from_secs(pause);
+                let sent = Keyed::new(&key.to_string(), "", &text.to_string());
+                let newest = all.iter().enumerate().rev().take(most);
+                let first = newest.clone().find(|(_, first)| first.0 == key);
+                let first = first.filter(|(_, first)| now - first.2 < Duration::from_secs(age));
+                match (keys.find(sent, now), first) {
+                    (Ok(None), None) => {
+                        keys.remember(sent, now, Timestamp::from_nanos(all.len() as i64));
+                        all.push((key, text, now));
+                    }
+                    (Ok(Some(time)), Some((number, first))) => {
+                        prop_assert_eq!((time.nanos(), first.1), (number as i64, text));
+                    }
+                    (Err(_), Some((_, first))) => prop_assert_ne!(first.1, text),
+                    (known, first) => prop_assert!(false, "{nanos}: {known:?} {first:?}"),
+                }
+                prop_assert!(keys.order.len() <= most && keys.first.len() <= keys.order.len());
+            }
+        }
+    }
+}
