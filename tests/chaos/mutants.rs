@@ -21,7 +21,7 @@ struct Mutant {
     promise: &'static str,
 }
 
-const MUTANTS: [Mutant; 8] = [
+const MUTANTS: [Mutant; 9] = [
     Mutant {
         name: "window",
         says: "the window of a lost subscription begins when the loss is noticed",
@@ -117,6 +117,18 @@ const MUTANTS: [Mutant; 8] = [
         world: "chat",
         seconds: 15,
         promise: "a stream has all to its end",
+    },
+    Mutant {
+        name: "keys",
+        says: "the chat forgets each idempotency key at once",
+        edits: &[(
+            "src/chat/server.rs",
+            "keys.remember(sent, now, time);",
+            "drop(keys);",
+        )],
+        world: "chat",
+        seconds: 15,
+        promise: "a message comes at most once",
     },
     Mutant {
         name: "clock",
