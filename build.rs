@@ -10,6 +10,7 @@ fn main() {
             "proto/health.proto",
             "proto/reflection.proto",
             "proto/reflection_v1alpha.proto",
+            "proto/subscribe.proto",
             "proto/subscriptions.proto",
             "proto/todo.proto",
             "proto/fin.proto",

@@ -56,7 +56,7 @@ tests_needs() {
 
 # The protos whose Python stubs the tests import. health.proto is not among
 # them: the grpcio-health-checking package brings its own.
-test_protos="messenger.proto todo.proto fin.proto message_service.proto"
+test_protos="messenger.proto subscribe.proto todo.proto fin.proto message_service.proto"
 
 requirements=tests/reference/requirements.txt
 

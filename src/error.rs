@@ -33,6 +33,16 @@ pub struct Error {
     pub message: String,
     /// After which time it is worth trying again, if that is known.
     pub retry_after: Option<Duration>,
+    /// What a client's program may want to know besides.
+    pub detail: Option<Detail>,
+}
+
+/// A protobuf message that goes with an error, encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    /// The full name of its type.
+    pub name: &'static str,
+    pub bytes: Vec<u8>,
 }
 
 impl Error {
@@ -41,6 +51,7 @@ impl Error {
             code,
             message: message.into(),
             retry_after: None,
+            detail: None,
         }
     }
 

@@ -8,7 +8,7 @@ use protobuf::well_known_types::any::Any;
 use protobuf::well_known_types::duration::Duration as WellKnownDuration;
 use protobuf::{CodedOutputStream, Message as _};
 
-use crate::error::{Code, Error};
+use crate::error::{Code, Detail, Error};
 
 /// Code, gRPC status, HTTP status, name in JSON.
 const TABLE: [(Code, RpcStatusCode, u16, &str); 16] = [
@@ -87,31 +87,43 @@ fn row(code: Code) -> (Code, RpcStatusCode, u16, &'static str) {
 
 pub fn to_grpc(error: &Error) -> RpcStatus {
     let (code, message) = (row(error.code).1, error.message.clone());
-    let details = error.retry_after.and_then(|after| {
-        let bytes = details(code.into(), &message, after);
-        bytes.ok()
-    });
-    RpcStatus::with_details(code, message, details.unwrap_or_default())
+    let details = details(error, code.into()).unwrap_or_default();
+    RpcStatus::with_details(code, message, details)
 }
 
-/// A `google.rpc.Status` with a `google.rpc.RetryInfo`, as the metadata
-/// `grpc-status-details-bin` carries it.
+/// A `google.rpc.Status` with what goes with the error, as the metadata
+/// `grpc-status-details-bin` carries it; empty if nothing does.
 /// Source: <https://github.com/googleapis/googleapis/blob/master/google/rpc/status.proto>,
 /// error_details.proto beside it
-fn details(code: i32, message: &str, retry_after: Duration) -> protobuf::Result<Vec<u8>> {
-    let mut delay = WellKnownDuration::new();
-    delay.seconds = i64::try_from(retry_after.as_secs()).unwrap_or(i64::MAX);
-    delay.nanos = retry_after.subsec_nanos().cast_signed();
-    let mut detail = Any::new();
-    detail.type_url = "type.googleapis.com/google.rpc.RetryInfo".into();
-    // A message within one is written as bytes are.
-    detail.value = encode(|out| out.write_bytes(1, &delay.write_to_bytes()?))?;
-    let detail = detail.write_to_bytes()?;
+fn details(error: &Error, code: i32) -> protobuf::Result<Vec<u8>> {
+    let mut details = Vec::from_iter(error.detail.clone());
+    if let Some(after) = error.retry_after {
+        details.push(retry_info(after)?);
+    }
+    if details.is_empty() {
+        return Ok(Vec::new());
+    }
     encode(|out| {
         out.write_int32(1, code)?;
-        out.write_string(2, message)?;
-        out.write_bytes(3, &detail)
+        out.write_string(2, &error.message)?;
+        for Detail { name, bytes } in details {
+            let mut packed = Any::new();
+            packed.type_url = format!("type.googleapis.com/{name}");
+            packed.value = bytes;
+            out.write_bytes(3, &packed.write_to_bytes()?)?;
+        }
+        Ok(())
     })
+}
+
+fn retry_info(after: Duration) -> protobuf::Result<Detail> {
+    let mut delay = WellKnownDuration::new();
+    delay.seconds = i64::try_from(after.as_secs()).unwrap_or(i64::MAX);
+    delay.nanos = after.subsec_nanos().cast_signed();
+    // A message within one is written as bytes are.
+    let bytes = encode(|out| out.write_bytes(1, &delay.write_to_bytes()?))?;
+    let name = "google.rpc.RetryInfo";
+    Ok(Detail { name, bytes })
 }
 
 fn encode(

@@ -19,4 +19,6 @@ pub mod message;
 #[cfg(not(feature = "shuttle"))]
 pub mod server;
 #[cfg(not(feature = "shuttle"))]
+mod subscribe;
+#[cfg(not(feature = "shuttle"))]
 pub mod wire;

@@ -1,10 +1,11 @@
-//! The chat: SendMessage and ReadMessages on one ordered fan-out.
+//! The chat: SendMessage, ReadMessages and Subscribe on one ordered fan-out.
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::keys::{self, Keyed, Keys};
 use super::message::Limits;
+use super::subscribe::{self, Epoch};
 use super::wire;
 use super::wire::Draft;
 use crate::access::Right;
@@ -15,7 +16,7 @@ use crate::grpc::handler::{Methods, metadata};
 use crate::grpc::host::Hosted;
 use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
-use crate::grpc::stream::{Streams, acknowledgement};
+use crate::grpc::stream::{Opening, Streams, acknowledgement};
 use crate::sync::lock;
 use crate::{key, metrics};
 
@@ -32,21 +33,21 @@ pub struct Config {
 #[derive(Clone)]
 pub struct Chat {
     messages: Broadcast<Encoded>,
+    epoch: Epoch,
     /// Locked by sends with a key alone, around the publish: so a key that comes twice at
     /// once waits for its first answer.
     keys: Arc<Mutex<Keys>>,
-    epoch: Arc<str>,
     config: Config,
 }
 
 impl Hosted for Chat {
-    fn name(&self) -> &'static str {
-        wire::SERVICE
+    fn names(&self) -> &'static [&'static str] {
+        &[wire::SERVICE, wire::SUBSCRIBE_SERVICE]
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {
-        let (sender, reader) = (self.clone(), self.clone());
-        let streams = streams.clone();
+        let (sender, reader, subscriber) = (self.clone(), self.clone(), self.clone());
+        let (read_streams, streams) = (streams.clone(), streams.clone());
         methods
             .unary_with(
                 &wire::SEND_MESSAGE,
@@ -74,10 +75,20 @@ impl Hosted for Chat {
                 &wire::READ_MESSAGES_ENCODED,
                 Right::ChatRead,
                 move |caller, _, sink| {
-                    streams.serve(caller, sink, "read", acknowledgement(caller), || {
-                        let pair = reader.messages.subscribe();
-                        pair.map_err(|_| Error::shutting_down())
+                    read_streams.serve(caller, sink, "read", || {
+                        Opening::one_by_one(reader.messages.subscribe(), acknowledgement(caller))
                     });
+                },
+            )
+            .stream(
+                &wire::SUBSCRIBE_ENCODED,
+                Right::ChatRead,
+                move |caller, request, sink| {
+                    let Self {
+                        messages, epoch, ..
+                    } = &subscriber;
+                    let open = || subscribe::open(messages, epoch, request);
+                    streams.serve(caller, sink, "subscribe", open);
                 },
             )
     }
@@ -92,11 +103,10 @@ impl Chat {
         let messages = Broadcast::new(config.backlog);
         count_fanout(wire::SERVICE, &messages);
         metrics::add(&metrics::REPEATED, &[wire::SERVICE], 0);
-        let keys = Arc::new(Mutex::new(Keys::new(config.keys)));
         Self {
             messages,
-            keys,
-            epoch: key::random().into(),
+            epoch: Epoch::random(),
+            keys: Arc::new(Mutex::new(Keys::new(config.keys))),
             config,
         }
     }
@@ -119,7 +129,7 @@ impl Chat {
         request: wire::SendMessageRequest,
     ) -> Result<(Timestamp, Option<Wakeups>), Error> {
         let key = key::checked(key)?;
-        if epoch.is_some_and(|epoch| epoch != self.epoch.as_bytes()) {
+        if epoch.is_some_and(|epoch| !self.epoch.is(epoch)) {
             let other = "the server has another epoch, and does not know what was sent before";
             let reason = format!("{}: {other}", wire::EPOCH_METADATA);
             return Err(Error::new(Code::FailedPrecondition, reason));

@@ -70,7 +70,8 @@ struct Health {
 pub struct Page {
     pub first: Vec<Arc<str>>,
     pub subscription: Subscription<Event>,
-    pub membership: Membership<Event>,
+    /// It leaves the broadcast with this.
+    pub _membership: Membership<Event>,
     pub watch: Watch,
 }
 
@@ -144,7 +145,7 @@ impl Hub {
         Ok(Page {
             first,
             subscription,
-            membership,
+            _membership: membership,
             watch,
         })
     }

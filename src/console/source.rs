@@ -52,14 +52,11 @@ impl Events {
     fn arrived(&mut self) -> Option<String> {
         let Page {
             subscription,
-            membership,
             watch,
             ..
         } = &mut self.page;
         loop {
             // The front asks for more when it has written the last chunk.
-            let bytes = self.batch.iter().map(|envelope| envelope.bytes).sum();
-            membership.release(self.batch.len(), bytes);
             subscription.try_batch(&mut self.batch, BATCH).ok()?;
             let arrived = self.batch.iter().map(|envelope| &envelope.payload);
             let text: String = arrived

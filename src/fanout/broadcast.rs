@@ -13,6 +13,10 @@
 //! it is removed on the spot, so it costs the others nothing. All backlogs together
 //! have a bound too: over it, who has more than its share is removed.
 //!
+//! Who comes back with [`Broadcast::resume`] gets what it missed from the replay
+//! buffer. Its place is looked up and its channel begins inside one critical section,
+//! so there is no seam: the buffer has what came before, the channel what comes after.
+//!
 //! # Example
 //! Two threads publish at once, and both subscribers read one order:
 //!
@@ -35,11 +39,10 @@
 //!             Ok(()) => texts.extend(batch.iter().map(|envelope| envelope.payload.clone())),
 //!             Err(end) => {
 //!                 assert_eq!(end, End::Closed);
+//!                 drop(membership);
 //!                 return texts;
 //!             }
 //!         }
-//!         // Written to the peer: makes room in the backlog.
-//!         membership.release(batch.len(), batch.iter().map(|envelope| envelope.bytes).sum());
 //!     }
 //! }
 //!
@@ -71,8 +74,12 @@
 //! # Ok::<(), Closed>(())
 //! ```
 
+use std::ops::Range;
+use std::time::Instant;
+
 use super::backlog::Backlog;
 use super::clock::{Clock, Timestamp};
+use super::replay::{Bound, Replay};
 use crate::sync::{Arc, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded};
 
 pub use super::backlog::{Bell, Capacity, End, Wakeups};
@@ -93,9 +100,19 @@ const ENVELOPE_BYTES: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
+/// Where a subscription begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The subscriber gets all messages after this time.
+    pub position: Timestamp,
+    /// What it asked for is not there any more: it begins with what is live.
+    pub gap: bool,
+}
+
 /// A cheap handle to one ordered fan-out; clones share it.
 pub struct Broadcast<T> {
     capacity: Capacity,
+    replay: Bound,
     state: Arc<Mutex<State<T>>>,
 }
 
@@ -103,6 +120,7 @@ impl<T> Clone for Broadcast<T> {
     fn clone(&self) -> Self {
         Self {
             capacity: self.capacity,
+            replay: self.replay,
             state: self.state.clone(),
         }
     }
@@ -116,6 +134,8 @@ struct State<T> {
     /// Messages in all backlogs after the last publish: since then at most fewer.
     waiting: usize,
     published: u64,
+    /// Since the first subscriber that may come back.
+    replay: Option<Replay<T>>,
     slow_consumers: u64,
     closed: bool,
 }
@@ -129,14 +149,21 @@ struct Subscriber<T> {
 impl<T: Clone> Broadcast<T> {
     /// The backlog of each subscriber is of this capacity.
     pub fn new(capacity: Capacity) -> Self {
+        Self::with_replay(capacity, Bound::default())
+    }
+
+    /// The replay buffer has this bound, and begins with the first [`Broadcast::resume`].
+    pub fn with_replay(capacity: Capacity, replay: Bound) -> Self {
         Self {
             capacity,
+            replay,
             state: Arc::new(Mutex::new(State {
                 clock: Clock::default(),
                 subscribers: Vec::new(),
                 next_id: 0,
                 waiting: 0,
                 published: 0,
+                replay: None,
                 slow_consumers: 0,
                 closed: false,
             })),
@@ -188,6 +215,9 @@ impl<T: Clone> Broadcast<T> {
         state.published += 1;
         let removed = before - state.subscribers.len();
         state.slow_consumers += removed as u64;
+        if let Some(replay) = &mut state.replay {
+            replay.keep(envelope, Instant::now());
+        }
         Ok((time, wakeups))
     }
 
@@ -199,6 +229,43 @@ impl<T: Clone> Broadcast<T> {
     /// # Errors
     /// [`Closed`].
     pub fn subscribe(&self) -> Result<(Subscription<T>, Membership<T>), Closed> {
+        let (pair, ()) = self.join(|_| (0..0, ()))?;
+        Ok(pair)
+    }
+
+    /// As [`Broadcast::subscribe`], for a subscriber that has everything up to the time
+    /// `after`, if that is given: it gets all that came since, or is told of a gap. What
+    /// it missed does not count in its backlog, but is read as long as the replay buffer
+    /// has it: who reads more slowly is a slow consumer.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    #[expect(clippy::type_complexity, reason = "as subscribe, and a start")]
+    pub fn resume(
+        &self,
+        after: Option<Timestamp>,
+    ) -> Result<((Subscription<T>, Membership<T>), Start), Closed> {
+        self.join(|state| {
+            let (published, last) = (state.published, state.clock.last());
+            let replay = state
+                .replay
+                .get_or_insert_with(|| Replay::new(self.replay, published, last));
+            let missed = after.and_then(|time| {
+                let numbers = replay.after(time, Instant::now())?;
+                Some((numbers, time))
+            });
+            let gap = after.is_some() && missed.is_none();
+            let (numbers, position) = missed.unwrap_or((0..0, last));
+            (numbers, Start { position, gap })
+        })
+    }
+
+    /// Adds a subscriber that begins with the messages of the numbers that `place` returns.
+    #[expect(clippy::type_complexity, reason = "only here")]
+    fn join<R>(
+        &self,
+        place: impl FnOnce(&mut State<T>) -> (Range<u64>, R),
+    ) -> Result<((Subscription<T>, Membership<T>), R), Closed> {
         let (sender, receiver) = unbounded();
         let backlog = Arc::new(Backlog::new(self.capacity));
         let mut state = lock(&self.state);
@@ -212,16 +279,18 @@ impl<T: Clone> Broadcast<T> {
             sender,
             backlog: backlog.clone(),
         });
+        let (missed, told) = place(&mut state);
+        drop(state);
         let subscription = Subscription {
-            receiver,
-            backlog: backlog.clone(),
-        };
-        let membership = Membership {
             id,
+            receiver,
             backlog,
             broadcast: self.clone(),
+            missed,
+            taken: (0, 0),
         };
-        Ok((subscription, membership))
+        let broadcast = self.clone();
+        Ok(((subscription, Membership { id, broadcast }), told))
     }
 
     /// Ends every subscription with [`End::Closed`] once it has received its
@@ -257,6 +326,18 @@ impl<T: Clone> Broadcast<T> {
     /// How many subscribers were removed because they were too slow.
     pub fn slow_consumers(&self) -> u64 {
         lock(&self.state).slow_consumers
+    }
+}
+
+impl<T> Broadcast<T> {
+    /// Takes out one subscriber, if it is still there.
+    fn remove(&self, id: u64, end: End) {
+        let mut state = lock(&self.state);
+        if let Ok(at) = state.subscribers.binary_search_by_key(&id, |s| s.id) {
+            let subscriber = state.subscribers.remove(at);
+            drop(state);
+            subscriber.end(end);
+        }
     }
 }
 
@@ -306,20 +387,31 @@ impl<T> Subscriber<T> {
 
 /// The reading half of a subscription; for one thread.
 pub struct Subscription<T> {
+    id: u64,
     receiver: Receiver<Envelope<T>>,
     backlog: Arc<Backlog>,
+    broadcast: Broadcast<T>,
+    /// The numbers of the messages that are still to be read from the replay buffer,
+    /// before those of the channel.
+    missed: Range<u64>,
+    /// Messages and bytes of the last batch, which still count in the backlog.
+    taken: (usize, usize),
 }
 
-impl<T> Subscription<T> {
+impl<T: Clone> Subscription<T> {
     /// Takes what has queued up, `most` messages at most; never blocks. `batch` is
-    /// emptied first; what is in it then counts against the capacity until
-    /// [`Membership::release`]. If nothing is there, the next message or the end
-    /// rings the bell.
+    /// emptied first; what is in it then counts against the capacity until the next
+    /// call, for which it has to be written. If nothing is there, the next message or
+    /// the end rings the bell.
     ///
     /// # Errors
     /// [`End`] when there is nothing more to come; `batch` is empty then.
     pub fn try_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
         batch.clear();
+        self.release();
+        if !self.missed.is_empty() && self.end() != Some(End::SlowConsumer) {
+            return self.read_missed(batch, most);
+        }
         // A message may come after the look, so look again with the bell armed.
         for armed in [false, true] {
             if armed {
@@ -331,6 +423,8 @@ impl<T> Subscription<T> {
                 return Err(End::SlowConsumer);
             }
             if !batch.is_empty() {
+                let bytes = batch.iter().map(|envelope| envelope.bytes).sum();
+                self.taken = (batch.len(), bytes);
                 return Ok(());
             }
             if !connected {
@@ -342,8 +436,32 @@ impl<T> Subscription<T> {
         Ok(())
     }
 
+    /// Makes room in the backlog: what was taken has been written.
+    fn release(&mut self) {
+        let (messages, bytes) = std::mem::take(&mut self.taken);
+        if messages > 0 {
+            self.backlog.messages.fetch_sub(messages, Ordering::AcqRel);
+            self.backlog.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        }
+    }
+
+    fn read_missed(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
+        let mut state = lock(&self.broadcast.state);
+        let replay = state.replay.as_ref();
+        if replay.is_some_and(|replay| replay.read(&mut self.missed, batch, most)) {
+            return Ok(());
+        }
+        // The channel goes on behind what is lost.
+        state.slow_consumers += 1;
+        drop(state);
+        self.broadcast.remove(self.id, End::SlowConsumer);
+        self.clear();
+        Err(End::SlowConsumer)
+    }
+
     /// Drops what has queued up, so that a slow consumer that is cut holds nothing.
     pub fn clear(&mut self) {
+        self.missed = 0..0;
         while self.receiver.try_recv().is_ok() {}
     }
 
@@ -376,36 +494,20 @@ impl<T> Subscription<T> {
 /// its reader ends with [`End::Left`].
 pub struct Membership<T> {
     id: u64,
-    backlog: Arc<Backlog>,
     broadcast: Broadcast<T>,
 }
 
 impl<T> Membership<T> {
-    /// Makes room in the backlog: so much of what was received has been written.
-    pub fn release(&self, messages: usize, bytes: usize) {
-        self.backlog.messages.fetch_sub(messages, Ordering::AcqRel);
-        self.backlog.bytes.fetch_sub(bytes, Ordering::AcqRel);
-    }
-
     /// Ends this one subscription as [`Broadcast::close`] ends all: its reader gets its
     /// backlog, and then [`End::Closed`]. May be called again.
     pub fn close(&self) {
-        self.leave(End::Closed);
-    }
-
-    fn leave(&self, end: End) {
-        let mut state = lock(&self.broadcast.state);
-        if let Ok(at) = state.subscribers.binary_search_by_key(&self.id, |s| s.id) {
-            let subscriber = state.subscribers.remove(at);
-            drop(state);
-            subscriber.end(end);
-        }
+        self.broadcast.remove(self.id, End::Closed);
     }
 }
 
 impl<T> Drop for Membership<T> {
     fn drop(&mut self) {
-        self.leave(End::Left);
+        self.broadcast.remove(self.id, End::Left);
     }
 }
 

@@ -48,22 +48,23 @@ impl Timestamp {
     }
 }
 
-/// Issues strictly increasing time stamps.
+/// Issues strictly increasing time stamps, all behind 1970-01-01T00:00:00Z.
 #[derive(Debug, Default)]
 pub struct Clock {
-    last: Option<Timestamp>,
+    last: Timestamp,
 }
 
 impl Clock {
     /// `max(now, last + 1 ns)`: the wall clock's time unless that has stepped
     /// back or stood still.
     pub fn tick(&mut self, now: Timestamp) -> Timestamp {
-        let time = match self.last {
-            Some(last) => now.max(Timestamp(last.0.saturating_add(1))),
-            None => now,
-        };
-        self.last = Some(time);
-        time
+        self.last = now.max(Timestamp(self.last.0.saturating_add(1)));
+        self.last
+    }
+
+    /// The last time stamp; all to come are later.
+    pub fn last(&self) -> Timestamp {
+        self.last
     }
 }
 

@@ -8,3 +8,4 @@
 mod backlog;
 pub mod broadcast;
 pub mod clock;
+pub mod replay;

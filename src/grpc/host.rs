@@ -20,8 +20,8 @@ use crate::metrics;
 
 /// A service that can be hosted.
 pub trait Hosted: Send {
-    /// The name under which health checks know it.
-    fn name(&self) -> &'static str;
+    /// The names under which health checks know it.
+    fn names(&self) -> &'static [&'static str];
 
     /// Registers its methods; server streams are served on `streams`.
     fn register(&self, methods: Methods, streams: &Streams) -> Methods;
@@ -55,7 +55,11 @@ pub struct Handle {
 pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, StartError> {
     let environment = environment("grpc", config.threads.into());
     let streams = Streams::new(config.streams, config.stream_age, &environment)?;
-    let names: Vec<_> = hosted.iter().map(|service| service.name()).collect();
+    let names: Vec<_> = hosted
+        .iter()
+        .flat_map(|service| service.names())
+        .copied()
+        .collect();
     let health = Health::new(&names);
     let unfinished = Unfinished::start()?;
     let (memory, open) = (config.memory.part(4), streams.clone());

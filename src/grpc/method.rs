@@ -28,6 +28,10 @@ impl Encoded {
         Ok(Self(slice))
     }
 
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_slice()
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

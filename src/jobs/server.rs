@@ -90,8 +90,8 @@ impl Messages {
 }
 
 impl Hosted for Messages {
-    fn name(&self) -> &'static str {
-        wire::SERVICE
+    fn names(&self) -> &'static [&'static str] {
+        &[wire::SERVICE]
     }
 
     fn register(&self, methods: Methods, _: &Streams) -> Methods {

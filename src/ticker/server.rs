@@ -99,8 +99,8 @@ impl Ticker {
 }
 
 impl Hosted for Ticker {
-    fn name(&self) -> &'static str {
-        wire::SERVICE
+    fn names(&self) -> &'static [&'static str] {
+        &[wire::SERVICE]
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {

@@ -26,7 +26,7 @@ use crate::grpc::handler::{self, Answer as _, Methods, Reply};
 use crate::grpc::host::Hosted;
 use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
-use crate::grpc::stream::{Streams, acknowledgement};
+use crate::grpc::stream::{Opening, Streams, acknowledgement};
 use crate::metrics;
 use crate::readiness::Readiness;
 use crate::retry::supervised;
@@ -147,8 +147,8 @@ impl Todo {
 }
 
 impl Hosted for Todo {
-    fn name(&self) -> &'static str {
-        wire::SERVICE
+    fn names(&self) -> &'static [&'static str] {
+        &[wire::SERVICE]
     }
 
     fn register(&self, methods: Methods, streams: &Streams) -> Methods {
@@ -174,9 +174,8 @@ impl Hosted for Todo {
                 &wire::WATCH_TASKS_ENCODED,
                 Right::TodoRead,
                 move |caller, _, sink| {
-                    streams.serve(caller, sink, "watch", acknowledgement(caller), || {
-                        let pair = watcher.changes.subscribe();
-                        pair.map_err(|_| Error::shutting_down())
+                    streams.serve(caller, sink, "watch", || {
+                        Opening::one_by_one(watcher.changes.subscribe(), acknowledgement(caller))
                     });
                 },
             )

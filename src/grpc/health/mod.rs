@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::handler::Methods;
 use super::method::Encoded;
-use super::stream::{Pair, Streams};
+use super::stream::{Opening, Pair, Streams};
 use crate::access::Need;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity, Closed};
@@ -71,8 +71,8 @@ impl Health {
                 Need::Nothing,
                 move |caller, request, sink| {
                     let (first, pair) = watch.watch(&request.service);
-                    streams.serve(caller, sink, "health", Some(wire::encode(first)), || {
-                        pair.map_err(|_| Error::shutting_down())
+                    streams.serve(caller, sink, "health", || {
+                        Opening::one_by_one(pair, Some(wire::encode(first)))
                     });
                 },
             )

@@ -13,16 +13,37 @@ use super::delivery::{Delivery, Gone, Peer};
 use super::ends::Ending;
 use super::places::Place;
 use crate::error::{Code, Error};
-use crate::fanout::broadcast::End;
+use crate::fanout::broadcast::{End, Envelope};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::handler::{StreamSink, StreamSinkFailure};
 use crate::grpc::journal::StreamLog;
 use crate::grpc::method::Encoded;
 use crate::status;
 
+/// How the streams of a method are put to their peers: all that is different between
+/// methods that stream the same messages.
+pub trait Framing: Send {
+    /// A response with the first of the messages that wait, at least one, and how many it
+    /// carries.
+    fn response(&mut self, waiting: &[Envelope<Encoded>]) -> (Encoded, usize) {
+        (waiting[0].payload.clone(), 1)
+    }
+
+    /// The error with which the stream ends; `last` is the time of the last message sent.
+    fn end(&self, error: Error, _last: Option<Timestamp>) -> Error {
+        error
+    }
+}
+
+/// One message in each response.
+pub struct OneByOne;
+
+impl Framing for OneByOne {}
+
 /// One call, and its place among the live streams.
 pub struct Call {
     sink: Sink,
+    framing: Box<dyn Framing>,
     stream_log: Option<Arc<StreamLog>>,
     /// Sent since they were counted.
     uncounted: u64,
@@ -38,9 +59,15 @@ enum Sink {
 }
 
 impl Call {
-    pub fn new(sink: StreamSink, place: Place, stream_log: Option<Arc<StreamLog>>) -> Self {
+    pub fn new(
+        sink: StreamSink,
+        framing: Box<dyn Framing>,
+        place: Place,
+        stream_log: Option<Arc<StreamLog>>,
+    ) -> Self {
         Self {
             sink: Sink::Open(sink),
+            framing,
             stream_log,
             uncounted: 0,
             early: None,
@@ -58,6 +85,16 @@ impl Call {
 }
 
 impl Call {
+    fn start_send(&mut self, response: Encoded, more: bool) -> Result<(), Gone> {
+        let Sink::Open(sink) = &mut self.sink else {
+            return Err(Gone);
+        };
+        // What waits in the C core's buffer goes out with the next response.
+        let flags = WriteFlags::default().buffer_hint(more);
+        let sent = Pin::new(sink).start_send((response, flags));
+        sent.map_err(|_| Gone)
+    }
+
     /// Once for a batch.
     fn count(&mut self) {
         let sent = std::mem::take(&mut self.uncounted);
@@ -77,25 +114,25 @@ impl Peer for Call {
         Pin::new(sink).poll_ready(cx).map_err(|_| Gone)
     }
 
-    fn send(&mut self, message: &Encoded, more: bool) -> Result<(), Gone> {
-        let Sink::Open(sink) = &mut self.sink else {
-            return Err(Gone);
-        };
-        // What waits in the C core's buffer goes out with the next message.
-        let flags = WriteFlags::default().buffer_hint(more);
-        let sent = Pin::new(sink).start_send((message.clone(), flags));
-        sent.map_err(|_| Gone)?;
-        // An acknowledgement is empty, and no delivery.
-        self.uncounted += u64::from(!message.is_empty());
+    fn send_first(&mut self, first: Encoded) -> Result<(), Gone> {
+        self.start_send(first, false)
+    }
+
+    fn send(&mut self, waiting: &[Envelope<Encoded>]) -> Result<usize, Gone> {
+        let (response, messages) = self.framing.response(waiting);
+        let more = messages < waiting.len();
+        self.start_send(response, more)?;
+        self.uncounted += messages as u64;
         if !more {
             self.count();
         }
-        Ok(())
+        Ok(messages)
     }
 
     fn finish(&mut self, end: End, last: Option<Timestamp>) {
         if let Sink::Open(sink) = std::mem::replace(&mut self.sink, Sink::Gone) {
-            let status = status::to_grpc(&self.reason(end, last));
+            let error = self.framing.end(self.reason(end, last), last);
+            let status = status::to_grpc(&error);
             self.sink = Sink::Finishing(sink.fail(status));
         }
     }

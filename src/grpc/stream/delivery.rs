@@ -33,12 +33,19 @@ pub trait Peer: Send + 'static {
     /// [`Gone`].
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>>;
 
-    /// Hands a message over; only after [`Peer::poll_ready`]. With `more`, others
-    /// follow at once, and one system call may carry them all.
+    /// Hands over what comes before all messages; only after [`Peer::poll_ready`].
     ///
     /// # Errors
     /// [`Gone`].
-    fn send(&mut self, message: &Self::Message, more: bool) -> Result<(), Gone>;
+    fn send_first(&mut self, first: Self::Message) -> Result<(), Gone>;
+
+    /// Hands over the first of the messages that wait, at least one, and returns how
+    /// many; only after [`Peer::poll_ready`]. The rest follows at once, so that one
+    /// system call may carry them all.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    fn send(&mut self, waiting: &[Envelope<Self::Message>]) -> Result<usize, Gone>;
 
     /// Hands the final status over; only after [`Peer::poll_ready`]. `last` is the
     /// time of the last message that was sent.
@@ -198,7 +205,7 @@ impl<P: Peer> Delivery<P> {
         }
         state.first = None;
         state.end_with(End::Closed);
-        state.release();
+        state.clear_batch();
         state.membership = None;
         state.subscription.clear();
         drop(state);
@@ -245,7 +252,7 @@ impl<P: Peer> State<P> {
         if self.end.is_none() && self.subscription.end() == Some(End::SlowConsumer) {
             self.end_with(End::SlowConsumer);
             self.subscription.clear();
-            self.release();
+            self.clear_batch();
         }
         let mut woken_for_messages = false;
         loop {
@@ -280,38 +287,34 @@ impl<P: Peer> State<P> {
         }
     }
 
-    /// Sends the next message, or the status behind the last one.
+    /// Sends the next messages, or the status behind the last one.
     fn send(&mut self) -> Result<(), Gone> {
         let Some(peer) = &mut self.peer else {
             return Err(Gone);
         };
         if let Some(first) = self.first.take() {
-            return peer.send(&first, false);
+            return peer.send_first(first);
         }
-        let Some(envelope) = self.batch.get(self.next) else {
+        let waiting = &self.batch[self.next..];
+        if waiting.is_empty() {
             if let Some(end) = self.end {
                 peer.finish(end, self.last);
                 self.finishing = true;
             }
             return Ok(());
-        };
-        self.next += 1;
-        let more = self.next < self.batch.len();
-        peer.send(&envelope.payload, more)?;
-        self.sent += 1;
-        self.last = Some(envelope.time);
-        if !more {
-            self.release();
+        }
+        let count = peer.send(waiting)?;
+        self.last = Some(waiting[count - 1].time);
+        self.next += count;
+        self.sent += count as u64;
+        if self.next == self.batch.len() {
+            self.clear_batch();
         }
         Ok(())
     }
 
-    /// The batch counts no more.
-    fn release(&mut self) {
-        if let Some(membership) = &self.membership {
-            let bytes = self.batch.iter().map(|envelope| envelope.bytes).sum();
-            membership.release(self.batch.len(), bytes);
-        }
+    /// Forgets the batch.
+    fn clear_batch(&mut self) {
         self.batch.clear();
         self.batch.shrink_to(BATCH_KEPT);
         self.next = 0;

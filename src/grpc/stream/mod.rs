@@ -32,9 +32,8 @@
 //! A stream that ends early (`ends`: the server drains, or its age) leaves the
 //! broadcast, and then goes the same way as when that is closed.
 //!
-//! From any state, a peer that leaves is over at once. A batch for the peer is sent
-//! message by message; whoever wants to put several into one has them all there, in
-//! `State::send`.
+//! From any state, a peer that leaves is over at once. How messages are put into
+//! responses, one by one or many in one, is the call's `Framing`.
 //!
 //! # Who wakes whom
 //!
@@ -70,6 +69,7 @@ mod places;
 mod streams;
 mod wake_queue;
 
+pub use call::Framing;
 pub(super) use ends::Ending;
 pub use places::Place;
-pub use streams::{Pair, STATUS_WAIT, Streams, acknowledgement};
+pub use streams::{Opening, Pair, STATUS_WAIT, Streams, acknowledgement};

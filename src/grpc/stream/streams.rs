@@ -7,13 +7,13 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use grpcio::Environment;
 
-use super::call::{Call, Task};
+use super::call::{Call, Framing, OneByOne, Task};
 use super::delivery::Delivery;
 use super::ends::{Ending, Ends};
 use super::places::{Place, Places};
 use super::wake_queue::WakeQueues;
 use crate::error::{Code, Error};
-use crate::fanout::broadcast::{Membership, Subscription};
+use crate::fanout::broadcast::{Closed, Membership, Subscription};
 use crate::grpc::STACK_BYTES;
 use crate::grpc::handler::{Caller, StreamSink};
 use crate::grpc::journal::{Journal, StreamLog};
@@ -26,8 +26,32 @@ use crate::status;
 /// how long the status may wait for it.
 pub const STATUS_WAIT: Duration = Duration::from_secs(10);
 
-/// A subscription, as [`Streams::serve`] takes it.
+/// A subscription to what a stream sends.
 pub type Pair = (Subscription<Encoded>, Membership<Encoded>);
+
+/// What [`Streams::serve`] serves.
+pub struct Opening {
+    pub pair: Pair,
+    /// Sent before all messages.
+    pub first: Option<Encoded>,
+    pub framing: Box<dyn Framing>,
+}
+
+impl Opening {
+    /// Messages one by one.
+    ///
+    /// # Errors
+    /// UNAVAILABLE when the broadcast is closed.
+    pub fn one_by_one(pair: Result<Pair, Closed>, first: Option<Encoded>) -> Result<Self, Error> {
+        let pair = pair.map_err(|Closed| Error::shutting_down())?;
+        let framing = Box::new(OneByOne);
+        Ok(Self {
+            pair,
+            first,
+            framing,
+        })
+    }
+}
 
 /// All streams of a process: bounds their number, and logs them.
 #[derive(Clone)]
@@ -77,26 +101,28 @@ impl Streams {
     }
 
     /// Serves one server stream: registers the subscription before it returns,
-    /// and does the rest on a thread of its own. `first` is sent before all
-    /// else. Called on a completion-queue thread; never blocks.
+    /// and does the rest on a thread of its own. Called on a completion-queue thread;
+    /// never blocks.
     pub fn serve(
         &self,
         caller: &Caller,
         sink: StreamSink,
         name: &str,
-        first: Option<Encoded>,
-        subscribe: impl FnOnce() -> Result<Pair, Error>,
+        open: impl FnOnce() -> Result<Opening, Error>,
     ) {
         let (number, name) = self.number_and_name(name);
         let stream_log = self.stream_log(&name, caller.call.take());
-        let begun = self
-            .place(number)
-            .and_then(|place| Ok((place, subscribe()?)));
-        let (place, pair) = match begun {
+        let begun = self.place(number).and_then(|place| Ok((place, open()?)));
+        let (place, opening) = match begun {
             Ok(begun) => begun,
             Err(error) => return refuse(caller, sink, &error, stream_log.as_deref()),
         };
-        let call = Call::new(sink, place, stream_log.clone());
+        let Opening {
+            pair,
+            first,
+            framing,
+        } = opening;
+        let call = Call::new(sink, framing, place, stream_log.clone());
         let queue = self.queues.own();
         let delivery = Arc::new(Delivery::new(pair, call, first, move |task| {
             queue.push(task);

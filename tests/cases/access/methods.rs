@@ -27,6 +27,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("/messenger.Subscriptions/Probe", "any"),
     ("/mes_grpc.MessengerServer/SendMessage", "chat:write"),
     ("/mes_grpc.MessengerServer/ReadMessages", "chat:read"),
+    ("/messenger.v1.Chat/Subscribe", "chat:read"),
     ("/todo.TodoService/AddTask", "todo:write"),
     ("/todo.TodoService/CompleteTask", "todo:write"),
     ("/todo.TodoService/GetTasks", "todo:read"),

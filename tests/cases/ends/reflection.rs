@@ -108,6 +108,7 @@ fn a_python_client_lists_describes_and_calls_without_a_proto() {
         "StockTicker",
         "mes_grpc.MessengerServer",
         "message.MessageService",
+        "messenger.v1.Chat",
         "todo.TodoService",
     ];
     assert_eq!(line(), json!(sorted(&[&services, &OWN])));
@@ -133,7 +134,10 @@ fn both_versions_list_what_is_hosted_and_nothing_else() {
     for version in [V1, V1ALPHA] {
         let mut stream = open(&server.address(), version);
         let services = listed(ask(&mut stream, Asked::ListServices("*".into())));
-        assert_eq!(services, sorted(&[&["mes_grpc.MessengerServer"], &OWN]));
+        assert_eq!(
+            services,
+            sorted(&[&["mes_grpc.MessengerServer", "messenger.v1.Chat"], &OWN])
+        );
         let other = ask(&mut stream, Asked::FileContainingSymbol("todo.Task".into()));
         assert_eq!(not_found(other), "there is no symbol todo.Task");
         stream.0.close(SOON).unwrap();
