@@ -63,6 +63,8 @@ table! {
         "Messages in one transaction of the log; the sum is all that were stored." SIZES;
     POSTBOX: IntGaugeVec "messenger_postbox_messages" []
         "Messages that were received and not flushed yet.";
+    GAPS: IntCounterVec "messenger_bridge_gaps_total" []
+        "Subscriptions of the bridge before which messages may have been missed.";
     DROPPED: IntCounterVec "messenger_dropped_total" ["what"]
         "What was thrown away because its place was full.";
     HELD: IntGaugeVec "messenger_memory_held_bytes" ["service"]

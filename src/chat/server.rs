@@ -16,7 +16,7 @@ use crate::grpc::handler::{Methods, metadata};
 use crate::grpc::host::Hosted;
 use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
-use crate::grpc::stream::{Opening, Streams, acknowledgement};
+use crate::grpc::stream::{Opening, Streams};
 use crate::sync::lock;
 use crate::{key, metrics};
 
@@ -76,7 +76,7 @@ impl Hosted for Chat {
                 Right::ChatRead,
                 move |caller, _, sink| {
                     read_streams.serve(caller, sink, "read", || {
-                        Opening::one_by_one(reader.messages.subscribe(), acknowledgement(caller))
+                        Opening::one_by_one(reader.messages.subscribe(), None)
                     });
                 },
             )

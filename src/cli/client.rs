@@ -34,7 +34,7 @@ pub struct Args {
     /// Maximum wait for the first subscription before listening
     #[arg(long, env = "MESSENGER_CONNECT_WAIT", default_value = duration::text(bridge::Config::default().connect_wait), value_name = "TIME", value_parser = duration::parse)]
     connect_wait: Duration,
-    /// Wait after subscribing to a server that cannot acknowledge it, such as a Python server
+    /// Wait after subscribing to a server that cannot confirm it, such as a Python server
     #[arg(long, env = "MESSENGER_SETTLE", default_value = duration::text(bridge::Config::default().settle), value_name = "TIME", value_parser = duration::parse)]
     settle: Duration,
     /// Deadline of a send, however often it is tried

@@ -21,7 +21,6 @@ use super::gate::{Gate, Pass};
 use super::meter::{Call, Meter};
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
-use super::subscription::ACK_HEADER;
 use crate::access::Need;
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
@@ -51,7 +50,6 @@ pub struct Caller {
     pub(super) peer: String,
     pub(super) call: Cell<Option<Call>>,
     pub(super) pass: Pass,
-    acknowledge: bool,
     rest: Cell<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -67,7 +65,6 @@ impl Caller {
             peer: ctx.peer(),
             call: Cell::new(Call::begin(ctx, method, meter, logged)),
             pass: Pass::default(),
-            acknowledge: false,
             rest: Cell::default(),
         }
     }
@@ -77,11 +74,6 @@ impl Caller {
         if let Some(call) = self.call.take() {
             call.answered(Some(error), None);
         }
-    }
-
-    /// Whether the client wants a stream's subscription acknowledged.
-    pub fn wants_acknowledgement(&self) -> bool {
-        self.acknowledge
     }
 
     /// Has this polled on the call's completion-queue thread, once the handler
@@ -301,7 +293,6 @@ impl Methods {
                     return refuse(&ctx, &caller, requests, &error, failed);
                 }
             };
-            caller.acknowledge = metadata(&ctx, ACK_HEADER).is_some();
             let (unfinished, handler) = (unfinished.clone(), handler.clone());
             ctx.spawn(guarded(name, async move {
                 let peer = std::mem::take(&mut caller.peer);

@@ -3,6 +3,7 @@
 mod access;
 mod bridge;
 mod bridge_faults;
+mod bridge_resumes;
 mod clock;
 mod compare;
 mod compare_behaviour;

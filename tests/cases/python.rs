@@ -246,5 +246,5 @@ fn our_client_settles_for_a_python_server_and_sees_its_order() {
 #[test]
 fn our_client_has_proof_from_our_server() {
     let server = Server::start(&[]);
-    assert_eq!(Reader::start(&server.address()).proof, Proof::Acknowledged);
+    assert_eq!(Reader::start(&server.address()).proof, Proof::Confirmed);
 }

@@ -15,8 +15,8 @@ use messenger::compare::load::wire::{Event, Wire};
 use super::limit::Limit;
 use super::offer::{Clients, Load, Outcome};
 use super::{folder, number};
+use crate::support::heavy;
 use crate::support::programs::{Program, Server};
-use crate::support::{SOON, heavy};
 
 /// Of one processor.
 const SHARE: f64 = 0.2;
@@ -52,7 +52,7 @@ impl Stage {
         let memory = MEMORY_LIMIT.to_string();
         let fixed = ["--memory-limit", &memory, "--log-level", "warn"];
         let server = Server::start(&[&fixed, flags].concat());
-        let readers = Readers::start(&server.address(), READERS);
+        let readers = Readers::start(&server, READERS);
         Self {
             limit: Limit::hold(server.pid(), SHARE),
             probe: Clients::connect(&server.address(), 16),
@@ -81,9 +81,11 @@ struct Readers {
 }
 
 impl Readers {
-    fn start(address: &str, count: usize) -> Self {
-        let mut wire = Wire::new(&Measured::foreign(address)).expect("a connection");
-        wire.read(count, SOON).expect("readers");
+    fn start(server: &Program, count: usize) -> Self {
+        let measured = Measured::foreign(&server.address());
+        let mut wire = Wire::new(&measured).expect("a connection");
+        wire.read(count, false).expect("readers");
+        server.wait_for_threads("read-", count);
         let (over, received) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (stop, count) = (over.clone(), received.clone());
         let thread = thread::spawn(move || {

@@ -99,13 +99,20 @@ impl Api {
                 return refusal(&Error::unavailable(full.to_string()));
             }
         };
-        let Flushed { messages, dropped } = flushed;
+        let Flushed {
+            messages,
+            dropped,
+            gap,
+        } = flushed;
         let all = 0..messages.len();
         let messages = Arc::new(messages);
         let encode = |kept: &Kept| json::message(&kept.message);
         let mut response = Response::array(messages.clone(), all, encode, hold);
         if dropped > 0 {
             response = response.with_header("X-Messenger-Dropped", dropped.to_string());
+        }
+        if gap {
+            response = response.with_header("X-Messenger-Gap", "true");
         }
         if !self.link.is_subscribed() {
             response = response.with_header("X-Messenger-Subscribed", "false");
@@ -114,7 +121,11 @@ impl Api {
         response.on_undelivered(move || {
             let messages = Arc::unwrap_or_clone(messages);
             let count = messages.len();
-            let lost = postbox.put_back(Flushed { messages, dropped });
+            let lost = postbox.put_back(Flushed {
+                messages,
+                dropped,
+                gap,
+            });
             metrics::add(&metrics::DROPPED, &["messages"], lost);
             if count > 0 && losses.admit(0, Instant::now()) == Admission::Write {
                 let unlogged = losses.take_withheld().map_or(0, |[count]| count);

@@ -14,6 +14,7 @@ pub struct Link {
     subscribed: AtomicBool,
     /// Of the server that the last subscription went to, if that knows Subscribe.
     epoch: Mutex<Option<String>>,
+    open_early: AtomicBool,
     stream: Mutex<Option<AbortHandle>>,
     /// The time of the subscription's last message that was put into the postbox.
     delivered: Mutex<Timestamp>,
@@ -36,6 +37,16 @@ impl Link {
     /// To be called before [`Link::set`]; `None` for a server without Subscribe.
     pub fn set_epoch(&self, epoch: Option<&str>) {
         *lock(&self.epoch) = epoch.map(str::to_owned);
+    }
+
+    /// Whether the HTTP port was opened without a subscription: messages are missed until
+    /// the first one is live.
+    pub fn is_open_early(&self) -> bool {
+        self.open_early.load(Ordering::Acquire)
+    }
+
+    pub fn set_open_early(&self) {
+        self.open_early.store(true, Ordering::Release);
     }
 
     /// Blocks until the message of this time is in the postbox, at most so long,

@@ -37,7 +37,7 @@ pub struct Config {
     pub http_port: u16,
     /// Maximum wait for the first subscription before listening.
     pub connect_wait: Duration,
-    /// Time for a server that cannot acknowledge a subscription to register it.
+    /// Time for a server that cannot confirm a subscription to register it.
     pub settle: Duration,
     /// The deadline of a send, however often it is tried.
     pub send_timeout: Duration,
@@ -89,6 +89,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     let kept = postbox.clone();
     metrics::at_scrape(move || metrics::set(&metrics::POSTBOX, &[], kept.waiting()));
     metrics::add(&metrics::REPEATED, &["bridge"], 0);
+    metrics::add(&metrics::GAPS, &[], 0);
     let link = Arc::new(Link::default());
     let (live_sender, live) = bounded(1);
     let reader = StreamReader::start(config, &reading, &postbox, &link, live_sender)?;
@@ -98,11 +99,14 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
             reader.shut_down();
             return Ok(None);
         }
-        default(config.connect_wait) => tracing::warn!(
-            server = config.server,
-            "no subscription yet; the HTTP port opens without one: sends fail, and \
-             messages are missed until the first subscription is live"
-        ),
+        default(config.connect_wait) => {
+            link.set_open_early();
+            tracing::warn!(
+                server = config.server,
+                "no subscription yet; the HTTP port opens without one: sends fail, and \
+                 messages are missed until the first subscription is live"
+            );
+        }
     }
     let connection = connect();
     let (linked, asked) = (link.clone(), connection.clone());

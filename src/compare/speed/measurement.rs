@@ -170,6 +170,7 @@ impl Kind {
         };
         let config = chat::Config {
             readers,
+            subscribe: false,
             load,
             text_bytes: plan.text_bytes,
             time: plan.time,

@@ -3,35 +3,23 @@
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Once};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use grpcio::{CallOption, Environment, MetadataBuilder, Method};
 use protobuf::Message;
-use protobuf::well_known_types::empty::Empty;
 
 use super::link::{Link, Settings};
-use super::stream::{Requests, Stream, from_grpcio};
+use super::stream::{Proof, Requests, Stream, from_grpcio};
 use crate::access::Bearer;
 use crate::access_log;
 use crate::error::{Code, Error};
 use crate::grpc::environment;
 use crate::grpc::gate::AUTHORIZATION;
 use crate::grpc::health::wire;
-use crate::grpc::subscription;
 
 /// The completion queue of a process's clients, with its thread "grpc-client-0".
 pub fn environment() -> Arc<Environment> {
     environment::environment("grpc-client", 1)
-}
-
-/// Whether a subscription is known to be live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// The server acknowledged this very subscription.
-    Acknowledged,
-    /// Unconfirmed: the server cannot acknowledge, and had the settle time to
-    /// register it.
-    Settled,
 }
 
 thread_local! {
@@ -139,51 +127,42 @@ impl Connection {
             })
     }
 
-    /// Subscribes, and returns when the subscription is live.
-    ///
-    /// The probe goes over the same connection after the stream was opened. From
-    /// a server that knows it, the acknowledgement follows on the stream. Any
-    /// other server has at least received the stream's request by then, and gets
-    /// `settle` to act on it.
+    /// Opens a server stream.
     ///
     /// # Errors
-    /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`.
-    pub fn subscribe<Q, A: Message>(
+    /// An immediate error of the transport; a server that cannot be reached ends
+    /// the stream.
+    pub fn stream<Q, A: Message>(
         &self,
         method: &Method<Q, A>,
         request: &Q,
+    ) -> Result<Stream<A>, Error> {
+        let client = self.link.client();
+        let receiver = client.server_streaming(method, request, self.options(&[])?);
+        let receiver = receiver.map_err(|e| from_grpcio(&e))?;
+        Ok(Stream::new(receiver, client))
+    }
+
+    /// Gives the server `settle` to register this stream, from when it has the request:
+    /// a call over the same connection comes behind that, and every server answers this
+    /// one, if only with UNIMPLEMENTED. A first message that `confirms` the
+    /// subscription is the proof; any other one is kept.
+    ///
+    /// # Errors
+    /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`.
+    pub fn settle<A>(
+        &self,
+        stream: &mut Stream<A>,
         timeout: Duration,
         settle: Duration,
-    ) -> Result<(Stream<A>, Proof), Error> {
-        let deadline = Instant::now() + timeout;
-        let options = self.options(&[(subscription::ACK_HEADER, "1")])?;
-        let client = self.link.client();
-        let receiver = client.server_streaming(method, request, options);
-        let receiver = receiver.map_err(|e| from_grpcio(&e))?;
-        let mut stream = Stream::new(receiver, client);
-        let acknowledges = match self.answer(&[], &subscription::PROBE, &Empty::new(), timeout) {
-            // Without a message it is from something that says OK to everything.
-            Ok(answer) => answer.is_some(),
-            Err(error) if error.code == Code::Unimplemented => false,
-            Err(error) => return Err(error),
-        };
-        if !acknowledges {
-            stream.wait_for_first(settle)?;
-            return Ok((stream, Proof::Settled));
-        }
-        let wait = deadline.saturating_duration_since(Instant::now());
-        match stream.recv_within(wait)? {
-            Some(first) if subscription::is_acknowledgement(&first) => {
-                Ok((stream, Proof::Acknowledged))
+        confirms: impl FnOnce(&A) -> bool,
+    ) -> Result<Proof, Error> {
+        let request = wire::HealthCheckRequest::default();
+        match self.answer(&[], &wire::CHECK, &request, timeout) {
+            Err(error) if matches!(error.code, Code::Unavailable | Code::DeadlineExceeded) => {
+                return Err(error);
             }
-            Some(_) => Err(Error::new(
-                Code::Internal,
-                "the server sent a message before its acknowledgement",
-            )),
-            None => Err(Error::new(
-                Code::DeadlineExceeded,
-                "the server did not acknowledge the subscription in time",
-            )),
+            Ok(_) | Err(_) => stream.wait_for_first(settle, confirms),
         }
     }
 

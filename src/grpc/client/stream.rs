@@ -14,6 +14,15 @@ use crate::status;
 
 type Receiver<A> = Pin<Box<dyn futures_util::Stream<Item = grpcio::Result<A>> + Send>>;
 
+/// Whether a subscription is known to be live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The server has said so, on this very stream.
+    Confirmed,
+    /// Unconfirmed: the server cannot say so, and had the settle time to register it.
+    Settled,
+}
+
 /// The receiving end of a stream; dropping it cancels the call. For one thread.
 pub struct Stream<A> {
     receiver: Abortable<Receiver<A>>,
@@ -70,17 +79,21 @@ impl<A> Stream<A> {
         }
     }
 
-    /// Waits for the first message, at most so long; it is kept for later.
+    /// Waits for the first message, at most so long; it is kept for later, unless it
+    /// `confirms` the subscription.
     ///
     /// # Errors
     /// Why the stream ended.
-    pub(super) fn wait_for_first(&mut self, timeout: Duration) -> Result<(), Error> {
-        match self.receive(Some(timeout))? {
-            Received::Message(message) => self.early = Some(message),
-            Received::Nothing => {}
-            Received::End => return Err(Error::unavailable("the server ended the stream")),
+    pub(super) fn wait_for_first(
+        &mut self,
+        timeout: Duration,
+        confirms: impl FnOnce(&A) -> bool,
+    ) -> Result<Proof, Error> {
+        match self.recv_within(timeout)? {
+            Some(message) if confirms(&message) => return Ok(Proof::Confirmed),
+            first => self.early = first,
         }
-        Ok(())
+        Ok(Proof::Settled)
     }
 
     /// Ends the stream from another thread.

@@ -105,7 +105,7 @@ fn a_send_whose_answer_is_lost_succeeds_and_is_delivered_once() {
         let text = round.to_string();
         warm_up(&bridge, &reader);
         link.set(Weather::OneWay { to_server: false });
-        thread::scope(|scope| {
+        let answer = thread::scope(|scope| {
             let text = &text;
             // With a key of the bridge, or of its client.
             let sent = scope.spawn(move || match round % 2 {
@@ -118,9 +118,17 @@ fn a_send_whose_answer_is_lost_succeeds_and_is_delivered_once() {
             link.set(Weather::Clear);
             let answer = sent.join().unwrap();
             assert_eq!(accepted.send_time.nanos(), answer, "of {text}");
+            answer
         });
+        let mut got = Vec::new();
+        eventually(SOON, "the message", || {
+            got.extend(flush(port));
+            got.contains(&seen("a", &text, answer))
+        });
+        assert_eq!(got.len(), 1, "{got:?}");
         eventually(SOON, "the subscription is live again", || {
             let answer = http::post(port, "/getAndFlushMessages", "");
+            assert_eq!(answer.body, "[]");
             answer.header("X-Messenger-Subscribed").is_none()
         });
     }

@@ -5,26 +5,22 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use fastrand::Rng;
-use grpcio::{CallOption, Client};
 use messenger::chat::client::ChatClient;
-use messenger::chat::wire;
 use messenger::error::{Code, Error};
 use messenger::fanout::clock::Timestamp;
-use messenger::grpc::blocking;
 
 use super::event::ChatEvent;
 use super::senders::{TIMEOUT, first, text};
 use crate::chaos::record::{Event, History, Pen};
 use crate::chaos::run::Stop;
 use crate::chaos::verdict::Violation;
-use crate::support::rpc::{Stream, client, raw};
+use crate::support::rpc::client;
 
 /// How often a message is sent at most.
 const TRIES: usize = 6;
 
 struct Sender<'a> {
     sender: ChatClient,
-    subscriber: Client,
     /// Of the server that was there last.
     epoch: Option<String>,
     stop: &'a Stop,
@@ -38,10 +34,8 @@ pub fn send<E: Event + From<ChatEvent>>(
     stop: &Stop,
 ) {
     let mut rng = Rng::with_seed(seed ^ first(number));
-    let address = format!("127.0.0.1:{port}");
     let mut it = Sender {
-        sender: client(&address),
-        subscriber: raw(&address),
+        sender: client(&format!("127.0.0.1:{port}")),
         epoch: None,
         stop,
     };
@@ -100,10 +94,8 @@ impl Sender<'_> {
     /// Asks the server for it, unless it is known.
     fn epoch(&mut self) -> Option<String> {
         if self.epoch.is_none() {
-            let (method, any) = (&wire::SUBSCRIBE, wire::SubscribeRequest::new());
-            let mut stream = Stream::open(&self.subscriber, method, &any, CallOption::default());
-            let first = blocking::wait(stream.next(), Some(TIMEOUT))?.ok()?;
-            self.epoch = Some(first.subscribed.position.epoch.clone());
+            let (stream, _) = self.sender.subscribe(TIMEOUT, Duration::ZERO).ok()?;
+            self.epoch = Some(stream.cursor()?.epoch().to_owned());
         }
         self.epoch.clone()
     }
