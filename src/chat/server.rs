@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use super::keys::{self, Keyed, Keys};
 use super::message::Limits;
-use super::subscribe::{self, Epoch};
+use super::subscribe::Subscriptions;
 use super::wire;
 use super::wire::Draft;
 use crate::access::Right;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity, Wakeups};
 use crate::fanout::clock::Timestamp;
+use crate::fanout::replay::Bound;
 use crate::grpc::handler::{Methods, metadata};
 use crate::grpc::host::Hosted;
 use crate::grpc::meter::count_fanout;
@@ -27,13 +28,15 @@ pub struct Config {
     pub keys: keys::Capacity,
     /// Backlog of one reader, over which it is cut as a slow consumer.
     pub backlog: Capacity,
+    /// What is kept for subscribers that come back.
+    pub replay: Bound,
 }
 
 /// The chat, to be hosted; clones share it.
 #[derive(Clone)]
 pub struct Chat {
     messages: Broadcast<Encoded>,
-    epoch: Epoch,
+    subscriptions: Subscriptions,
     /// Locked by sends with a key alone, around the publish: so a key that comes twice at
     /// once waits for its first answer.
     keys: Arc<Mutex<Keys>>,
@@ -84,10 +87,7 @@ impl Hosted for Chat {
                 &wire::SUBSCRIBE_ENCODED,
                 Right::ChatRead,
                 move |caller, request, sink| {
-                    let Self {
-                        messages, epoch, ..
-                    } = &subscriber;
-                    let open = || subscribe::open(messages, epoch, request);
+                    let open = || subscriber.subscriptions.open(&subscriber.messages, request);
                     streams.serve(caller, sink, "subscribe", open);
                 },
             )
@@ -100,12 +100,12 @@ impl Hosted for Chat {
 
 impl Chat {
     pub fn new(config: Config) -> Self {
-        let messages = Broadcast::new(config.backlog);
+        let messages = Broadcast::with_replay(config.backlog, config.replay);
         count_fanout(wire::SERVICE, &messages);
         metrics::add(&metrics::REPEATED, &[wire::SERVICE], 0);
         Self {
             messages,
-            epoch: Epoch::random(),
+            subscriptions: Subscriptions::new(config.backlog.together),
             keys: Arc::new(Mutex::new(Keys::new(config.keys))),
             config,
         }
@@ -129,7 +129,7 @@ impl Chat {
         request: wire::SendMessageRequest,
     ) -> Result<(Timestamp, Option<Wakeups>), Error> {
         let key = key::checked(key)?;
-        if epoch.is_some_and(|epoch| !self.epoch.is(epoch)) {
+        if epoch.is_some_and(|epoch| epoch != self.subscriptions.epoch().as_bytes()) {
             let other = "the server has another epoch, and does not know what was sent before";
             let reason = format!("{}: {other}", wire::EPOCH_METADATA);
             return Err(Error::new(Code::FailedPrecondition, reason));

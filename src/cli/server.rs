@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Error, access, descriptors, drain, duration, memory, metrics, services, signals, tls};
 use crate::budget::Budget;
-use crate::fanout::broadcast;
+use crate::fanout::{broadcast, replay};
 use crate::grpc::server;
 use crate::readiness::Readiness;
 use crate::{chat, todo};
@@ -138,6 +138,16 @@ struct Limits {
     /// Backlog of one reader in bytes; over it the reader is cut as a slow consumer
     #[arg(long, env = "MESSENGER_BACKLOG_BYTES", default_value_t = broadcast::Capacity::default().bytes, value_name = "BYTES")]
     backlog_bytes: usize,
+    /// Messages that are kept for subscribers that come back, once somebody has called
+    /// Subscribe; 0 keeps none
+    #[arg(long, env = "MESSENGER_REPLAY_MESSAGES", default_value_t = replay::Bound::default().messages, value_name = "N")]
+    replay_messages: usize,
+    /// The same in bytes; 0 keeps none
+    #[arg(long, env = "MESSENGER_REPLAY_BYTES", default_value_t = replay::Bound::default().bytes, value_name = "BYTES")]
+    replay_bytes: usize,
+    /// Greatest age of a message that is kept; 0 keeps none
+    #[arg(long, env = "MESSENGER_REPLAY_AGE", default_value = duration::text(replay::Bound::default().age), value_name = "TIME", value_parser = duration::parse)]
+    replay_age: Duration,
     /// Keepalive interval: a silent client is pinged after this time
     #[arg(long, env = "MESSENGER_KEEPALIVE", default_value = duration::text(server::Config::default().keepalive), value_name = "TIME", value_parser = duration::parse)]
     keepalive: Duration,
@@ -205,6 +215,11 @@ impl Args {
                 messages: limits.backlog_messages,
                 bytes: limits.backlog_bytes,
                 together: broadcast::Capacity::together(memory.limit()),
+            },
+            replay: replay::Bound {
+                messages: limits.replay_messages,
+                bytes: limits.replay_bytes,
+                age: limits.replay_age,
             },
         }
     }

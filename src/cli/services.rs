@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 
 use super::{Error, duration};
-use crate::fanout::broadcast;
+use crate::fanout::{broadcast, replay};
 use crate::grpc::host::{self, Handle, Hosted};
 use crate::grpc::server;
 use crate::readiness::Readiness;
@@ -59,6 +59,8 @@ pub struct Limits {
     pub todo: todo::list::Limits,
     /// Backlog of one reader or watcher, over which it is cut as a slow consumer.
     pub backlog: broadcast::Capacity,
+    /// What the chat keeps for subscribers that come back.
+    pub replay: replay::Bound,
 }
 
 impl Args {
@@ -89,6 +91,7 @@ impl Args {
                 limits: limits.chat,
                 keys: limits.keys,
                 backlog: limits.backlog,
+                replay: limits.replay,
             })) as Box<dyn Hosted>),
             Service::Todo => self.todo(limits, ready),
             Service::Ticker => Ok(Box::new(ticker::server::Ticker::start(self.ticker())?) as _),

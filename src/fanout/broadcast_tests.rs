@@ -1,6 +1,8 @@
 //! Tests of the fan-out: fixed cases, random histories, and under the feature
 //! `shuttle` random interleavings of threads.
 
+use std::time::Duration;
+
 use super::*;
 use crate::sync::{Condvar, unpoisoned};
 
@@ -13,6 +15,18 @@ fn publish(broadcast: &Broadcast<u32>, value: u32) -> Timestamp {
         .publish(at(0), |_| (value, 1))
         .expect("the broadcast is open")
         .0
+}
+
+const ANY_AGE: Duration = Duration::from_secs(3600);
+
+/// A broadcast that keeps so many messages.
+fn keeping(messages: usize) -> Broadcast<u32> {
+    let bound = Bound {
+        messages,
+        bytes: usize::MAX,
+        age: ANY_AGE,
+    };
+    Broadcast::with_replay(Capacity::default(), bound)
 }
 
 /// All that the subscription still gives, and why it ended. Sleeps until the bell
@@ -161,7 +175,86 @@ mod cases {
         assert_eq!((messages.len(), end), (1, End::Left));
     }
 
+    #[test]
+    fn who_comes_back_reads_what_it_missed_beside_its_backlog() {
+        let broadcast = Broadcast::new(TWO);
+        let ((_, first), start) = broadcast.resume(None).unwrap();
+        assert_eq!((start.position, start.gap), (at(0), false));
+        drop(first);
+        let times: Vec<_> = (1..=5).map(|value| publish(&broadcast, value)).collect();
+        let ((mut reader, _membership), start) = broadcast.resume(Some(times[0])).unwrap();
+        assert_eq!((start.position, start.gap), (times[0], false));
+        publish(&broadcast, 6);
+        publish(&broadcast, 7);
+        assert_eq!(reader.end(), None, "four that it missed do not count");
+        broadcast.close();
+        let (messages, end) = drain(&mut reader);
+        assert!(messages.iter().map(|it| it.1).eq(2..=7));
+        assert_eq!(end, End::Closed);
+    }
+
+    #[test]
+    fn who_reads_more_slowly_than_the_buffer_drops_is_a_slow_consumer() {
+        let broadcast = keeping(4);
+        let start = broadcast.resume(None).unwrap().1;
+        for value in 1..=4 {
+            publish(&broadcast, value);
+        }
+        let ((mut reader, membership), _) = broadcast.resume(Some(start.position)).unwrap();
+        let mut batch = Vec::new();
+        reader.try_batch(&mut batch, 2).unwrap();
+        assert_eq!(batch.last().unwrap().payload, 2);
+        // The third is not read yet; the stream has even left meanwhile.
+        for value in 5..=7 {
+            publish(&broadcast, value);
+        }
+        membership.close();
+        assert_eq!(reader.try_batch(&mut batch, 2), Err(End::SlowConsumer));
+        assert_eq!((broadcast.slow_consumers(), batch.len()), (1, 0));
+    }
+
     proptest! {
+        /// Any history of messages and of readers that come back at any place: each has
+        /// all that came after that, or begins live with a gap, or is cut.
+        #[test]
+        fn who_comes_back_has_everything_since_or_is_told(
+            steps in prop::collection::vec((0u8..4, any::<i32>(), 0.0..1.2), 1..100)
+        ) {
+            const KEPT: usize = 8;
+            let broadcast = keeping(KEPT);
+            let mut times = vec![at(0)];
+            let mut begun = None;
+            let mut readers = Vec::new();
+            for (step, clock, place) in steps {
+                let published = times.len() - 1;
+                if step > 0 {
+                    let (time, _) = broadcast
+                        .publish(at(clock.into()), |_| (published as u32, 1))
+                        .unwrap();
+                    times.push(time);
+                    continue;
+                }
+                let oldest = published.saturating_sub(KEPT).max(*begun.get_or_insert(published));
+                let known = (place * times.len() as f64) as usize;
+                let after = times.get(known).copied();
+                let later = at(times[published].nanos() + 1);
+                let (pair, start) = broadcast.resume(Some(after.unwrap_or(later))).unwrap();
+                let gap = after.is_none() || known < oldest;
+                prop_assert_eq!(start.gap, gap);
+                let from = if gap { published } else { known };
+                prop_assert_eq!(start.position, times[from]);
+                readers.push((pair, from, published));
+            }
+            broadcast.close();
+            let all: Vec<_> = times.into_iter().skip(1).zip(0..).collect();
+            for ((mut reader, _membership), from, joined) in readers {
+                let lost = from < joined && from + KEPT < all.len();
+                let whole = (all[from..].to_vec(), End::Closed);
+                let wanted = if lost { (vec![], End::SlowConsumer) } else { whole };
+                prop_assert_eq!(drain(&mut reader), wanted);
+            }
+        }
+
         /// Any history of joins, leaves and messages, with a wall clock that
         /// jumps: each reader has exactly the messages of its membership, in
         /// the one order, with strictly rising times.
@@ -212,7 +305,7 @@ mod shuttle {
     use ::shuttle::thread;
 
     /// Those of this module.
-    const TESTS: usize = 4;
+    const TESTS: usize = 6;
 
     #[test]
     fn all_readers_agree_and_times_rise() {
@@ -289,6 +382,51 @@ mod shuttle {
             let values: Vec<u32> = messages.iter().map(|m| m.1).collect();
             assert!(values.iter().copied().eq(0..values.len() as u32));
             assert_eq!(end == End::Closed, values.len() == 3);
+        });
+    }
+
+    /// Reads a little, leaves and comes back while another thread publishes; what it sees
+    /// has no hole. Returns whether it got all that it came back for.
+    fn come_back(kept: usize) -> bool {
+        const ALL: u32 = 5;
+        let broadcast = keeping(kept);
+        let ((mut reader, membership), start) = broadcast.resume(None).unwrap();
+        let publishing = broadcast.clone();
+        let writer = thread::spawn(move || {
+            for value in 0..ALL {
+                publish(&publishing, value);
+            }
+            publishing.close();
+        });
+        let mut batch = Vec::new();
+        let _ = reader.try_batch(&mut batch, 2);
+        drop(membership);
+        let seen = batch.len() as u32;
+        let after = batch.last().map_or(start.position, |last| last.time);
+        let whole = match broadcast.resume(Some(after)) {
+            Err(Closed) => true,
+            Ok((_, start)) if start.gap => false,
+            Ok(((mut reader, _membership), _)) => {
+                let (messages, end) = drain(&mut reader);
+                let until = seen + messages.len() as u32;
+                assert!(messages.iter().map(|it| it.1).eq(seen..until));
+                assert_eq!(end == End::Closed, until == ALL);
+                end == End::Closed
+            }
+        };
+        writer.join().unwrap();
+        whole
+    }
+
+    #[test]
+    fn between_what_was_missed_and_what_is_live_there_is_no_seam() {
+        explore(TESTS, || assert!(come_back(100)));
+    }
+
+    #[test]
+    fn a_buffer_that_drops_what_is_not_read_yet_leaves_no_hole() {
+        explore(TESTS, || {
+            come_back(1);
         });
     }
 

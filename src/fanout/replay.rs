@@ -115,3 +115,94 @@ impl<T: Clone> Replay<T> {
         true
     }
 }
+
+#[cfg(all(test, not(feature = "shuttle")))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn envelope(nanos: i64, bytes: usize) -> Envelope<i64> {
+        Envelope {
+            time: Timestamp::from_nanos(nanos),
+            bytes,
+            payload: nanos,
+        }
+    }
+
+    proptest! {
+        /// Whatever comes, the newest within the bound is kept, any place from which all
+        /// is there is found, and read in steps of any size.
+        #[test]
+        fn the_newest_within_the_bound_is_there_from_every_place(
+            came in prop::collection::vec((1usize..100, 0u64..40), 1..60),
+            step in 1usize..5,
+        ) {
+            let age = Duration::from_millis(100);
+            let bound = Bound { messages: 5, bytes: 200, age };
+            let mut now = Instant::now();
+            let mut replay = Replay::new(bound, 7, Timestamp::from_nanos(0));
+            let (mut all, mut first) = (Vec::new(), 0);
+            for (bytes, wait) in came {
+                now += Duration::from_millis(wait);
+                let nanos = 10 * (all.len() as i64 + 1);
+                replay.keep(envelope(nanos, bytes), now);
+                all.push((nanos, bytes, now));
+                let over = |kept: &[(i64, usize, Instant)]| {
+                    let held: usize = kept.iter().map(|it| it.1).sum();
+                    kept.len() > 5 || held > 200 || now - kept[0].2 >= age
+                };
+                while first < all.len() && over(&all[first..]) {
+                    first += 1;
+                }
+            }
+            let newest = 10 * all.len() as i64;
+            for nanos in 0..=newest + 1 {
+                // What is later than this is wanted.
+                let from = (nanos / 10) as usize;
+                let whole = nanos >= 10 * first as i64 && nanos <= newest;
+                let found = replay.after(Timestamp::from_nanos(nanos), now);
+                prop_assert_eq!(found.is_some(), whole, "after {}", nanos);
+                let Some(mut numbers) = found else { continue };
+                let (mut read, mut batch) = (Vec::new(), Vec::new());
+                while !numbers.is_empty() {
+                    batch.clear();
+                    prop_assert!(replay.read(&mut numbers, &mut batch, step));
+                    prop_assert!((1..=step).contains(&batch.len()));
+                    read.extend(batch.iter().map(|it| it.payload));
+                }
+                let wanted: Vec<_> = all[from..].iter().map(|it| it.0).collect();
+                prop_assert_eq!(read, wanted);
+            }
+        }
+    }
+
+    #[test]
+    fn one_look_takes_one_large_message_and_not_two() {
+        let mut replay = Replay::new(Bound::default(), 0, Timestamp::default());
+        let now = Instant::now();
+        for nanos in 1..=3 {
+            replay.keep(envelope(nanos, LOOK_BYTES), now);
+        }
+        let (mut numbers, mut batch) = (0..3, Vec::new());
+        assert!(replay.read(&mut numbers, &mut batch, 100));
+        assert_eq!((batch.len(), numbers), (1, 1..3));
+    }
+
+    #[test]
+    fn a_bound_of_nothing_keeps_nothing_but_knows_the_newest() {
+        let bounds = [(0, 1, 1), (1, 0, 1), (1, 1, 0)];
+        for (messages, bytes, age) in bounds {
+            let age = Duration::from_secs(age);
+            let bound = Bound {
+                messages,
+                bytes,
+                age,
+            };
+            let now = Instant::now();
+            let mut replay = Replay::new(bound, 0, Timestamp::default());
+            replay.keep(envelope(1, 1), now);
+            assert_eq!(replay.after(Timestamp::from_nanos(0), now), None);
+            assert_eq!(replay.after(Timestamp::from_nanos(1), now), Some(1..1));
+        }
+    }
+}
