@@ -12,6 +12,8 @@ use crate::support::programs::{Program, Server};
 use crate::support::rpc::{Reader, client, connection, narrow, open, raw, send};
 
 const CHAT: &str = "service=\"mes_grpc.MessengerServer\"";
+/// The messages of [`CHAT`], by Subscribe.
+const BATCHES: &str = "service=\"messenger.v1.Chat\"";
 const SEND: &str = "grpc_method=\"SendMessage\"";
 const READ: &str = "grpc_method=\"ReadMessages\"";
 const SUBSCRIBE: &str = "grpc_method=\"Subscribe\"";
@@ -33,6 +35,7 @@ fn messages_deliveries_and_calls_are_counted_exactly() {
         format!("messenger_messages_accepted_total{{{CHAT}}}"),
         format!("messenger_slow_consumers_total{{{CHAT}}}"),
         format!("messenger_deliveries_total{{{CHAT}}}"),
+        format!("messenger_deliveries_total{{{BATCHES}}}"),
         "messenger_streams".into(),
     ] {
         assert_eq!(before.value(&series), Some(0.0), "{series}");
@@ -56,7 +59,7 @@ fn messages_deliveries_and_calls_are_counted_exactly() {
     let refused = sender.send(&"a".repeat(257), "", SOON).unwrap_err();
     assert_eq!(refused.code, messenger::error::Code::InvalidArgument);
     let all = f64::from(MESSAGES * READERS);
-    wait_for(port, "messenger_deliveries_total", &[CHAT], all);
+    wait_for(port, "messenger_deliveries_total", &[BATCHES], all);
     let scrape = Scrape::of(port);
     let (messages, readers_open) = (f64::from(MESSAGES), f64::from(READERS));
     for (name, labels, value) in [
