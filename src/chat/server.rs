@@ -32,6 +32,9 @@ pub struct Config {
     pub replay: Bound,
 }
 
+/// Of a send: its idempotency key, and the epoch for which alone it is meant.
+type Once = (Vec<u8>, Option<Vec<u8>>);
+
 /// The chat, to be hosted; clones share it.
 #[derive(Clone)]
 pub struct Chat {
@@ -60,14 +63,10 @@ impl Hosted for Chat {
                     owned(wire::KEY_METADATA).map(|key| (key, owned(wire::EPOCH_METADATA)))
                 },
                 move |once, request, reply| {
-                    let published = match once {
-                        None => sender.publish(request).map(|(time, it)| (time, Some(it))),
-                        Some((key, epoch)) => sender.publish_once(&key, epoch.as_deref(), request),
+                    let (time, wakeups) = match sender.publish(once, request) {
+                        Ok((time, wakeups)) => (Ok(time), wakeups),
+                        Err(error) => (Err(error), None),
                     };
-                    let (time, wakeups) = published.map_or_else(
-                        |error| (Err(error), None),
-                        |(time, wakeups)| (Ok(time), wakeups),
-                    );
                     reply.send(time.map(wire::response));
                     // Dropped when the answer is on its way: a sender does not wait
                     // until a thousand readers are woken.
@@ -111,39 +110,45 @@ impl Chat {
         }
     }
 
-    fn publish(&self, request: wire::SendMessageRequest) -> Result<(Timestamp, Wakeups), Error> {
-        self.config.limits.check(&request.author, &request.text)?;
-        let draft = Draft::new(request.author, request.text);
-        let published = self
-            .messages
-            .publish(Timestamp::now(), |time| draft.stamp(time));
-        published.map_err(|_| Error::shutting_down())
-    }
-
-    /// The first answer, without wakeups, to what was sent with this key before. With an
-    /// epoch only if that is this server's.
-    fn publish_once(
+    /// Gives a message its place. What was sent with its key before has one, and wakes
+    /// nobody.
+    fn publish(
         &self,
-        key: &[u8],
-        epoch: Option<&[u8]>,
+        once: Option<Once>,
         request: wire::SendMessageRequest,
     ) -> Result<(Timestamp, Option<Wakeups>), Error> {
+        let wire::SendMessageRequest { author, text, .. } = request;
+        self.config.limits.check(&author, &text)?;
+        let keyed = once.map(|once| self.keyed(&once, &author, &text));
+        let keyed = keyed.transpose()?;
+        let draft = Draft::new(author, text);
+        let publish = || match self
+            .messages
+            .publish(Timestamp::now(), |it| draft.stamp(it))
+        {
+            Ok((time, wakeups)) => Ok((time, Some(wakeups))),
+            Err(_) => Err(Error::shutting_down()),
+        };
+        let Some(keyed) = keyed else { return publish() };
+        let mut keys = lock(&self.keys);
+        let now = Instant::now();
+        if let Some(time) = keys.find(keyed, now)? {
+            metrics::add(&metrics::REPEATED, &[wire::SERVICE], 1);
+            return Ok((time, None));
+        }
+        let published = publish()?;
+        keys.remember(keyed, now, published.0);
+        Ok(published)
+    }
+
+    fn keyed(&self, (key, epoch): &Once, author: &str, text: &str) -> Result<Keyed, Error> {
         let key = key::checked(key)?;
-        if epoch.is_some_and(|epoch| epoch != self.subscriptions.epoch().as_bytes()) {
+        let own = self.subscriptions.epoch().as_bytes();
+        if epoch.as_ref().is_some_and(|epoch| epoch != own) {
             let other = "the server has another epoch, and does not know what was sent before";
             let reason = format!("{}: {other}", wire::EPOCH_METADATA);
             return Err(Error::new(Code::FailedPrecondition, reason));
         }
-        self.config.limits.check(&request.author, &request.text)?;
-        let sent = Keyed::new(key, &request.author, &request.text);
-        let mut keys = lock(&self.keys);
-        let now = Instant::now();
-        if let Some(time) = keys.find(sent, now)? {
-            metrics::add(&metrics::REPEATED, &[wire::SERVICE], 1);
-            return Ok((time, None));
-        }
-        let (time, wakeups) = self.publish(request)?;
-        keys.remember(sent, now, time);
-        Ok((time, Some(wakeups)))
+        Ok(Keyed::new(key, author, text))
     }
 }

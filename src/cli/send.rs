@@ -39,10 +39,7 @@ impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let client = ChatClient::over(self.target.connect()?);
         let (author, text, timeout) = (&self.author, &self.text, self.timeout);
-        let time = match &self.key {
-            Some(key) => client.send_once(key, None, author, text, timeout)?,
-            None => client.send(author, text, timeout)?,
-        };
+        let time = client.send_once(self.key.as_deref(), None, author, text, timeout)?;
         if self.json {
             println!("{}", json::send_response(time));
         } else {

@@ -1,5 +1,6 @@
 //! `messenger server`
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::{Error, access, descriptors, drain, duration, memory, metrics, services, signals, tls};
@@ -77,9 +78,8 @@ struct Limits {
     max_text_bytes: usize,
     /// Most idempotency keys of chat messages that are remembered; over it the oldest are
     /// forgotten
-    #[arg(long, env = "MESSENGER_IDEMPOTENCY_KEYS", default_value_t = chat::keys::Capacity::default().keys, value_name = "N",
-          value_parser = keys)]
-    idempotency_keys: usize,
+    #[arg(long, env = "MESSENGER_IDEMPOTENCY_KEYS", default_value_t = chat::keys::Capacity::default().keys, value_name = "N")]
+    idempotency_keys: NonZeroUsize,
     /// How long an idempotency key of a chat message is remembered
     #[arg(long, env = "MESSENGER_IDEMPOTENCY_AGE", default_value = duration::text(chat::keys::Capacity::default().age), value_name = "TIME", value_parser = age)]
     idempotency_age: Duration,
@@ -156,15 +156,6 @@ struct Limits {
     keepalive_timeout: Duration,
     #[command(flatten)]
     memory: memory::Args,
-}
-
-/// None would be a server that says nothing and delivers twice what is sent again.
-fn keys(text: &str) -> Result<usize, String> {
-    let keys = text
-        .parse()
-        .ok()
-        .filter(|keys| (1..=10_000_000).contains(keys));
-    keys.ok_or_else(|| "has to be a number from 1 to 10000000".into())
 }
 
 fn age(text: &str) -> Result<Duration, String> {

@@ -241,20 +241,6 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_1_to_128_visible_ascii_characters() {
-        let body = br#"{"sender":"a","text":"b"}"#;
-        let longest = "~".repeat(128);
-        for key in ["!", &longest] {
-            let draft = parse_draft(body, Some(key)).unwrap();
-            assert_eq!(draft.key.as_deref(), Some(key));
-        }
-        for key in ["", "a b", "\u{e9}", "\t", &format!("{longest}~")] {
-            let message = parse_draft(body, Some(key)).unwrap_err().message;
-            assert!(message.starts_with("Idempotency-Key: "), "{message}");
-        }
-    }
-
-    #[test]
     fn a_page_is_asked_for_in_the_query() {
         let page = |from, limit| Page {
             from,

@@ -123,7 +123,7 @@ const MUTANTS: [Mutant; 9] = [
         says: "the chat forgets each idempotency key at once",
         edits: &[(
             "src/chat/server.rs",
-            "keys.remember(sent, now, time);",
+            "keys.remember(keyed, now, published.0);",
             "drop(keys);",
         )],
         world: "chat",

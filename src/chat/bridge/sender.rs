@@ -25,47 +25,44 @@ pub struct Sender {
 
 impl Sender {
     /// Sends a message, with its client's key or, to a server that knows keys, with a new
-    /// one. Such a server is asked again after an unclear failure, if it still is the one
-    /// to which the bridge was subscribed at the start: another one knows nothing of the
-    /// key, and would deliver twice. While there is no subscription it is not waited for.
+    /// one. Such a server is asked again after an unclear failure, but none of another
+    /// epoch, which would deliver again. Where no subscription is live, nobody is waited
+    /// for.
     ///
     /// # Errors
-    /// As [`ChatClient::send_once`].
+    /// As [`ChatClient::send_once`]; UNAVAILABLE for another epoch.
     pub fn send(&self, key: Option<&str>, author: &str, text: &str) -> Result<Timestamp, Error> {
-        let (client, timeout) = (&self.client, self.timeout);
-        let Some(epoch) = self.link.epoch() else {
-            return match key {
-                Some(key) => client.send_once(key, None, author, text, timeout),
-                None => client.send(author, text, timeout),
-            };
+        let (epoch, deadline) = (self.link.epoch(), Instant::now() + self.timeout);
+        let made = epoch.as_ref().map(|_| key::random());
+        let key = key.or(made.as_deref());
+        let send = |epoch: Option<&str>| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.client.send_once(key, epoch, author, text, left)
         };
-        let key = key.map_or_else(key::random, str::to_owned);
-        let deadline = Instant::now() + timeout;
+        let (mut result, mut again) = (send(None), false);
         let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
-        let mut result = client.send_once(&key, None, author, text, timeout);
-        while let Err(error) = &result
+        while let (Err(error), Some(epoch)) = (&result, &epoch)
             && is_unclear(error)
         {
             let wait = retry.next_wait();
-            let left = deadline.saturating_duration_since(Instant::now() + wait);
-            if left.is_zero() {
-                return result.map_err(may_have_been_accepted);
+            again = true;
+            if Instant::now() + wait >= deadline {
+                break;
             }
             // Nobody says when the server can be reached again.
             thread::sleep(wait);
             metrics::add(&metrics::REPEATED, &["bridge"], 1);
-            tracing::debug!(%error, "sending again with the same key");
-            result = client.send_once(&key, Some(&epoch), author, text, left);
-            if let Err(error) = &result
-                && matches!(
-                    error.code,
-                    Code::FailedPrecondition | Code::DeadlineExceeded
-                )
-            {
-                return result.map_err(may_have_been_accepted);
-            }
+            result = send(Some(epoch));
         }
-        result
+        result.map_err(|mut error| {
+            if again {
+                error.message += "; the message may have been accepted or not";
+            }
+            if error.code == Code::FailedPrecondition {
+                error.code = Code::Unavailable;
+            }
+            error
+        })
     }
 }
 
@@ -73,12 +70,4 @@ impl Sender {
 /// says that it has not.
 fn is_unclear(error: &Error) -> bool {
     matches!(error.code, Code::Unavailable | Code::Unknown) && *error != Error::shutting_down()
-}
-
-fn may_have_been_accepted(mut error: Error) -> Error {
-    error.message += "; the message may have been accepted or not";
-    if error.code != Code::DeadlineExceeded {
-        error.code = Code::Unavailable;
-    }
-    error
 }

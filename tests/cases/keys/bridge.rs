@@ -38,7 +38,7 @@ fn the_key_of_a_client_goes_on_to_the_server() {
     // By any bridge, and by gRPC.
     assert_eq!(time(&post(ports[1], "key-1", "anna", "once")), first);
     let sender = client(&server.address());
-    let again = sender.send_once("key-1", None, "anna", "once", SOON);
+    let again = sender.send_once(Some("key-1"), None, "anna", "once", SOON);
     assert_eq!(again.unwrap().nanos(), first);
     let code = "ALREADY_EXISTS";
     refused(&post(ports[0], "key-1", "anna", "twice"), 422, code);

@@ -58,7 +58,7 @@ fn a_python_client_sends_again_and_gets_its_first_answer() {
 fn the_key_of_a_refused_message_is_free() {
     let server = Server::start(&["--max-text-bytes", "4"]);
     let client = client(&server.address());
-    let once = |text: &str| client.send_once("key", None, "a", text, SOON);
+    let once = |text: &str| client.send_once(Some("key"), None, "a", text, SOON);
     assert_eq!(once("12345").unwrap_err().code, Code::InvalidArgument);
     let time = once("1234").unwrap();
     assert_eq!(once("1234"), Ok(time));
@@ -71,11 +71,11 @@ fn a_server_of_another_epoch_refuses_what_was_sent_to_an_earlier_one() {
     let server = Server::start(&[]);
     let client = client(&server.address());
     let reader = Reader::start(&server.address());
-    let refused = client.send_once("key", Some("earlier"), "a", "b", SOON);
+    let refused = client.send_once(Some("key"), Some("earlier"), "a", "b", SOON);
     let Error { code, message, .. } = refused.unwrap_err();
     assert_eq!(code, Code::FailedPrecondition);
     assert!(message.starts_with("idempotency-epoch: "), "{message}");
-    let last = client.send_once("key", None, "a", "c", SOON).unwrap();
+    let last = client.send_once(Some("key"), None, "a", "c", SOON).unwrap();
     assert_eq!(reader.seen(), seen("a", "c", last.nanos()));
 }
 
@@ -83,7 +83,7 @@ fn a_server_of_another_epoch_refuses_what_was_sent_to_an_earlier_one() {
 fn of_too_many_keys_the_oldest_is_forgotten() {
     let server = Server::start(&["--idempotency-keys", "3"]);
     let client = client(&server.address());
-    let once = |key: &str| client.send_once(key, None, "a", "b", SOON).unwrap();
+    let once = |key: &str| client.send_once(Some(key), None, "a", "b", SOON).unwrap();
     let times = ["1", "2", "3"].map(once);
     assert_eq!(["1", "2", "3"].map(once), times);
     once("4");
@@ -96,7 +96,7 @@ fn of_too_many_keys_the_oldest_is_forgotten() {
 fn an_old_key_is_forgotten() {
     let server = Server::start(&["--idempotency-age", "1s"]);
     let client = client(&server.address());
-    let once = || client.send_once("key", None, "a", "b", SOON).unwrap();
+    let once = || client.send_once(Some("key"), None, "a", "b", SOON).unwrap();
     let began = Instant::now();
     let first = once();
     assert_eq!(once(), first);
@@ -117,7 +117,9 @@ fn a_key_that_comes_many_times_at_once_is_delivered_once() {
                 scope.spawn(move || {
                     let client: &messenger::chat::client::ChatClient = client;
                     let text = round.to_string();
-                    client.send_once(&text, None, "a", &text, SOON).unwrap()
+                    client
+                        .send_once(Some(&text), None, "a", &text, SOON)
+                        .unwrap()
                 })
             };
             let sent: Vec<_> = clients.iter().map(send).collect();

@@ -74,7 +74,7 @@ impl Sender<'_> {
         loop {
             let sent = self
                 .sender
-                .send_once(&key, Some(epoch), author, text, TIMEOUT);
+                .send_once(Some(&key), Some(epoch), author, text, TIMEOUT);
             let failed = match sent {
                 Err(error) if error.code == Code::FailedPrecondition => {
                     self.epoch = None;
