@@ -1,29 +1,35 @@
-//! A channel for one answer, on which the caller's timeout and the start of the
+//! A place for one answer, on which the caller's timeout and the start of the
 //! operation exclude each other.
+//!
+//! Made of a mutex and a condition variable: the caller waits for a commit, and a
+//! channel would spin before it sleeps, which costs a request a tenth.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-
 use crate::db::log::Stored;
+use crate::sync::{lock, unpoisoned};
 
 /// Shared by the one who asks and the one who answers.
 pub struct Oneshot<A> {
-    /// Set when the operation begins, or when the caller times out before that:
-    /// the second of them sees it.
-    claimed: AtomicBool,
-    sender: Sender<A>,
-    receiver: Receiver<A>,
+    state: Mutex<State<A>>,
+    answered: Condvar,
+}
+
+enum State<A> {
+    /// The operation has not begun, and the caller waits.
+    Queued,
+    Begun,
+    Answered(A),
+    /// The caller has its answer, or waits no more.
+    Over,
 }
 
 impl<A> Default for Oneshot<A> {
     fn default() -> Self {
-        let (sender, receiver) = bounded(1);
         Self {
-            claimed: AtomicBool::new(false),
-            sender,
-            receiver,
+            state: Mutex::new(State::Queued),
+            answered: Condvar::new(),
         }
     }
 }
@@ -31,19 +37,29 @@ impl<A> Default for Oneshot<A> {
 impl<A> Oneshot<A> {
     /// Before [`Oneshot::begin`]: whether the caller still waits.
     pub fn is_wanted(&self) -> bool {
-        !self.claimed.load(Ordering::Acquire)
+        matches!(*lock(&self.state), State::Queued)
     }
 
     /// To be called before the operation runs: false if the caller has timed out,
     /// and was told that nothing was stored.
     pub fn begin(&self) -> bool {
-        !self.claimed.swap(true, Ordering::AcqRel)
+        let mut state = lock(&self.state);
+        let wanted = matches!(*state, State::Queued);
+        if wanted {
+            *state = State::Begun;
+        }
+        wanted
     }
 
-    /// Sends the answer; to be called once. Ignored if the caller has timed out.
+    /// Sends the answer; to be called once, after [`Oneshot::begin`]. Ignored if the
+    /// caller has timed out.
     pub fn answer(&self, answer: A) {
-        // There is room for one, and this is the one.
-        let _ = self.sender.try_send(answer);
+        let mut state = lock(&self.state);
+        if matches!(*state, State::Begun) {
+            *state = State::Answered(answer);
+            drop(state);
+            self.answered.notify_one();
+        }
     }
 
     /// Blocks until there is an answer, at most until then.
@@ -52,11 +68,16 @@ impl<A> Oneshot<A> {
     /// No answer in time: [`Stored::No`] if the operation had not begun, which it
     /// then never will.
     pub fn wait(&self, deadline: Instant) -> Result<A, Stored> {
-        match self.receiver.recv_deadline(deadline) {
-            Ok(answer) => Ok(answer),
-            Err(_) if self.begin() => Err(Stored::No),
-            // The answer may have come at this moment.
-            Err(_) => self.receiver.try_recv().map_err(|_| Stored::Unknown),
+        let left = deadline.saturating_duration_since(Instant::now());
+        let unanswered = |state: &mut State<A>| !matches!(state, State::Answered(_));
+        let waited = self
+            .answered
+            .wait_timeout_while(lock(&self.state), left, unanswered);
+        let (mut state, _) = unpoisoned(waited);
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Answered(answer) => Ok(answer),
+            State::Queued => Err(Stored::No),
+            State::Begun | State::Over => Err(Stored::Unknown),
         }
     }
 }

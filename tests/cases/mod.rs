@@ -28,6 +28,7 @@ mod proxy;
 mod python;
 mod shutdown;
 mod slow;
+mod subscribe;
 mod terminal;
 mod terminal_services;
 mod ticker;

@@ -33,6 +33,9 @@ const CLIENTS: usize = 100;
 /// Bytes.
 const MEMORY_LIMIT: usize = 64 << 20;
 
+/// Calls at once beyond the rate.
+const BURST: &str = "10";
+
 /// What 99 of 100 refusals take at most.
 const QUICK: Duration = Duration::from_millis(500);
 
@@ -48,11 +51,12 @@ struct Stage {
 }
 
 impl Stage {
-    fn start(flags: &[&str]) -> Self {
+    /// With a pause after each reader, which is a call of its address too.
+    fn start(flags: &[&str], pause: Duration) -> Self {
         let memory = MEMORY_LIMIT.to_string();
         let fixed = ["--memory-limit", &memory, "--log-level", "warn"];
         let server = Server::start(&[&fixed, flags].concat());
-        let readers = Readers::start(&server, READERS);
+        let readers = Readers::start(&server, READERS, pause);
         Self {
             limit: Limit::hold(server.pid(), SHARE),
             probe: Clients::connect(&server.address(), 16),
@@ -81,10 +85,13 @@ struct Readers {
 }
 
 impl Readers {
-    fn start(server: &Program, count: usize) -> Self {
+    fn start(server: &Program, count: usize, pause: Duration) -> Self {
         let measured = Measured::foreign(&server.address());
         let mut wire = Wire::new(&measured).expect("a connection");
-        wire.read(count, false).expect("readers");
+        for _ in 0..count {
+            wire.read(1, false).expect("a reader");
+            thread::sleep(pause);
+        }
         server.wait_for_threads("read-", count);
         let (over, received) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (stop, count) = (over.clone(), received.clone());
@@ -166,21 +173,23 @@ fn ten_times_more_than_it_carries_is_refused_at_once_where_a_rate_is_set() {
     let time = Duration::from_secs_f64(seconds);
 
     // Without a rate, everything is served in turn.
-    let mut stage = Stage::start(&[]);
+    let mut stage = Stage::start(&[], Duration::ZERO);
     stage.probe.run(Load::InTurn, MEASURED / 3, &message());
     let base = stage.probe.run(Load::InTurn, MEASURED, &message());
     let carried = base.answered.len() as f64 / MEASURED.as_secs_f64();
     let mut table = format!("{HEAD}{}", rows("carried", &base, MEASURED));
-    let [offered, _] = stage.overload(TIMES * carried, time.min(MEASURED * 5));
+    let [offered, after] = stage.overload(TIMES * carried, time.min(MEASURED * 5));
     table += &rows("without a rate", &offered, time.min(MEASURED * 5));
+    table += &rows("afterwards", &after, MEASURED);
     let without = stage.peak();
     let limit = stage.limit.to_string();
     drop(stage);
 
-    // A quarter of what it carries leaves time to refuse the others.
-    let rate = (carried / 4.0).max(1.0).floor();
-    let (flag, burst) = (format!("{rate}/s"), (READERS + 50).to_string());
-    let mut stage = Stage::start(&["--rate", &flag, "--rate-burst", &burst]);
+    // An eighth of what it carries leaves time to refuse the others.
+    let rate = (carried / 8.0).max(1.0).floor();
+    let flag = format!("{rate}/s");
+    let pause = Duration::from_secs_f64(1.0 / rate);
+    let mut stage = Stage::start(&["--rate", &flag, "--rate-burst", BURST], pause);
     let [offered, after] = stage.overload(TIMES * carried, time);
     table += &rows("with a rate", &offered, time);
     table += &rows("afterwards", &after, MEASURED);

@@ -176,7 +176,7 @@ impl Work {
         let until = Timestamp::now();
         match self.heard {
             None if !self.link.is_open_early() => {
-                tracing::info!(?proof, "the subscription is live")
+                tracing::info!(?proof, "the subscription is live");
             }
             Some(_) if stream.resumed() => {
                 tracing::info!("the subscription is live again; nothing was missed");

@@ -160,7 +160,7 @@ impl Connection {
         let request = wire::HealthCheckRequest::default();
         match self.answer(&[], &wire::CHECK, &request, timeout) {
             Err(error) if matches!(error.code, Code::Unavailable | Code::DeadlineExceeded) => {
-                return Err(error);
+                Err(error)
             }
             Ok(_) | Err(_) => stream.wait_for_first(settle, confirms),
         }

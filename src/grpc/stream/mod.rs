@@ -12,7 +12,7 @@
 //! | delivery | `delivery` | takes from the subscription, gives to the call; all state, one mutex |
 //! | call | `call` | the C core's sink, behind the trait `Peer` |
 //! | task | `call` | a future that the C core's completion queue polls, on its thread "grpc-N" |
-//! | thread | `streams` | "read-7", blocked for most of its life |
+//! | thread | `streams` | "read-7", "subscribe-8": blocked for most of its life |
 //!
 //! # The states
 //!

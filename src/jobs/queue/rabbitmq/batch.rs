@@ -8,8 +8,8 @@ use crossbeam_channel::Sender;
 use lapin::message::Delivery as Message;
 use lapin::{BasicProperties, Confirmation};
 
+use super::exchange::{CONFIRM, FIRST_WAIT};
 use super::message::{dead_letter_properties, properties, requeue_properties};
-use super::{CONFIRM, FIRST_WAIT};
 use crate::error::Error;
 use crate::jobs::queue::{DeadLetter, Publication, Token};
 use crate::retry::Retry;

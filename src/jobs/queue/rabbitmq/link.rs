@@ -1,39 +1,31 @@
 //! One connection to the broker, with one channel, and what is under way on it.
 //! For the thread "amqp" alone.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::future::{Future, pending, poll_fn, ready};
-use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::collections::{BTreeMap, HashMap};
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures_util::future::try_join_all;
-use futures_util::stream::{self, FuturesUnordered, Stream as _, StreamExt as _};
+use futures_util::stream::{self, FuturesUnordered, Stream as _};
 use lapin::message::Delivery as Message;
 use lapin::options::{
-    BasicAckOptions, BasicConsumeOptions, BasicGetOptions, BasicPublishOptions, BasicQosOptions,
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
 };
-use lapin::runtime::default_runtime;
-use lapin::tcp::AMQPUriTcpExt;
 use lapin::types::FieldTable;
-use lapin::uri::AMQPUri;
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, Queue,
 };
 
-use smol::future::or;
-
 use super::batch::{Batch, Content, Due};
+use super::broker::{Broker, connect, dead_name};
+use super::exchange::{CONFIRM, EXCHANGE, GOODBYE, Over, within};
 use super::message::{dead_letter, id, queued_at};
-use super::{Broker, CONFIRM, EXCHANGE, GOODBYE, Over, within};
+use super::visit::{CHUNK, Events, Visit};
 use crate::jobs::queue::failpoint::{self, Point};
 use crate::jobs::queue::{DeadLetter, Delivery, Depth, Publication, Reply, Taken, Token, Which};
-
-/// Messages that are written, or asked for, before waiting for the first answer.
-const CHUNK: usize = 256;
 
 /// The answer to one message of a batch.
 type Confirming = Pin<Box<dyn Future<Output = (u64, usize, lapin::Result<Confirmation>)> + Send>>;
@@ -41,7 +33,7 @@ type Confirming = Pin<Box<dyn Future<Output = (u64, usize, lapin::Result<Confirm
 pub struct Link {
     connection: Connection,
     channel: Channel,
-    events: Pin<Box<dyn stream::Stream<Item = lapin::Event> + Send>>,
+    events: Events,
     queue: String,
     consumer: Option<Consumer>,
     epoch: u64,
@@ -51,11 +43,7 @@ pub struct Link {
     batches: BTreeMap<u64, Batch>,
     confirming: FuturesUnordered<Confirming>,
     last_batch: u64,
-    /// Where dead letters are looked at: those that are not acknowledged go back to their
-    /// places when it is closed.
-    visit: Option<Channel>,
-    /// Those on it that are to be requeued.
-    taken: Vec<Message>,
+    visit: Visit,
     /// Something was settled over this connection.
     pub worked: bool,
 }
@@ -68,55 +56,6 @@ pub enum Arrival {
     /// Something is to be written again.
     Refused,
     Lost(Over),
-}
-
-/// Checks that the broker answers at all: lapin leaks a thread for each connection
-/// to one that accepts and stays silent, until that one closes it.
-pub fn probe(broker: &Broker) -> Result<(), Over> {
-    let probe = || {
-        let mut stream = dial(broker)?;
-        stream.write_all(b"AMQP\0\0\x09\x01")?;
-        stream.read_exact(&mut [0])
-    };
-    probe().map_err(|error: io::Error| Over::Lost(error.to_string()))
-}
-
-/// A connection that blocks.
-pub trait Stream: io::Read + io::Write {}
-
-impl<T: io::Read + io::Write> Stream for T {}
-
-/// Connects for who speaks AMQP by itself; each read and write has a timeout.
-pub fn dial(broker: &Broker) -> io::Result<Box<dyn Stream>> {
-    let authority = &broker.uri.authority;
-    let mut addresses = (&*authority.host, authority.port).to_socket_addrs()?;
-    let address = addresses.next().ok_or(io::ErrorKind::NotFound)?;
-    let stream = TcpStream::connect_timeout(&address, EXCHANGE)?;
-    stream.set_read_timeout(Some(EXCHANGE))?;
-    stream.set_write_timeout(Some(EXCHANGE))?;
-    let Some(tls) = &broker.tls else {
-        return Ok(Box::new(stream));
-    };
-    let stream = tls.connector()?.connect(&tls.name, stream);
-    let stream = stream.map_err(|error| io::Error::other(error.to_string()))?;
-    Ok(Box::new(stream))
-}
-
-/// lapin's own way to TLS trusts the system's authorities too, and knows no names but
-/// the host's.
-async fn connect(broker: &Broker, options: ConnectionProperties) -> lapin::Result<Connection> {
-    let tls = match &broker.tls {
-        Some(tls) => Some((tls.connector()?, tls.name.clone())),
-        None => None,
-    };
-    let connect = async move |uri: AMQPUri, runtime| {
-        let plain = AMQPUriTcpExt::connect_async(&uri, &runtime).await?;
-        let Some((connector, name)) = &tls else {
-            return Ok(plain);
-        };
-        Ok(plain.into_openssl(connector, name).await?)
-    };
-    Connection::connector(broker.uri.clone(), default_runtime()?, connect, options).await
 }
 
 impl Link {
@@ -139,8 +78,7 @@ impl Link {
             batches: BTreeMap::new(),
             confirming: FuturesUnordered::new(),
             last_batch: 0,
-            visit: None,
-            taken: Vec::new(),
+            visit: Visit::default(),
             worked: false,
         };
         link.declare(&link.queue)?;
@@ -250,13 +188,8 @@ impl Link {
             Content::Requeued {
                 messages, reply, ..
             } => {
-                let count = messages.len() as u64;
-                if let Some(visit) = &self.visit {
-                    let tags = messages.iter().map(|message| message.delivery_tag);
-                    let acks = tags.map(|tag| visit.basic_ack(tag, BasicAckOptions::default()));
-                    within(EXCHANGE, try_join_all(acks))??;
-                }
-                let _ = reply.send(Ok(count));
+                self.visit.requeued(&messages)?;
+                let _ = reply.send(Ok(messages.len() as u64));
             }
         }
         Ok(())
@@ -353,8 +286,8 @@ impl Link {
     /// nothing is [`put_back`](Link::put_back).
     pub fn list_dead(&mut self, oldest: bool, limit: usize) -> Result<Vec<DeadLetter>, Over> {
         if oldest {
-            self.end_visit()?;
-        } else if self.visit.is_none() {
+            self.visit.end()?;
+        } else if !self.visit.has_begun() {
             return Err(Over::lost("the connection was lost meanwhile"));
         }
         Ok(self.next_dead(limit)?.iter().map(dead_letter).collect())
@@ -363,75 +296,31 @@ impl Link {
     /// Looks at the next dead letters, and keeps those of them that [`Link::put_back`]
     /// is to requeue. A requeue that was given up is forgotten.
     pub fn take_dead(&mut self, which: &Which, limit: usize) -> Result<Taken, Over> {
-        if !self.taken.is_empty() {
-            self.end_visit()?;
+        if self.visit.has_taken() {
+            self.visit.end()?;
         }
-        let mut messages = self.next_dead(limit)?;
-        let looked = messages.len();
-        if let Which::Ids(ids) = which {
-            let ids: HashSet<_> = ids.iter().collect();
-            messages.retain(|message| id(&message.properties).is_some_and(|id| ids.contains(&id)));
-        }
-        let ids = messages
-            .iter()
-            .filter_map(|message| id(&message.properties));
-        let (ids, taken) = (ids.collect(), messages.len());
-        self.taken = messages;
-        Ok(Taken { looked, taken, ids })
+        let messages = self.next_dead(limit)?;
+        Ok(self.visit.keep(messages, which))
+    }
+
+    fn next_dead(&mut self, limit: usize) -> Result<Vec<Message>, Over> {
+        let queue = dead_name(&self.queue);
+        self.visit
+            .next(&self.connection, &mut self.events, &queue, limit)
     }
 
     /// Moves what was taken back to the queue that it comes from. If nothing was, the
     /// requeue is over.
     pub fn put_back(&mut self, deadline: Instant, reply: Reply<u64>) -> Result<(), Over> {
-        let messages = std::mem::take(&mut self.taken);
+        let messages = self.visit.take();
         if messages.is_empty() {
-            self.end_visit()?;
+            self.visit.end()?;
         }
         self.begin(Content::Requeued {
             messages,
             deadline,
             reply,
         })
-    }
-
-    fn next_dead(&mut self, limit: usize) -> Result<Vec<Message>, Over> {
-        let channel = match self.visit.take() {
-            Some(channel) => channel,
-            None => within(EXCHANGE, self.connection.create_channel())??,
-        };
-        let channel = self.visit.insert(channel);
-        let queue = dead_name(&self.queue);
-        let gets = (0..limit.min(CHUNK)).map(|_| {
-            let queue = queue.as_str().into();
-            channel.basic_get(queue, BasicGetOptions::default())
-        });
-        // These futures do not hear of it when the connection ends.
-        let mut errors = self.events.as_mut().filter_map(|event| {
-            ready(match event {
-                lapin::Event::Error(error) => Some(Err(error)),
-                _ => None,
-            })
-        });
-        let end = async {
-            match errors.next().await {
-                Some(error) => error,
-                None => pending().await,
-            }
-        };
-        let messages = within(EXCHANGE, or(try_join_all(gets), end))??;
-        Ok(messages
-            .into_iter()
-            .flatten()
-            .map(|it| it.delivery)
-            .collect())
-    }
-
-    fn end_visit(&mut self) -> Result<(), Over> {
-        self.taken.clear();
-        if let Some(channel) = self.visit.take() {
-            within(EXCHANGE, channel.close(200, "done".into()))??;
-        }
-        Ok(())
     }
 
     /// When to [`look`](Link::look).
@@ -504,9 +393,4 @@ impl Link {
         self.unsettled.insert(token.tag, message.properties);
         delivery
     }
-}
-
-/// The dead-letter queue of this queue.
-pub fn dead_name(queue: &str) -> String {
-    format!("{queue}.dead")
 }

@@ -4,133 +4,33 @@
 //! time with a timeout.
 
 mod batch;
+mod broker;
+mod exchange;
 mod link;
 pub mod message;
 mod unreadable;
+mod visit;
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::TryRecvError;
-use lapin::types::ShortString;
-use lapin::uri::{AMQPScheme, AMQPUri};
-use openssl::ssl::SslConnector;
 use smol::Timer;
 
 use super::{Command, Owned, Publication, Reply, Subscription};
 use crate::error::Error;
 use crate::metrics;
-use crate::reload::Live;
 use crate::retry::Retry;
-use crate::tls::Client;
-use crate::tls::session::{named_in_url, take_parameters};
 use batch::Content;
-use link::{Arrival, Link, dead_name};
-
-/// Which broker, and which queue there.
-#[derive(Clone, Debug)]
-pub struct Broker {
-    /// That of plain AMQP: TLS is ours.
-    uri: AMQPUri,
-    tls: Option<Tls>,
-    queue: String,
-}
-
-/// For `amqps`.
-#[derive(Clone, Debug)]
-struct Tls {
-    files: Option<Arc<Live<Client>>>,
-    /// The name that the broker's certificate has to be for.
-    name: String,
-}
-
-/// The parameters of TLS, which lapin does not know.
-/// Source: <https://www.rabbitmq.com/docs/uri-query-parameters>
-const TLS_PARAMETERS: [&str; 5] = [
-    "cacertfile",
-    "certfile",
-    "keyfile",
-    "server_name_indication",
-    "verify",
-];
-
-impl Broker {
-    /// `url` is `amqp://user:password@host:port/vhost`, or `amqps` for TLS, which checks
-    /// the broker's certificate and name; with `cacertfile`, `certfile`, `keyfile` and
-    /// `server_name_indication` as RabbitMQ's own clients take them.
-    ///
-    /// # Errors
-    /// One line that says what is wrong with it.
-    pub fn new(url: &str, queue: &str) -> Result<Self, String> {
-        let (url, mut given) = take_parameters(url, &TLS_PARAMETERS);
-        let mut uri: AMQPUri = url.parse()?;
-        let scheme = std::mem::take(&mut uri.scheme);
-        if scheme == AMQPScheme::AMQP
-            && let Some(parameter) = given.keys().next()
-        {
-            return Err(format!("{parameter} needs amqps://"));
-        }
-        let files = named_in_url(&given, ["cacertfile", "certfile", "keyfile"]);
-        let files = files.map_err(|error| error.to_string())?;
-        if given
-            .get("verify")
-            .is_some_and(|verify| verify != "verify_peer")
-        {
-            return Err("verify: the broker's certificate is always checked".into());
-        }
-        let name = given.remove("server_name_indication");
-        let tls = (scheme == AMQPScheme::AMQPS).then(|| Tls {
-            files,
-            name: name.unwrap_or_else(|| uri.authority.host.clone()),
-        });
-        uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
-        // In milliseconds.
-        uri.query
-            .connection_timeout
-            .get_or_insert(EXCHANGE.as_secs() * 1000);
-        let queue = ShortString::try_new(queue).map_err(|error| error.to_string())?;
-        Ok(Self {
-            uri,
-            tls,
-            queue: queue.as_str().into(),
-        })
-    }
-
-    fn address(&self) -> String {
-        let authority = &self.uri.authority;
-        format!("{}:{}", authority.host, authority.port)
-    }
-}
-
-impl Tls {
-    /// With the files as they are now.
-    fn connector(&self) -> std::io::Result<SslConnector> {
-        let files = self.files.as_ref().map(|files| files.get());
-        Ok(files.unwrap_or_default().connector()?.build())
-    }
-}
-
-/// Heartbeat interval; a broker that is silent for twice as long has gone.
-const HEARTBEAT_SECONDS: u16 = 10;
-
-/// Timeout of one exchange with the broker.
-const EXCHANGE: Duration = Duration::from_secs(5);
-
-/// Timeout of a confirmation: the broker writes to its disk first.
-const CONFIRM: Duration = Duration::from_secs(10);
-
-/// Timeout of closing a connection.
-const GOODBYE: Duration = Duration::from_secs(1);
-
-/// Waits between tries to connect.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(3);
+pub use broker::Broker;
+use broker::dead_name;
+use exchange::{FIRST_WAIT, GOODBYE, LONGEST_WAIT, Over};
+use link::{Arrival, Link};
 
 pub struct Owner {
     broker: Broker,
@@ -143,63 +43,6 @@ pub struct Owner {
     consumer: Option<Subscription>,
     /// Unconfirmed publications, kept across connections.
     publications: VecDeque<Publication>,
-}
-
-/// What ends a connection.
-#[derive(Debug, thiserror::Error)]
-enum Over {
-    #[error("the queue was dropped")]
-    Closed,
-    #[error("{0}")]
-    Lost(String),
-    #[error("{0}")]
-    Broker(lapin::Error),
-}
-
-impl Over {
-    fn lost(reason: &str) -> Self {
-        Self::Lost(reason.into())
-    }
-
-    /// The broker's reply code, if that is its reason.
-    fn code(&self) -> Option<u16> {
-        let Self::Broker(error) = self else {
-            return None;
-        };
-        match error.kind() {
-            lapin::ErrorKind::ProtocolError(error) => Some(error.get_id()),
-            _ => None,
-        }
-    }
-
-    /// Whether it is a message that lapin cannot read.
-    fn is_unreadable(&self) -> bool {
-        let is_parsing =
-            |error: &lapin::ErrorKind| matches!(error, lapin::ErrorKind::ParsingError(_));
-        matches!(self, Self::Broker(error) if is_parsing(error.kind()))
-    }
-
-    /// What a person has to do before another try can succeed.
-    fn remedy(&self) -> Option<&'static str> {
-        Some(match self.code()? {
-            // The node that has it is not running.
-            404 if self.to_string().contains("down or inaccessible") => return None,
-            403 => {
-                "give this user the permission (rabbitmqctl set_permissions), or let somebody \
-                 who has it make both queues, NAME and NAME.dead"
-            }
-            404 | 530 => "make it first, or give another AMQP_URL or --queue-name",
-            405 => "let the connection end that has the queue for itself",
-            406 => "delete the queue, or give another --queue-name",
-            _ => return None,
-        })
-    }
-}
-
-impl From<lapin::Error> for Over {
-    fn from(error: lapin::Error) -> Self {
-        Self::Broker(error)
-    }
 }
 
 /// What the owner waits for.
@@ -379,7 +222,7 @@ impl Owner {
 
     fn connect(&mut self) -> Result<Link, Over> {
         if self.failed {
-            link::probe(&self.broker)?;
+            broker::probe(&self.broker)?;
         }
         // Until it is there.
         self.failed = true;
@@ -491,13 +334,4 @@ fn answer<T>(reply: &Reply<T>, result: Result<T, Over>) -> Result<(), Over> {
     };
     let _ = reply.send(told);
     over
-}
-
-/// Blocks until the future is ready, or for so long.
-fn within<F: Future>(limit: Duration, future: F) -> Result<F::Output, Over> {
-    let late = async {
-        Timer::after(limit).await;
-        Err(Over::Lost(format!("no answer within {limit:?}")))
-    };
-    smol::block_on(smol::future::or(async { Ok(future.await) }, late))
 }

@@ -13,9 +13,9 @@ use amq_protocol::frame::{AMQPContentHeader, AMQPFrame, gen_frame};
 use amq_protocol::protocol::constants::{FRAME_BODY, FRAME_END, FRAME_HEADER, FRAME_METHOD};
 use amq_protocol::protocol::parse_class;
 
-use super::link::{dead_name, dial};
+use super::broker::{Broker, dead_name, dial};
+use super::exchange::CONFIRM;
 use super::message::{array, dead_letter_properties, id, mended};
-use super::{Broker, CONFIRM};
 use crate::jobs::queue::DeadLetter;
 
 /// The largest frame that is read, as RabbitMQ's own limit is.
