@@ -3,6 +3,7 @@
 
 use std::sync::OnceLock;
 
+use super::clock::Timestamp;
 use crate::sync::{Arc, AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Bound of one subscriber's backlog, including what is being written, and of all
@@ -31,6 +32,15 @@ impl Capacity {
     pub const fn together(memory_limit: usize) -> usize {
         memory_limit / 8
     }
+}
+
+/// A payload with its place in the order.
+#[derive(Clone, Debug)]
+pub struct Envelope<T> {
+    pub time: Timestamp,
+    /// What the payload counts for against [`Capacity::bytes`].
+    pub bytes: usize,
+    pub payload: T,
 }
 
 /// Why a subscription gives no more messages.

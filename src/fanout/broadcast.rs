@@ -82,16 +82,7 @@ use super::clock::{Clock, Timestamp};
 use super::replay::{Bound, Replay};
 use crate::sync::{Arc, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded};
 
-pub use super::backlog::{Bell, Capacity, End, Wakeups};
-
-/// A payload with its place in the order.
-#[derive(Clone, Debug)]
-pub struct Envelope<T> {
-    pub time: Timestamp,
-    /// What the payload counts for against [`Capacity::bytes`].
-    pub bytes: usize,
-    pub payload: T,
-}
+pub use super::backlog::{Bell, Capacity, End, Envelope, Wakeups};
 
 /// About what a message takes on one subscriber's channel; the payload is shared.
 const ENVELOPE_BYTES: usize = 64;

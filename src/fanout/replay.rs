@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use super::broadcast::Envelope;
+use super::backlog::Envelope;
 use super::clock::Timestamp;
 
 /// Bound of a replay buffer; with any of them 0 it keeps nothing.
