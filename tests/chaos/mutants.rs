@@ -21,7 +21,19 @@ struct Mutant {
     promise: &'static str,
 }
 
-const MUTANTS: [Mutant; 9] = [
+const MUTANTS: [Mutant; 10] = [
+    Mutant {
+        name: "denied-gap",
+        says: "our client takes a stream with a gap for one that was resumed",
+        edits: &[(
+            "src/chat/client.rs",
+            "resumed: after.is_some() && !gap,",
+            "resumed: after.is_some(),",
+        )],
+        world: "bridge",
+        seconds: 15,
+        promise: "the server keeps the promises of the chat",
+    },
     Mutant {
         name: "window",
         says: "the window of a lost subscription begins when the loss is noticed",
@@ -135,8 +147,8 @@ const MUTANTS: [Mutant; 9] = [
         says: "times follow a clock that steps back",
         edits: &[(
             "src/fanout/clock.rs",
-            "Some(last) => now.max(Timestamp(last.0.saturating_add(1))),",
-            "Some(_) => now,",
+            "self.last = now.max(Timestamp(self.last.0.saturating_add(1)));",
+            "self.last = now;",
         )],
         world: "chat",
         seconds: 15,
