@@ -58,11 +58,12 @@ pub fn send<E: Event + From<ChatEvent>>(
             },
         });
         // Once more, though it was answered.
-        if sent.is_ok() && rng.u8(..4) == 0 {
-            if let Ok(time) = it.send(message, &epoch, &text) {
-                let time = time.nanos();
-                pen.note(ChatEvent::Again { message, time });
-            }
+        if sent.is_ok()
+            && rng.u8(..4) == 0
+            && let Ok(time) = it.send(message, &epoch, &text)
+        {
+            let time = time.nanos();
+            pen.note(ChatEvent::Again { message, time });
         }
     }
 }
