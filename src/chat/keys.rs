@@ -3,7 +3,7 @@
 //! It has digests instead of keys and contents, so that each key takes the same. Whoever
 //! finds two texts of one digest, in 2^64 tries, can only lead himself astray.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
@@ -66,19 +66,19 @@ struct First {
 /// The newest keys, within their capacity.
 pub struct Keys {
     capacity: Capacity,
-    first: HashMap<u128, First>,
+    /// No hash table: where much comes and goes, that takes twice the room, and stops now
+    /// and then to sort itself out.
+    first: BTreeMap<u128, First>,
     /// When each came. One that came again after its age is in here twice.
     order: VecDeque<(Instant, u128)>,
 }
 
 impl Keys {
     pub fn new(capacity: Capacity) -> Self {
-        // To grow would hold up everybody. What is not used takes no memory.
-        let room = capacity.keys.min(Capacity::default().keys).get();
         Self {
             capacity,
-            first: HashMap::with_capacity(room),
-            order: VecDeque::with_capacity(room),
+            first: BTreeMap::new(),
+            order: VecDeque::new(),
         }
     }
 
