@@ -69,6 +69,8 @@ struct Line {
     open: VecDeque<(u32, Instant)>,
     /// Due, but not sent yet.
     waiting: VecDeque<Instant>,
+    /// The server takes no more calls on it: GOAWAY.
+    is_leaving: bool,
     /// The server has ended the connection.
     is_lost: bool,
 }
@@ -117,7 +119,7 @@ impl Clients {
                 if line.flush().is_err() {
                     line.is_lost = true;
                 }
-                if line.is_lost {
+                if line.is_lost || line.is_leaving && line.open.is_empty() {
                     outcome.lost += line.open.len();
                     let waiting = std::mem::take(&mut line.waiting);
                     *line = Line::connect(&self.address, &self.epoll, index);
@@ -183,6 +185,7 @@ impl Line {
             most: usize::MAX,
             open: VecDeque::new(),
             waiting: VecDeque::new(),
+            is_leaving: false,
             is_lost: false,
         }
     }
@@ -192,6 +195,7 @@ impl Line {
         let bytes = (message.len() + frames::MESSAGE_HEAD) as i64;
         while let Some(due) = self.waiting.front().copied() {
             let room = self.open.len() < self.most && self.outgoing.len() < UNSENT;
+            let room = room && !self.is_leaving;
             if !room || self.window < bytes {
                 return;
             }
@@ -283,6 +287,10 @@ impl Line {
                     }
                 }
                 frames::frame(&mut self.outgoing, frames::SETTINGS, frames::ACK, 0, &[]);
+                None
+            }
+            frames::GOAWAY => {
+                self.is_leaving = true;
                 None
             }
             frames::PING if !head.is_ack() => {
