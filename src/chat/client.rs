@@ -120,10 +120,8 @@ impl ChatClient {
     ) -> Result<(ChatStream, Proof), Error> {
         let request = wire::subscribe_request(after.map(|it| (&*it.epoch, it.send_time)));
         let mut stream = self.connection.stream(&wire::SUBSCRIBE, &request)?;
-        let late = || {
-            let what = "the server did not confirm the subscription in time";
-            Error::new(Code::DeadlineExceeded, what)
-        };
+        let late = "the server did not confirm the subscription in time";
+        let late = || Error::new(Code::DeadlineExceeded, late);
         match stream.recv_within(timeout) {
             Ok(first) => {
                 let first = first.ok_or_else(late)?;

@@ -124,10 +124,8 @@ pub fn subscribe_request(after: Option<(&str, Timestamp)>) -> SubscribeRequest {
 /// # Errors
 /// INTERNAL for a response that does not say so.
 pub fn beginning(first: &SubscribeResponse) -> Result<(&str, Timestamp, bool), Error> {
-    let missing = || {
-        let what = "the server sent messages before it confirmed the subscription";
-        Error::new(Code::Internal, what)
-    };
+    let missing = "the server sent messages before it confirmed the subscription";
+    let missing = || Error::new(Code::Internal, missing);
     let subscribed = first.subscribed.as_ref().ok_or_else(missing)?;
     let (position, gap) = (&subscribed.position, subscribed.gap);
     Ok((&position.epoch, time_from_wire(&position.send_time), gap))

@@ -158,12 +158,16 @@ impl Connection {
         confirms: impl FnOnce(&A) -> bool,
     ) -> Result<Proof, Error> {
         let request = wire::HealthCheckRequest::default();
-        match self.answer(&[], &wire::CHECK, &request, timeout) {
-            Err(error) if matches!(error.code, Code::Unavailable | Code::DeadlineExceeded) => {
-                Err(error)
-            }
-            Ok(_) | Err(_) => stream.wait_for_first(settle, confirms),
+        if let Err(error) = self.answer(&[], &wire::CHECK, &request, timeout)
+            && matches!(error.code, Code::Unavailable | Code::DeadlineExceeded)
+        {
+            return Err(error);
         }
+        match stream.recv_within(settle)? {
+            Some(first) if confirms(&first) => return Ok(Proof::Confirmed),
+            first => stream.early = first,
+        }
+        Ok(Proof::Settled)
     }
 
     /// Opens a bidirectional stream.

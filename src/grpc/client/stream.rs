@@ -27,7 +27,8 @@ pub enum Proof {
 pub struct Stream<A> {
     receiver: Abortable<Receiver<A>>,
     abort: AbortHandle,
-    early: Option<A>,
+    /// Received before anybody asked for it.
+    pub(super) early: Option<A>,
     /// Why the stream ends, once its last messages are out.
     failed: Option<Error>,
     /// An error of the stream itself: polled after it, the C core's futures panic.
@@ -77,23 +78,6 @@ impl<A> Stream<A> {
             Received::Nothing => Ok(None),
             Received::End => Err(Error::unavailable("the server ended the stream")),
         }
-    }
-
-    /// Waits for the first message, at most so long; it is kept for later, unless it
-    /// `confirms` the subscription.
-    ///
-    /// # Errors
-    /// Why the stream ended.
-    pub(super) fn wait_for_first(
-        &mut self,
-        timeout: Duration,
-        confirms: impl FnOnce(&A) -> bool,
-    ) -> Result<Proof, Error> {
-        match self.recv_within(timeout)? {
-            Some(message) if confirms(&message) => return Ok(Proof::Confirmed),
-            first => self.early = first,
-        }
-        Ok(Proof::Settled)
     }
 
     /// Ends the stream from another thread.

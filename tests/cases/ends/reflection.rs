@@ -245,7 +245,7 @@ fn bad_requests_and_too_many_of_them_end_their_stream_only() {
     let error = end.expect("an end");
     assert_eq!(error.code, Code::ResourceExhausted, "{error}");
     let list = ask(&mut beside, Asked::ListServices(String::new()));
-    assert_eq!(listed(list).len(), 9);
+    assert_eq!(listed(list).len(), 8);
 }
 
 #[test]
