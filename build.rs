@@ -11,7 +11,6 @@ fn main() {
             "proto/reflection.proto",
             "proto/reflection_v1alpha.proto",
             "proto/subscribe.proto",
-            "proto/subscriptions.proto",
             "proto/todo.proto",
             "proto/fin.proto",
             "proto/message_service.proto",

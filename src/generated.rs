@@ -6,7 +6,7 @@
 include!(concat!(env!("OUT_DIR"), "/proto/mod.rs"));
 
 /// Their files, for reflection.
-pub fn files() -> [&'static protobuf::reflect::FileDescriptor; 9] {
+pub fn files() -> [&'static protobuf::reflect::FileDescriptor; 8] {
     [
         fin::file_descriptor(),
         health::file_descriptor(),
@@ -15,7 +15,6 @@ pub fn files() -> [&'static protobuf::reflect::FileDescriptor; 9] {
         reflection::file_descriptor(),
         reflection_v1alpha::file_descriptor(),
         subscribe::file_descriptor(),
-        subscriptions::file_descriptor(),
         todo::file_descriptor(),
     ]
 }

@@ -5,7 +5,7 @@ use protobuf::well_known_types::{empty::Empty, timestamp};
 use protobuf::{CodedOutputStream, Message as _, MessageField, rt};
 
 use super::message::Message;
-use crate::error::{Error, at_most};
+use crate::error::{Code, Error, at_most};
 use crate::fanout::broadcast::Envelope;
 use crate::fanout::clock::Timestamp;
 use crate::grpc::method::{self, Encoded};
@@ -19,6 +19,12 @@ pub const SUBSCRIBE_SERVICE: &str = "messenger.v1.Chat";
 
 pub const SEND_MESSAGE: Method<SendMessageRequest, SendMessageResponse> =
     method::unary("/mes_grpc.MessengerServer/SendMessage");
+
+/// The metadata of SendMessage with its idempotency key.
+pub const KEY_METADATA: &str = "idempotency-key";
+
+/// Beside it, the epoch of the server that is to accept the message.
+pub const EPOCH_METADATA: &str = "idempotency-epoch";
 
 const READ: &str = "/mes_grpc.MessengerServer/ReadMessages";
 pub const READ_MESSAGES: Method<Empty, ChatMessage> = method::server_stream(READ);
@@ -101,6 +107,28 @@ pub fn message(wire: ChatMessage) -> Message {
         author: wire.author,
         text: wire.text,
     }
+}
+
+/// The request for all that comes after this place, or from now on.
+pub fn subscribe_request(after: Option<(&str, Timestamp)>) -> SubscribeRequest {
+    SubscribeRequest {
+        after: after
+            .map(|(epoch, time)| cursor_to_wire(epoch, time))
+            .into(),
+        ..Default::default()
+    }
+}
+
+/// Epoch and time of where a subscription begins, and whether there is a gap before it.
+///
+/// # Errors
+/// INTERNAL for a response that does not say so.
+pub fn beginning(first: &SubscribeResponse) -> Result<(&str, Timestamp, bool), Error> {
+    let missing = "the server sent messages before it confirmed the subscription";
+    let missing = || Error::new(Code::Internal, missing);
+    let subscribed = first.subscribed.as_ref().ok_or_else(missing)?;
+    let (position, gap) = (&subscribed.position, subscribed.gap);
+    Ok((&position.epoch, time_from_wire(&position.send_time), gap))
 }
 
 /// The epoch and the time behind which a subscription is to begin, if any.
@@ -211,7 +239,6 @@ fn time_from_wire(time: &timestamp::Timestamp) -> Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grpc::subscription::acknowledgement;
 
     #[test]
     fn a_stamped_draft_is_an_ordinary_message() {
@@ -235,12 +262,5 @@ mod tests {
         assert_eq!(bytes, whole.write_to_bytes().unwrap());
         let (_, size) = Draft::new("автор".into(), "text".into()).stamp(time);
         assert_eq!(size, bytes.len());
-    }
-
-    #[test]
-    fn an_empty_message_is_no_acknowledgement() {
-        let (empty_but_sent, _) =
-            Draft::new(String::new(), String::new()).stamp(Timestamp::from_nanos(0));
-        assert!(!empty_but_sent.is_empty() && acknowledgement().is_empty());
     }
 }

@@ -75,7 +75,7 @@ pub struct Config {
     pub http_port: u16,
     /// Maximum wait for the services before listening.
     pub connect_wait: Duration,
-    /// Time for a server that cannot acknowledge a subscription to register it.
+    /// Time for a server that cannot confirm a subscription to register it.
     pub settle: Duration,
     /// The deadline of calls.
     pub call_timeout: Duration,

@@ -21,7 +21,6 @@ use super::gate::{Gate, Pass};
 use super::meter::{Call, Meter};
 use super::method::{Encoded, as_registered};
 use super::request::{Decoder, Requests, Unfinished};
-use super::subscription::ACK_HEADER;
 use crate::access::Need;
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
@@ -51,7 +50,6 @@ pub struct Caller {
     pub(super) peer: String,
     pub(super) call: Cell<Option<Call>>,
     pub(super) pass: Pass,
-    acknowledge: bool,
     rest: Cell<Option<BoxFuture<'static, ()>>>,
 }
 
@@ -67,7 +65,6 @@ impl Caller {
             peer: ctx.peer(),
             call: Cell::new(Call::begin(ctx, method, meter, logged)),
             pass: Pass::default(),
-            acknowledge: false,
             rest: Cell::default(),
         }
     }
@@ -77,11 +74,6 @@ impl Caller {
         if let Some(call) = self.call.take() {
             call.answered(Some(error), None);
         }
-    }
-
-    /// Whether the client wants a stream's subscription acknowledged.
-    pub fn wants_acknowledgement(&self) -> bool {
-        self.acknowledge
     }
 
     /// Has this polled on the call's completion-queue thread, once the handler
@@ -190,13 +182,32 @@ impl Methods {
     /// completion-queue thread and must not block; what it returns is dropped once an
     /// answer that it gave at once is on its way. A panic becomes INTERNAL.
     pub fn unary<Q, R, A, T>(
-        mut self,
+        self,
         method: &Method<Q, R>,
         need: impl Into<Need>,
         handler: impl Fn(Q, Reply<A>) -> T + Send + Sync + 'static,
     ) -> Self
     where
         Q: Send + 'static,
+        A: Answer,
+        T: Send + 'static,
+    {
+        let handler = move |(), request, reply| handler(request, reply);
+        self.unary_with(method, need, |_| (), handler)
+    }
+
+    /// As [`Methods::unary`]; `handler` gets what `look` took of the call, of its metadata
+    /// for instance, once it was let in.
+    pub fn unary_with<Q, R, M, A, T>(
+        mut self,
+        method: &Method<Q, R>,
+        need: impl Into<Need>,
+        look: impl Fn(&RpcContext<'_>) -> M + Clone + Send + 'static,
+        handler: impl Fn(M, Q, Reply<A>) -> T + Send + Sync + 'static,
+    ) -> Self
+    where
+        Q: Send + 'static,
+        M: Send + 'static,
         A: Answer,
         T: Send + 'static,
     {
@@ -213,14 +224,14 @@ impl Methods {
             }
             let call = caller.call.take();
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
-            let handler = handler.clone();
+            let (handler, looked) = (handler.clone(), look(&ctx));
             ctx.spawn(guarded(name, async move {
                 let (peer, request) = unfinished
                     .request(caller.peer, &mut requests, decoder)
                     .await;
                 let (reply, mut answer) = oneshot::channel();
                 let after = match request {
-                    Ok(request) => guard(name, || handler(request, Reply(reply))),
+                    Ok(request) => guard(name, || handler(looked, request, Reply(reply))),
                     Err(error) => {
                         Reply(reply).send(Err(error));
                         None
@@ -282,10 +293,6 @@ impl Methods {
                     return refuse(&ctx, &caller, requests, &error, failed);
                 }
             };
-            caller.acknowledge = ctx
-                .request_headers()
-                .iter()
-                .any(|(key, _)| key == ACK_HEADER);
             let (unfinished, handler) = (unfinished.clone(), handler.clone());
             ctx.spawn(guarded(name, async move {
                 let peer = std::mem::take(&mut caller.peer);
@@ -356,6 +363,12 @@ impl Methods {
         let decoder = Decoder::new(method, self.receive_bytes);
         (method.name, Arc::new(handler), decoder)
     }
+}
+
+/// The first metadata of this name, which is in lower case.
+pub fn metadata<'a>(ctx: &'a RpcContext<'_>, name: &str) -> Option<&'a [u8]> {
+    let mut all = ctx.request_headers().iter();
+    all.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// Ends a call that is not let in, before its request is waited for.

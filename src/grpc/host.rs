@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use protobuf::well_known_types::empty::Empty;
-
 use super::environment::environment;
 use super::gate::Gate;
 use super::handler::Methods;
@@ -14,8 +12,6 @@ use super::reflection;
 use super::request::Unfinished;
 use super::server::{BindError, Config, Server};
 use super::stream::Streams;
-use super::subscription;
-use crate::access::Need;
 use crate::metrics;
 
 /// A service that can be hosted.
@@ -71,9 +67,6 @@ pub fn start(config: &Config, hosted: Vec<Box<dyn Hosted>>) -> Result<Handle, St
         methods = service.register(methods, &streams);
     }
     let methods = health.register(methods, &streams.to_the_end());
-    let methods = methods.unary(&subscription::PROBE, Need::Token, |_, reply| {
-        reply.send(Ok(Empty::new()));
-    });
     let methods = reflection::register(methods, &streams, &names);
     let server = Server::start(config, environment, streams.clone(), methods.build())?;
     Ok(Handle {

@@ -23,7 +23,6 @@ pub mod reflection;
 mod request;
 pub mod server;
 pub mod stream;
-pub mod subscription;
 
 /// A stream's thread does little, and there may be ten thousand of them.
 const STACK_BYTES: usize = 64 * 1024;

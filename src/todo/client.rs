@@ -74,15 +74,19 @@ impl TodoClient {
         Err(Error::new(crate::error::Code::NotFound, "Task not found"))
     }
 
-    /// Watches all changes from now on; see [`Connection::subscribe`].
+    /// Watches all changes from now on; see [`Connection::settle`].
     ///
     /// # Errors
     /// The status of a call that failed.
     pub fn watch(&self, settle: Duration) -> Result<(TodoStream, Proof), Error> {
-        let (method, request) = (&wire::WATCH_TASKS, wire::WatchTasksRequest::default());
-        let (stream, proof) = self
-            .connection
-            .subscribe(method, &request, self.timeout, settle)?;
+        let request = wire::WatchTasksRequest {
+            confirm: true,
+            ..Default::default()
+        };
+        let connection = &self.connection;
+        let mut stream = connection.stream(&wire::WATCH_TASKS, &request)?;
+        let confirms = |first: &TaskUpdate| *first == TaskUpdate::default();
+        let proof = connection.settle(&mut stream, self.timeout, settle, confirms)?;
         Ok((TodoStream { stream }, proof))
     }
 }

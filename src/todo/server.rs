@@ -26,7 +26,7 @@ use crate::grpc::handler::{self, Answer as _, Methods, Reply};
 use crate::grpc::host::Hosted;
 use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
-use crate::grpc::stream::{Opening, Streams, acknowledgement};
+use crate::grpc::stream::{Opening, Streams};
 use crate::metrics;
 use crate::readiness::Readiness;
 use crate::retry::supervised;
@@ -173,9 +173,11 @@ impl Hosted for Todo {
             .stream(
                 &wire::WATCH_TASKS_ENCODED,
                 Right::TodoRead,
-                move |caller, _, sink| {
+                move |caller, request, sink| {
+                    // Empty, and so no change.
+                    let first = request.confirm.then(|| Encoded::new(Vec::new()));
                     streams.serve(caller, sink, "watch", || {
-                        Opening::one_by_one(watcher.changes.subscribe(), acknowledgement(caller))
+                        Opening::one_by_one(watcher.changes.subscribe(), first)
                     });
                 },
             )

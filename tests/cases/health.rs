@@ -40,7 +40,7 @@ fn next(watch: &mut Stream<HealthCheckResponse>) -> Result<Status, RpcStatusCode
 }
 
 fn watch(client: &Client, service: &str) -> Stream<HealthCheckResponse> {
-    Stream::open(client, &WATCH, &request(service), CallOption::default())
+    Stream::open(client, &WATCH, &request(service))
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn the_fourth_of_three_streams_is_refused_until_one_leaves() {
     let error = subscribe(&connection).err().expect("a refusal");
     assert_eq!(error.code, Code::ResourceExhausted);
     assert_eq!(error.message, "streams: 3 are open, which is the limit");
-    server.wait_for_threads("read-", 3);
+    server.wait_for_threads("subscribe-", 3);
     drop(streams.remove(0));
     eventually(
         Duration::from_secs(2),
@@ -127,7 +127,7 @@ fn refused_streams_leave_no_threads_behind() {
     }
     // The C core starts helpers of its own, but not one for each call.
     assert!(server.threads_named("") < before + 20);
-    server.wait_for_threads("read-", 1);
+    server.wait_for_threads("subscribe-", 1);
 }
 
 #[test]

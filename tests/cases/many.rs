@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use crate::support::programs::Server;
 use crate::support::rpc::{client, send};
-use crate::support::{SOON, heavy};
+use crate::support::{SOON, eventually, heavy};
 
 const STREAMS: usize = 10_000;
 const MESSAGES: usize = 3;
@@ -34,8 +34,13 @@ fn ten_thousand_streams_get_every_message_in_order_and_end_in_time() {
     let count = readers();
     let mut server = Server::start(&[]);
     let mut readers = Wire::new(&Measured::foreign(&server.address())).unwrap();
-    readers.read(count, SOON).unwrap();
-    assert_eq!(server.threads_named("read-"), count, "a thread a stream");
+    readers.read(count, false).unwrap();
+    // A thread a stream, which is there once it is registered. The server's pings want an
+    // answer meanwhile.
+    eventually(4 * SOON, "a thread a stream", || {
+        readers.poll(Duration::ZERO, |_| {}).unwrap();
+        server.threads_named("read-") == count
+    });
     let sender = client(&server.address());
     let sent: Vec<i64> = (0..MESSAGES).map(|_| send(&sender, "a", "b")).collect();
     let mut seen: Vec<Vec<i64>> = vec![Vec::new(); count];

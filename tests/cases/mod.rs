@@ -3,6 +3,7 @@
 mod access;
 mod bridge;
 mod bridge_faults;
+mod bridge_resumes;
 mod clock;
 mod compare;
 mod compare_behaviour;
@@ -14,6 +15,7 @@ mod guard;
 mod health;
 mod history;
 mod jobs;
+mod keys;
 pub mod layout;
 mod limits;
 mod log;

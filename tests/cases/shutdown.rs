@@ -56,7 +56,7 @@ fn both_signals_end_the_server_and_every_client_is_told() {
             Reader::start(&server.address()),
             Reader::start(&server.address()),
         ];
-        let mut process = tail(&server.address());
+        let mut process = tail(&server.address(), &["--reconnect", "0"]);
         let time = send(&client(&server.address()), "a", "b");
         server.signal(signal);
         assert_eq!(server.wait_exit(BOUND), 0, "{signal:?}");
@@ -95,9 +95,9 @@ fn the_last_message_goes_out_before_the_status_whatever_the_client_makes_of_it()
         let mut server = Server::start(&[]);
         let connection = raw(&server.address());
         let mut streams = [
-            open(&connection),
-            open(&connection),
-            open(&raw(&server.address())),
+            open(&server, &connection),
+            open(&server, &connection),
+            open(&server, &raw(&server.address())),
         ];
         let time = send(&client(&server.address()), "a", "b");
         server.signal(Signal::TERM);
@@ -156,7 +156,7 @@ fn a_reader_that_does_not_read_does_not_hold_up_the_end() {
         send(&sender, "a", &text);
         reader.next();
     }
-    assert_eq!(server.threads_named("read-"), 2, "it is not cut");
+    assert_eq!(server.threads_named("subscribe-"), 2, "it is not cut");
     server.signal(Signal::TERM);
     assert_eq!(reader.end(BOUND), (0, told()));
     assert_eq!(server.wait_exit(BOUND), 0);
@@ -165,15 +165,15 @@ fn a_reader_that_does_not_read_does_not_hold_up_the_end() {
 #[test]
 fn a_stopped_and_a_cut_reader_do_not_hold_up_the_end() {
     let mut server = Server::start(&["--backlog-bytes", "1048576"]);
-    let stopped = tail(&server.address());
+    let stopped = tail(&server.address(), &[]);
     stopped.stop();
     let sender = client(&server.address());
     let text = "x".repeat(64 * 1024);
     eventually(SOON, "the stopped reader is cut", || {
         send(&sender, "a", &text);
-        server.threads_named("read-") == 0
+        server.threads_named("subscribe-") == 0
     });
-    let idle = tail(&server.address());
+    let idle = tail(&server.address(), &[]);
     idle.stop();
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(BOUND), 0);
@@ -182,7 +182,7 @@ fn a_stopped_and_a_cut_reader_do_not_hold_up_the_end() {
 #[test]
 fn a_second_signal_ends_a_server_that_waits_at_once() {
     let mut server = Server::start(&[]);
-    let stopped = tail(&server.address());
+    let stopped = tail(&server.address(), &[]);
     let sender = client(&server.address());
     stopped.stop();
     let text = "x".repeat(64 * 1024);

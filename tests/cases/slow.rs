@@ -23,7 +23,6 @@ const SMALL: [&str; 2] = ["--backlog-bytes", "1048576"];
 /// Sends big messages until the server has cut the one that does not read. Waits for
 /// `readers` after each one, so that none of them is behind.
 fn send_until_cut(server: &Program, sender: &ChatClient, readers: &[Reader]) -> Vec<Seen> {
-    server.wait_for_threads("read-", readers.len() + 1);
     let mut sent = Vec::new();
     // Among many other lines the log only counts it.
     let cut = |log: String| log.contains("slow consumer cut") || log.contains("cut=1");
@@ -78,7 +77,7 @@ fn one_of_twenty_that_stops_reading_is_cut_and_told_where_while_the_others_get_e
     let readers: Vec<_> = (0..19).map(|_| Reader::start(&address)).collect();
     let lazy = client(&address);
     let mut stream = subscribe(&lazy).unwrap();
-    server.wait_for_threads("read-", 20);
+    server.wait_for_threads("subscribe-", 20);
     let sender = client(&address);
     let mut sent = send_until_cut(&server, &sender, &readers);
     // It has not read a message yet, and still nobody else is slowed down.
@@ -108,7 +107,7 @@ fn one_of_twenty_that_stops_reading_is_cut_and_told_where_while_the_others_get_e
 fn the_status_of_a_cut_reader_names_the_last_message_that_goes_out() {
     let server = Server::start(&SMALL);
     let lazy = raw(&server.address());
-    let mut stream = open(&lazy);
+    let mut stream = open(&server, &lazy);
     let sender = client(&server.address());
     let sent = send_until_cut(&server, &sender, &[]);
     for count in 0.. {
@@ -207,7 +206,7 @@ fn the_backlogs_of_500_readers_that_do_not_read_stay_within_the_memory_limit() {
     let server = Server::start(&flags);
     let lazy: Vec<_> = (0..20).map(|_| narrow(&server.address())).collect();
     let streams = lazy.iter().flat_map(|lazy| std::iter::repeat_n(lazy, 25));
-    let _streams: Vec<_> = streams.map(open).collect();
+    let _streams: Vec<_> = streams.map(|lazy| open(&server, lazy)).collect();
     let reader = Reader::start(&server.address());
     let sender = client(&server.address());
     // What the windows take, and then 5,000 messages for each backlog: 150 MiB.
@@ -222,14 +221,14 @@ fn the_backlogs_of_500_readers_that_do_not_read_stay_within_the_memory_limit() {
 #[test]
 fn a_stopped_reader_is_gone_within_fifteen_seconds() {
     let server = Server::start(&[]);
-    let stopped = tail(&server.address());
-    let witness = tail(&server.address());
-    server.wait_for_threads("read-", 2);
+    let stopped = tail(&server.address(), &[]);
+    let witness = tail(&server.address(), &[]);
+    server.wait_for_threads("subscribe-", 2);
     stopped.stop();
     eventually(
         Duration::from_secs(15),
         "the thread of the stopped reader has ended",
-        || server.threads_named("read-") == 1,
+        || server.threads_named("subscribe-") == 1,
     );
     // One that lives and has nothing to say for longer than that stays.
     let time = send(&client(&server.address()), "a", "b");
@@ -241,13 +240,13 @@ fn a_stopped_reader_is_gone_within_fifteen_seconds() {
 #[test]
 fn a_reader_that_is_stopped_amid_messages_is_gone_within_fifteen_seconds() {
     let server = Server::start(&[]);
-    let stopped = tail(&server.address());
+    let stopped = tail(&server.address(), &[]);
     let reader = Reader::start(&server.address());
     let sender = client(&server.address());
-    server.wait_for_threads("read-", 2);
+    server.wait_for_threads("subscribe-", 2);
     stopped.stop();
     let started = Instant::now();
-    while server.threads_named("read-") > 1 {
+    while server.threads_named("subscribe-") > 1 {
         assert!(
             started.elapsed() < Duration::from_secs(15),
             "its thread is still there"
@@ -263,13 +262,13 @@ fn a_killed_reader_frees_its_thread_at_once() {
     let server = Server::start(&["--max-streams", "2"]);
     let reader = Reader::start(&server.address());
     for _ in 0..5 {
-        let killed = tail(&server.address());
-        server.wait_for_threads("read-", 2);
+        let killed = tail(&server.address(), &[]);
+        server.wait_for_threads("subscribe-", 2);
         killed.signal(Signal::KILL);
         eventually(
             Duration::from_secs(2),
             "the thread of the killed reader has ended",
-            || server.threads_named("read-") == 1,
+            || server.threads_named("subscribe-") == 1,
         );
     }
     let time = send(&client(&server.address()), "a", "b");

@@ -89,7 +89,7 @@ fn every_command_has_help_with_examples_and_every_flag_a_variable() {
 fn send_prints_the_time_and_tail_prints_the_message() {
     let server = Server::start(&[]);
     let address = server.address();
-    let json = tail(&address);
+    let json = tail(&address, &[]);
     let mut plain = messenger(&["tail", "--server", &address, "--count", "2"]);
     plain.wait_for_log(SOON, "subscribed to");
     let mut sender = messenger(&["send", "--server", &address, "анна", "a\u{1b}[2J\nb"]);
@@ -127,11 +127,11 @@ fn a_refusal_is_one_line_and_exit_code_one() {
 fn tail_ends_with_zero_on_a_signal_and_with_one_when_the_server_goes() {
     let server = Server::start(&[]);
     for signal in [Signal::INT, Signal::TERM] {
-        let mut reader = tail(&server.address());
+        let mut reader = tail(&server.address(), &[]);
         reader.signal(signal);
         assert_eq!(reader.wait_exit(SOON), 0, "{}", reader.log());
     }
-    let mut reader = tail(&server.address());
+    let mut reader = tail(&server.address(), &["--reconnect", "0"]);
     drop(server);
     assert_eq!(reader.wait_exit(SOON), 1);
 }

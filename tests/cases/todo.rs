@@ -82,7 +82,7 @@ fn contract(server: &str, told: usize) -> Proof {
 #[test]
 fn our_client_at_our_server() {
     let server = Server::start(&[]);
-    assert_eq!(contract(&server.address(), 1), Proof::Acknowledged);
+    assert_eq!(contract(&server.address(), 1), Proof::Confirmed);
 }
 
 #[test]

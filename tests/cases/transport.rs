@@ -9,7 +9,7 @@ use messenger::generated::messenger::ChatMessage;
 use crate::support::SOON;
 use crate::support::http::seen;
 use crate::support::process::Signal;
-use crate::support::programs::{Server, messenger, messenger_with};
+use crate::support::programs::{Program, Server, messenger, messenger_with};
 use crate::support::rpc::{Reader, Stream, bytes, client, open, raw, send};
 
 const SEND: &str = "/mes_grpc.MessengerServer/SendMessage";
@@ -39,8 +39,8 @@ fn failure(
 struct Witness(Stream<ChatMessage>);
 
 impl Witness {
-    fn start(client: &Client) -> Self {
-        Self(open(client))
+    fn start(server: &Program, client: &Client) -> Self {
+        Self(open(server, client))
     }
 
     fn next(&mut self) -> ChatMessage {
@@ -67,7 +67,7 @@ impl Witness {
 fn invalid_protobuf_fails_that_call_alone() {
     let server = Server::start(&[]);
     let connection = raw(&server.address());
-    let mut witness = Witness::start(&connection);
+    let mut witness = Witness::start(&server, &connection);
     let invalid_utf8 = b"\x0a\x02\xff\xfe";
     for request in [
         b"\xff\xff\xff\xff\xff".as_slice(),
@@ -91,7 +91,7 @@ fn invalid_protobuf_fails_that_call_alone() {
 fn absent_and_unknown_fields_are_fine() {
     let server = Server::start(&[]);
     let connection = raw(&server.address());
-    let mut witness = Witness::start(&connection);
+    let mut witness = Witness::start(&server, &connection);
     let method = bytes(MethodType::Unary, SEND);
     // Nothing at all; then field 15, a varint, which we do not know.
     for request in [b"".as_slice(), b"\x78\x01"] {
@@ -107,7 +107,7 @@ fn absent_and_unknown_fields_are_fine() {
 fn unknown_methods_are_unimplemented() {
     let server = Server::start(&[]);
     let connection = raw(&server.address());
-    let mut witness = Witness::start(&connection);
+    let mut witness = Witness::start(&server, &connection);
     for name in [
         "/mes_grpc.MessengerServer/Nothing",
         "/nothing.Nothing/SendMessage",
@@ -123,7 +123,7 @@ fn unknown_methods_are_unimplemented() {
 fn oversized_metadata_fails_that_call_alone() {
     let server = Server::start(&[]);
     let connection = raw(&server.address());
-    let mut witness = Witness::start(&connection);
+    let mut witness = Witness::start(&server, &connection);
     let fits = "x".repeat(8 * 1024);
     let options = || {
         let mut metadata = MetadataBuilder::new();

@@ -21,7 +21,19 @@ struct Mutant {
     promise: &'static str,
 }
 
-const MUTANTS: [Mutant; 8] = [
+const MUTANTS: [Mutant; 10] = [
+    Mutant {
+        name: "denied-gap",
+        says: "our client takes a stream with a gap for one that was resumed",
+        edits: &[(
+            "src/chat/client.rs",
+            "resumed: after.is_some() && !gap,",
+            "resumed: after.is_some(),",
+        )],
+        world: "bridge",
+        seconds: 15,
+        promise: "the server keeps the promises of the chat",
+    },
     Mutant {
         name: "window",
         says: "the window of a lost subscription begins when the loss is noticed",
@@ -119,12 +131,24 @@ const MUTANTS: [Mutant; 8] = [
         promise: "a stream has all to its end",
     },
     Mutant {
+        name: "keys",
+        says: "the chat forgets each idempotency key at once",
+        edits: &[(
+            "src/chat/server.rs",
+            "keys.remember(keyed, now, published.0);",
+            "drop(keys);",
+        )],
+        world: "chat",
+        seconds: 15,
+        promise: "a message comes at most once",
+    },
+    Mutant {
         name: "clock",
         says: "times follow a clock that steps back",
         edits: &[(
             "src/fanout/clock.rs",
-            "Some(last) => now.max(Timestamp(last.0.saturating_add(1))),",
-            "Some(_) => now,",
+            "self.last = now.max(Timestamp(self.last.0.saturating_add(1)));",
+            "self.last = now;",
         )],
         world: "chat",
         seconds: 15,

@@ -13,7 +13,6 @@ use grpcio::{
 use messenger::chat::{self, server::Chat};
 use messenger::generated::reflection::{ServerReflectionRequest, ServerReflectionResponse};
 use messenger::grpc::health::wire::{self as health, HealthCheckRequest, HealthCheckResponse};
-use messenger::grpc::subscription::PROBE;
 use messenger::grpc::{blocking, host, method, server};
 use messenger::jobs::{server::Messages, wire as jobs};
 use messenger::ticker::{self, server::Ticker};
@@ -23,7 +22,7 @@ use protobuf::Message;
 use super::driver::{self, Target, plain};
 use super::messages::WORDS;
 use crate::support::SOON;
-use crate::support::rpc::{Stream, acknowledged, bytes, raw};
+use crate::support::rpc::{Stream, bytes, raw};
 
 /// The first byte says which method.
 pub const TARGET: Target = Target {
@@ -90,7 +89,7 @@ fn methods() -> [Called; 16] {
         called(&ticker::wire::SUBSCRIBE_TO_STOCK_UPDATES),
         called(&health::CHECK),
         called(&watch),
-        called(&PROBE),
+        called(&chat::wire::SUBSCRIBE),
         called(&reflect[0]),
         called(&reflect[1]),
     ]
@@ -178,11 +177,27 @@ impl Server {
         }
     }
 
-    /// Its first message, after which the client leaves.
+    /// Its first message, after which the client leaves. A watch is asked for one, and
+    /// readers are sent one, since nothing comes by itself.
     async fn stream(&self, called: &Called, request: &[u8]) -> Result<Vec<Vec<u8>>, RpcStatus> {
+        let mut request = request.to_vec();
+        if called.name == todo::wire::WATCH_TASKS.name && (called.pieces)(&request) {
+            request.extend(b"\x08\x01");
+        }
         let method = bytes(called.kind, called.name);
-        let mut stream = Stream::open(&self.client, &method, &request.to_vec(), acknowledged());
-        stream.next().await.map(|first| vec![first])
+        let mut stream = Stream::open(&self.client, &method, &request);
+        if called.name != chat::wire::READ_MESSAGES.name {
+            return stream.next().await.map(|first| vec![first]);
+        }
+        let send = bytes(MethodType::Unary, chat::wire::SEND_MESSAGE.name);
+        loop {
+            if let Some(first) = stream.next().now_or_never() {
+                return first.map(|first| vec![first]);
+            }
+            let options = CallOption::default().timeout(SOON);
+            let sent = self.client.unary_call_async(&send, &Vec::new(), options);
+            let _ = sent.unwrap().await;
+        }
     }
 
     /// The request twice, and all that is answered to it.

@@ -15,8 +15,8 @@ use messenger::compare::load::wire::{Event, Wire};
 use super::limit::Limit;
 use super::offer::{Clients, Load, Outcome};
 use super::{folder, number};
+use crate::support::heavy;
 use crate::support::programs::{Program, Server};
-use crate::support::{SOON, heavy};
 
 /// Of one processor.
 const SHARE: f64 = 0.2;
@@ -56,7 +56,7 @@ impl Stage {
         let memory = MEMORY_LIMIT.to_string();
         let fixed = ["--memory-limit", &memory, "--log-level", "warn"];
         let server = Server::start(&[&fixed, flags].concat());
-        let readers = Readers::start(&server.address(), READERS, pause);
+        let readers = Readers::start(&server, READERS, pause);
         Self {
             limit: Limit::hold(server.pid(), SHARE),
             probe: Clients::connect(&server.address(), 16),
@@ -85,12 +85,14 @@ struct Readers {
 }
 
 impl Readers {
-    fn start(address: &str, count: usize, pause: Duration) -> Self {
-        let mut wire = Wire::new(&Measured::foreign(address)).expect("a connection");
+    fn start(server: &Program, count: usize, pause: Duration) -> Self {
+        let measured = Measured::foreign(&server.address());
+        let mut wire = Wire::new(&measured).expect("a connection");
         for _ in 0..count {
-            wire.read(1, SOON).expect("a reader");
+            wire.read(1, false).expect("a reader");
             thread::sleep(pause);
         }
+        server.wait_for_threads("read-", count);
         let (over, received) = (Arc::<AtomicBool>::default(), Arc::<AtomicU64>::default());
         let (stop, count) = (over.clone(), received.clone());
         let thread = thread::spawn(move || {

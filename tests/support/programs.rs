@@ -359,8 +359,9 @@ impl Python {
 }
 
 /// `messenger tail --json` whose subscription is live.
-pub fn tail(server: &str) -> Process {
-    let process = messenger(&["tail", "--server", server, "--json"]);
+pub fn tail(server: &str, flags: &[&str]) -> Process {
+    let arguments = ["tail", "--server", server, "--json"];
+    let process = messenger(&[&arguments, flags].concat());
     process.wait_for_log(SOON, "subscribed to");
     process
 }

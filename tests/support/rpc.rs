@@ -9,22 +9,22 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use futures_util::StreamExt as _;
 use grpcio::{
     CallOption, ChannelBuilder, Client, ClientSStreamReceiver, Environment, GrpcSlice, Marshaller,
-    MessageReader, MetadataBuilder, Method, MethodType, RpcStatus,
+    MessageReader, Method, MethodType, RpcStatus,
 };
 use messenger::chat::client::{ChatClient, ChatStream};
 use messenger::chat::message::Message;
-use messenger::chat::wire;
+use messenger::chat::wire::{self, SubscribeRequest};
 use messenger::error::Error;
 use messenger::generated::messenger::ChatMessage;
 use messenger::grpc::blocking;
 use messenger::grpc::client::{Connection, Proof, Settings};
-use messenger::grpc::subscription;
 use messenger::status;
 use protobuf::well_known_types::empty::Empty;
 
 use super::SOON;
 use super::feed::Feed;
 use super::http::{Seen, seen};
+use super::programs::Program;
 
 /// What a Python server gets to register a subscription.
 pub const SETTLE: Duration = Duration::from_millis(500);
@@ -158,11 +158,11 @@ impl Reader {
 #[derive(Debug)]
 enum Event {
     Live,
-    Message,
+    Messages(usize),
     End(Error),
 }
 
-/// Many streams on a few connections, without a thread for each.
+/// Many Subscribe streams on a few connections, without a thread for each.
 pub struct Crowd {
     size: usize,
     events: Receiver<Event>,
@@ -170,7 +170,7 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Returns when the server has acknowledged all subscriptions.
+    /// Returns when the server has confirmed all subscriptions.
     pub fn open(server: &str, connections: usize, streams: usize) -> Self {
         let clients = (0..connections).map(|_| raw(server));
         Self::over(clients.collect(), streams)
@@ -201,9 +201,10 @@ impl Crowd {
 
     /// Waits until each stream has brought so many messages, and none has ended.
     pub fn each_receives(&self, messages: usize) {
-        for received in 0..self.size * messages {
+        let mut received = 0;
+        while received < self.size * messages {
             match self.events.recv_timeout(SOON) {
-                Ok(Event::Message) => {}
+                Ok(Event::Messages(more)) => received += more,
                 other => panic!(
                     "{received} messages on {} streams, then {other:?}",
                     self.size
@@ -225,7 +226,7 @@ impl Crowd {
         while ends.len() < self.size {
             match self.events.recv_deadline(deadline) {
                 Ok(Event::End(end)) => ends.push((Instant::now(), end)),
-                Ok(Event::Live | Event::Message) => {}
+                Ok(Event::Live | Event::Messages(_)) => {}
                 Err(_) => panic!(
                     "{} of {} were told within {within:?}",
                     ends.len(),
@@ -237,13 +238,6 @@ impl Crowd {
     }
 }
 
-/// Call options that ask for the acknowledgement of a subscription.
-pub fn acknowledged() -> CallOption {
-    let mut metadata = MetadataBuilder::new();
-    metadata.add_str(subscription::ACK_HEADER, "1").unwrap();
-    CallOption::default().headers(metadata.build())
-}
-
 /// A server stream that gives all messages before its end. grpcio tells an
 /// error as soon as it knows it, before the last message, which it still gives
 /// to those who ask on.
@@ -253,13 +247,8 @@ pub struct Stream<T> {
 }
 
 impl<T: Unpin> Stream<T> {
-    pub fn open<Q>(
-        client: &Client,
-        method: &Method<Q, T>,
-        request: &Q,
-        options: CallOption,
-    ) -> Self {
-        let receiver = client.server_streaming(method, request, options);
+    pub fn open<Q>(client: &Client, method: &Method<Q, T>, request: &Q) -> Self {
+        let receiver = client.server_streaming(method, request, CallOption::default());
         Self {
             receiver: receiver.expect("a stream"),
             end: None,
@@ -284,23 +273,22 @@ impl<T: Unpin> Stream<T> {
     }
 }
 
-/// A live ReadMessages stream, without our client's code.
-pub fn open(client: &Client) -> Stream<ChatMessage> {
-    let empty = Empty::new();
-    let mut stream = Stream::open(client, &wire::READ_MESSAGES, &empty, acknowledged());
-    let first = stream.wait().expect("a message");
-    assert_eq!(first, ChatMessage::default(), "the acknowledgement");
+/// A live ReadMessages stream, without our client's code. It does not tell that it is
+/// registered: the server's thread for it is the proof.
+pub fn open(server: &Program, client: &Client) -> Stream<ChatMessage> {
+    let others = server.threads_named("read-");
+    let stream = Stream::open(client, &wire::READ_MESSAGES, &Empty::new());
+    server.wait_for_threads("read-", others + 1);
     stream
 }
 
 fn follow(client: &Client, events: Sender<Event>) {
-    let empty = Empty::new();
-    let mut stream = Stream::open(client, &wire::READ_MESSAGES, &empty, acknowledged());
+    let mut stream = Stream::open(client, &wire::SUBSCRIBE, &SubscribeRequest::new());
     client.spawn(async move {
         loop {
             let event = match stream.next().await {
-                Ok(message) if message == ChatMessage::default() => Event::Live,
-                Ok(_) => Event::Message,
+                Ok(first) if first.subscribed.is_some() => Event::Live,
+                Ok(batch) => Event::Messages(batch.messages.len()),
                 Err(status) => Event::End(status::from_grpc(&status)),
             };
             let over = matches!(event, Event::End(_));

@@ -13,7 +13,6 @@ use messenger::access::Bearer;
 use messenger::access::file::{self, Entry};
 use messenger::grpc::blocking;
 use messenger::grpc::client::{Connection, Settings};
-use messenger::grpc::subscription::ACK_HEADER;
 use tempfile::TempDir;
 
 use super::SOON;
@@ -109,10 +108,9 @@ pub struct Call {
 }
 
 impl Call {
-    /// With these values of `authorization`; it asks for a subscription's acknowledgement.
+    /// With these values of `authorization`.
     pub fn open(client: &Client, method: &str, authorization: &[&str]) -> Self {
         let mut metadata = MetadataBuilder::new();
-        metadata.add_str(ACK_HEADER, "1").unwrap();
         for value in authorization {
             metadata.add_str("authorization", value).unwrap();
         }

@@ -13,7 +13,7 @@ use crate::chat::message::Message;
 use crate::sync::{Arc, explore};
 
 /// Those of this module.
-const TESTS: usize = 6;
+const TESTS: usize = 7;
 
 /// Longer than any wait here.
 const LONG: Duration = Duration::from_secs(3600);
@@ -203,5 +203,28 @@ fn a_reader_that_reconnects_while_a_flush_is_put_back_loses_nothing() {
         let mut all = [first, second].concat();
         all.sort_unstable();
         assert_eq!(all, [1, 2, 4]);
+    });
+}
+
+#[test]
+fn a_gap_is_told_by_one_flush_that_is_taken() {
+    explore(TESTS, || {
+        let bridge = Bridge::start(100);
+        let reader = bridge.does(|it| {
+            it.deliver(1);
+            it.link.set(None);
+            it.postbox.missed();
+            it.connect();
+            it.deliver(3);
+        });
+        let lost = bridge.does(|it| {
+            let flushed = it.postbox.flush();
+            it.postbox.put_back(flushed)
+        });
+        let first = bridge.flush(0);
+        reader.join().unwrap();
+        lost.join().unwrap();
+        let second = bridge.postbox.flush();
+        assert!(first.gap != second.gap, "{first:?}, {second:?}");
     });
 }

@@ -6,6 +6,7 @@
 mod api;
 mod link;
 pub mod postbox;
+mod sender;
 mod stream_reader;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use postbox::{Capacity, Postbox};
 use api::Api;
 pub use api::NEEDS;
 use link::Link;
+use sender::Sender;
 use stream_reader::StreamReader;
 
 #[derive(Clone, Debug)]
@@ -35,9 +37,9 @@ pub struct Config {
     pub http_port: u16,
     /// Maximum wait for the first subscription before listening.
     pub connect_wait: Duration,
-    /// Time for a server that cannot acknowledge a subscription to register it.
+    /// Time for a server that cannot confirm a subscription to register it.
     pub settle: Duration,
-    /// The deadline of SendMessage.
+    /// The deadline of a send, however often it is tried.
     pub send_timeout: Duration,
     pub connection: Settings,
     pub postbox: Capacity,
@@ -86,6 +88,8 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     let postbox = Arc::new(Postbox::new(config.postbox));
     let kept = postbox.clone();
     metrics::at_scrape(move || metrics::set(&metrics::POSTBOX, &[], kept.waiting()));
+    metrics::add(&metrics::REPEATED, &["bridge"], 0);
+    metrics::add(&metrics::GAPS, &[], 0);
     let link = Arc::new(Link::default());
     let (live_sender, live) = bounded(1);
     let reader = StreamReader::start(config, &reading, &postbox, &link, live_sender)?;
@@ -95,11 +99,14 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
             reader.shut_down();
             return Ok(None);
         }
-        default(config.connect_wait) => tracing::warn!(
-            server = config.server,
-            "no subscription yet; the HTTP port opens without one: sends fail, and \
-             messages are missed until the first subscription is live"
-        ),
+        default(config.connect_wait) => {
+            link.set_open_early();
+            tracing::warn!(
+                server = config.server,
+                "no subscription yet; the HTTP port opens without one: sends fail, and \
+                 messages are missed until the first subscription is live"
+            );
+        }
     }
     let connection = connect();
     let (linked, asked) = (link.clone(), connection.clone());
@@ -110,10 +117,13 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     });
     ready.tries(move || asked.serves(TRIAL).is_ok());
     let mut api = Api {
-        client: ChatClient::over(connection),
+        sender: Sender {
+            client: ChatClient::over(connection),
+            link: link.clone(),
+            timeout: config.send_timeout,
+        },
         postbox,
         link,
-        send_timeout: config.send_timeout,
         memory: config.http.memory.clone(),
         last_sent: Timestamp::default(),
         losses: Arc::new(Throttle::new(api::LOSS_LINES)),

@@ -37,6 +37,8 @@ pub struct Flushed {
     pub messages: Vec<Kept>,
     /// How many older messages were dropped since the previous flush.
     pub dropped: u64,
+    /// Whether messages may have been missed since the previous flush.
+    pub gap: bool,
 }
 
 /// A bounded queue between the stream reader and the HTTP loop.
@@ -52,6 +54,7 @@ struct Contents {
     next: u64,
     bytes: usize,
     dropped: u64,
+    gap: bool,
 }
 
 impl Capacity {
@@ -92,6 +95,11 @@ impl Postbox {
         contents.make_room(&self.capacity)
     }
 
+    /// Messages may have been missed: the next flush tells.
+    pub fn missed(&self) {
+        lock(&self.contents).gap = true;
+    }
+
     /// How many messages wait.
     pub fn waiting(&self) -> usize {
         lock(&self.contents).messages.len()
@@ -104,6 +112,7 @@ impl Postbox {
         Flushed {
             messages: std::mem::take(&mut contents.messages).into(),
             dropped: std::mem::take(&mut contents.dropped),
+            gap: std::mem::take(&mut contents.gap),
         }
     }
 
@@ -113,6 +122,7 @@ impl Postbox {
     pub fn put_back(&self, mut flushed: Flushed) -> u64 {
         let mut contents = lock(&self.contents);
         contents.dropped += flushed.dropped;
+        contents.gap |= flushed.gap;
         let sizes = flushed.messages.iter().map(|kept| size(&kept.message));
         contents.bytes += sizes.sum::<usize>();
         flushed.messages.extend(contents.messages.drain(..));

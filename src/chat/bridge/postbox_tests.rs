@@ -76,6 +76,16 @@ mod cases {
     }
 
     #[test]
+    fn a_gap_is_told_once_and_again_when_it_was_put_back() {
+        let postbox = Postbox::new(Capacity::default());
+        postbox.missed();
+        let told = postbox.flush();
+        assert!(told.gap && !postbox.flush().gap);
+        postbox.put_back(told);
+        assert!(postbox.flush().gap && !postbox.flush().gap);
+    }
+
+    #[test]
     fn bytes_are_bounded_too() {
         let postbox = Postbox::new(Capacity {
             messages: 100,

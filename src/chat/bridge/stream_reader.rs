@@ -1,5 +1,5 @@
-//! The thread "stream-reader": subscribes, puts messages into the postbox, and
-//! reconnects when the stream is lost.
+//! The thread "stream-reader": subscribes, puts messages into the postbox, and when the
+//! stream is lost goes on behind the last message, if the server can.
 
 use std::sync::Arc;
 use std::thread;
@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::Config;
 use super::link::Link;
 use super::postbox::Postbox;
-use crate::chat::client::{ChatClient, ChatStream};
+use crate::chat::client::{ChatClient, ChatStream, Cursor};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::Proof;
 use crate::metrics;
@@ -59,6 +59,8 @@ impl StreamReader {
             settle: config.settle,
             stop,
             live,
+            cursor: None,
+            started: Timestamp::now(),
             heard: None,
             dropped: 0,
             dropped_logged: None,
@@ -92,6 +94,10 @@ struct Work {
     settle: Duration,
     stop: Receiver<()>,
     live: Sender<()>,
+    /// Where the last subscription stood, if its server can resume there.
+    cursor: Option<Cursor>,
+    /// When the thread was.
+    started: Timestamp,
     /// The last message's time; before the first one, when the first subscription
     /// was live. What was sent since may be missing when a subscription is lost.
     heard: Option<Timestamp>,
@@ -106,7 +112,8 @@ impl Work {
         self.link.set(None);
         let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
         loop {
-            match self.client.subscribe(SUBSCRIBE_TIMEOUT, self.settle) {
+            let (after, client) = (self.cursor.as_ref(), &self.client);
+            match client.subscribe_after(after, SUBSCRIBE_TIMEOUT, self.settle) {
                 Ok((stream, proof)) => {
                     retry.succeeded();
                     self.read(stream, proof);
@@ -131,8 +138,17 @@ impl Work {
 
     /// Delivers until the stream ends.
     fn read(&mut self, mut stream: ChatStream, proof: Proof) {
+        // Told before the link is: a flush that finds a subscription knows of its gap.
+        self.announce(&stream, proof);
+        let epoch = stream.cursor().map(Cursor::epoch);
+        self.link.set_epoch(epoch);
         self.link.set(Some(stream.abort_handle()));
-        self.announce(proof);
+        self.cursor = stream.cursor().cloned();
+        if let Some(cursor) = &self.cursor {
+            self.link.delivered(cursor.send_time());
+        }
+        // Only the first one is waited for.
+        let _ = self.live.try_send(());
         // A stop that came before the stream could be aborted.
         let stop = self.stop.clone();
         let stopped = || stop.try_recv() == Err(crossbeam_channel::TryRecvError::Disconnected);
@@ -141,7 +157,10 @@ impl Work {
                 return;
             }
             match stream.recv() {
-                Ok(message) => self.deliver(message),
+                Ok(message) => {
+                    self.deliver(message);
+                    self.cursor = stream.cursor().cloned();
+                }
                 Err(error) => break error,
             }
         };
@@ -153,20 +172,27 @@ impl Work {
         tracing::warn!(%error, from, "the subscription is lost; connecting again");
     }
 
-    fn announce(&mut self, proof: Proof) {
-        let now = Timestamp::now();
+    fn announce(&mut self, stream: &ChatStream, proof: Proof) {
+        let until = Timestamp::now();
         match self.heard {
-            None => tracing::info!(?proof, "the subscription is live"),
-            Some(heard) => tracing::warn!(
-                ?proof,
-                from = heard.rfc3339(),
-                until = now.rfc3339(),
-                "the subscription is live again; messages sent in this window may have been missed"
-            ),
+            None if !self.link.is_open_early() => {
+                tracing::info!(?proof, "the subscription is live");
+            }
+            Some(_) if stream.resumed() => {
+                tracing::info!("the subscription is live again; nothing was missed");
+            }
+            heard => {
+                self.postbox.missed();
+                metrics::add(&metrics::GAPS, &[], 1);
+                tracing::warn!(
+                    ?proof,
+                    from = heard.unwrap_or(self.started).rfc3339(),
+                    until = until.rfc3339(),
+                    "the subscription is live again; messages sent in this window may have been missed"
+                );
+            }
         }
-        self.heard.get_or_insert(now);
-        // Only the first one is waited for.
-        let _ = self.live.try_send(());
+        self.heard.get_or_insert(until);
     }
 
     fn deliver(&mut self, message: crate::chat::message::Message) {

@@ -17,7 +17,6 @@ use crate::grpc::environment::environment;
 use crate::grpc::method::Encoded;
 use crate::grpc::server::{self, Server};
 use crate::grpc::stream::Streams;
-use crate::grpc::subscription;
 use crate::sync::lock;
 
 /// Run the baseline: a chat server without stream threads and without limits
@@ -81,8 +80,6 @@ fn service() -> Service {
         })
         .add_server_streaming_handler(&wire::READ_MESSAGES_ENCODED, move |ctx, _, mut sink| {
             let (reader, messages) = unbounded();
-            // Its own queue takes it: nobody reads from it yet.
-            let _ = reader.unbounded_send(subscription::acknowledgement());
             lock(&joined).1.push(reader);
             sink.enhance_batch(true);
             ctx.spawn(async move {

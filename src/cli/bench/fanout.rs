@@ -25,6 +25,9 @@ pub struct Args {
         value_parser = clap::value_parser!(u32).range(1..)
     )]
     readers: Vec<u32>,
+    /// Readers call Subscribe, which brings messages in batches, instead of ReadMessages
+    #[arg(long, env = "MESSENGER_BENCH_SUBSCRIBE")]
+    subscribe: bool,
     /// Duration of each run
     #[arg(long, env = "MESSENGER_BENCH_TIME", default_value = "2s", value_name = "TIME", value_parser = duration::parse)]
     time: Duration,
@@ -80,6 +83,7 @@ const EXAMPLES: &str = "\
 Examples:
   messenger bench fanout --readers 100
   messenger bench fanout --readers 10,100,1000 --runs 5 --json
+  messenger bench fanout --subscribe --in-flight 128      in batches
   messenger bench fanout --readers 10000 --rate 5 --time 10m
   messenger bench fanout -- --grpc-threads 1          another server setting";
 
@@ -117,6 +121,7 @@ impl Args {
         };
         let config = Config {
             readers,
+            subscribe: self.subscribe,
             load: self.rate.map_or(in_flight, Load::Rate),
             text_bytes: usize::from(self.text_bytes),
             time: self.time,

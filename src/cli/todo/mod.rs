@@ -74,7 +74,7 @@ enum Command {
     },
 }
 
-/// Time for a server that cannot acknowledge a subscription to register it.
+/// Time for a server that cannot confirm a subscription to register it.
 const SETTLE: Duration = Duration::from_millis(200);
 
 impl Args {

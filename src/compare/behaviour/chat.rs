@@ -1,4 +1,4 @@
-//! The chat over gRPC as any client speaks it: without our acknowledgement, so
+//! The chat over gRPC as any client speaks it: without Subscribe, so
 //! that a subscription is known to be live by the first marker that it shows.
 
 use std::ops::Range;

@@ -200,7 +200,7 @@ fn vanished(case: &Case) -> Tried {
     let address = &case.server()?.address;
     let mut call = frames::hello();
     frames::frame(&mut call, frames::SETTINGS, frames::ACK, 0, b"");
-    let headers = frames::headers(address, READ_MESSAGES.name, false, None);
+    let headers = frames::headers(address, READ_MESSAGES.name, None);
     frames::request(&mut call, 1, &headers, b"");
     let mut socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(GLANCE))?;

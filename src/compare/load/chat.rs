@@ -16,6 +16,8 @@ use crate::latency::Latencies;
 pub struct Config {
     /// With none, calls are measured.
     pub readers: usize,
+    /// They call Subscribe instead of ReadMessages.
+    pub subscribe: bool,
     pub load: Load,
     pub text_bytes: usize,
     /// How long to measure, after a short warm-up.
@@ -32,11 +34,8 @@ pub enum Load {
     Rate(f64),
 }
 
-/// How long to wait for a first or another acknowledgement of a subscription.
-const SETTLE: Duration = Duration::from_millis(300);
-
 /// How long to wait for all readers to have one message, before the next one is
-/// tried: a server that acknowledges nothing may not have registered them yet.
+/// tried: the server may not have registered them yet.
 const ALIGN: Duration = Duration::from_millis(500);
 
 /// Sends so many messages and returns when all are answered.
@@ -74,7 +73,7 @@ pub fn run(server: &Program, config: &Config) -> io::Result<Figures> {
     run.align(0)?;
     let memory = || server.id().map(resident_bytes).transpose();
     let before = memory()?;
-    run.wire.read(config.readers, SETTLE)?;
+    run.wire.read(config.readers, config.subscribe)?;
     // Only after this are all of them registered, with their threads.
     run.align(config.readers)?;
     let grown = memory()?.zip(before);
@@ -235,7 +234,6 @@ impl Tally {
                     self.latencies.record(latency);
                 }
             }
-            Event::Acknowledged => {}
         }
     }
 

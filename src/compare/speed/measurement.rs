@@ -24,7 +24,7 @@ struct Family {
 }
 
 #[rustfmt::skip]
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 9] = [
     Family { name: "start-server", most: [0, 0], operation: "start",
         title: "Server: from its start to the first answer" },
     Family { name: "unary-{n}", most: [1000, 0], operation: "call",
@@ -33,6 +33,8 @@ const FAMILIES: [Family; 8] = [
         title: "Fan-out to {n} readers, latency until the last one has it" },
     Family { name: "paced-{n}-{m}", most: [10_000, 100_000], operation: "delivery",
         title: "{m} messages/s to {n} readers, latency until the last one has it" },
+    Family { name: "subscribe-{n}-{m}", most: [10_000, 1000], operation: "delivery",
+        title: "Fan-out to {n} readers, {m} sends in flight; Rust by Subscribe, in batches" },
     Family { name: "start-bridge", most: [0, 0], operation: "start",
         title: "From the start of a bridge to its first answer, each bridge before its own server" },
     Family { name: "http-send-{n}", most: [1000, 0], operation: "request",
@@ -43,7 +45,7 @@ const FAMILIES: [Family; 8] = [
         title: "POST /getAndFlushMessages with {n} messages, each bridge before its own server" },
 ];
 
-const DEFAULT: [&str; 16] = [
+const DEFAULT: [&str; 18] = [
     "start-server",
     "unary-1",
     "unary-16",
@@ -54,6 +56,8 @@ const DEFAULT: [&str; 16] = [
     "fanout-1000",
     "paced-1-500",
     "paced-100-500",
+    "subscribe-100-128",
+    "subscribe-1000-128",
     "start-bridge",
     "http-send-1",
     "http-send-1-at-rust",
@@ -166,10 +170,14 @@ impl Kind {
             "unary-{n}" => (0, in_flight(n as u64)),
             "fanout-{n}" => (n, in_flight(16)),
             "paced-{n}-{m}" => (n, Load::Rate(m as f64)),
+            "subscribe-{n}-{m}" => (n, in_flight(m as u64)),
             _ => return self.measure_bridge(peer, plan),
         };
         let config = chat::Config {
             readers,
+            // The others have no such method.
+            subscribe: self.family.name == "subscribe-{n}-{m}"
+                && matches!(peer, Peer::Ours | Peer::Secured),
             load,
             text_bytes: plan.text_bytes,
             time: plan.time,

@@ -3,35 +3,23 @@
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Once};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use grpcio::{CallOption, Environment, MetadataBuilder, Method};
 use protobuf::Message;
-use protobuf::well_known_types::empty::Empty;
 
 use super::link::{Link, Settings};
-use super::stream::{Requests, Stream, from_grpcio};
+use super::stream::{Proof, Requests, Stream, from_grpcio};
 use crate::access::Bearer;
 use crate::access_log;
 use crate::error::{Code, Error};
 use crate::grpc::environment;
 use crate::grpc::gate::AUTHORIZATION;
 use crate::grpc::health::wire;
-use crate::grpc::subscription;
 
 /// The completion queue of a process's clients, with its thread "grpc-client-0".
 pub fn environment() -> Arc<Environment> {
     environment::environment("grpc-client", 1)
-}
-
-/// Whether a subscription is known to be live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
-    /// The server acknowledged this very subscription.
-    Acknowledged,
-    /// Unconfirmed: the server cannot acknowledge, and had the settle time to
-    /// register it.
-    Settled,
 }
 
 thread_local! {
@@ -95,18 +83,34 @@ impl Connection {
         request: &Q,
         timeout: Duration,
     ) -> Result<A, Error> {
+        self.call_with(&[], method, request, timeout)
+    }
+
+    /// As [`Connection::call`], with this metadata.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn call_with<Q, A: Unpin>(
+        &self,
+        metadata: &[(&str, &str)],
+        method: &Method<Q, A>,
+        request: &Q,
+        timeout: Duration,
+    ) -> Result<A, Error> {
         let none = || Error::new(Code::Internal, "the server answered OK without a message");
-        self.answer(method, request, timeout)?.ok_or_else(none)
+        let answer = self.answer(metadata, method, request, timeout)?;
+        answer.ok_or_else(none)
     }
 
     /// The answer, if there is one with the OK.
     fn answer<Q, A: Unpin>(
         &self,
+        metadata: &[(&str, &str)],
         method: &Method<Q, A>,
         request: &Q,
         timeout: Duration,
     ) -> Result<Option<A>, Error> {
-        let options = self.options(&[])?.timeout(timeout);
+        let options = self.options(metadata)?.timeout(timeout);
         // grpcio panics when the message is missing. Making the call as a stream of
         // answers avoids that, and costs a call a tenth more.
         let client = self.link.client();
@@ -123,52 +127,47 @@ impl Connection {
             })
     }
 
-    /// Subscribes, and returns when the subscription is live.
-    ///
-    /// The probe goes over the same connection after the stream was opened. From
-    /// a server that knows it, the acknowledgement follows on the stream. Any
-    /// other server has at least received the stream's request by then, and gets
-    /// `settle` to act on it.
+    /// Opens a server stream.
     ///
     /// # Errors
-    /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`.
-    pub fn subscribe<Q, A: Message>(
+    /// An immediate error of the transport; a server that cannot be reached ends
+    /// the stream.
+    pub fn stream<Q, A: Message>(
         &self,
         method: &Method<Q, A>,
         request: &Q,
+    ) -> Result<Stream<A>, Error> {
+        let client = self.link.client();
+        let receiver = client.server_streaming(method, request, self.options(&[])?);
+        let receiver = receiver.map_err(|e| from_grpcio(&e))?;
+        Ok(Stream::new(receiver, client))
+    }
+
+    /// Gives the server `settle` to register this stream, from when it has the request:
+    /// a call over the same connection comes behind that, and every server answers this
+    /// one, if only with UNIMPLEMENTED. A first message that `confirms` the
+    /// subscription is the proof; any other one is kept.
+    ///
+    /// # Errors
+    /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`.
+    pub fn settle<A>(
+        &self,
+        stream: &mut Stream<A>,
         timeout: Duration,
         settle: Duration,
-    ) -> Result<(Stream<A>, Proof), Error> {
-        let deadline = Instant::now() + timeout;
-        let options = self.options(&[(subscription::ACK_HEADER, "1")])?;
-        let client = self.link.client();
-        let receiver = client.server_streaming(method, request, options);
-        let receiver = receiver.map_err(|e| from_grpcio(&e))?;
-        let mut stream = Stream::new(receiver, client);
-        let acknowledges = match self.answer(&subscription::PROBE, &Empty::new(), timeout) {
-            // Without a message it is from something that says OK to everything.
-            Ok(answer) => answer.is_some(),
-            Err(error) if error.code == Code::Unimplemented => false,
-            Err(error) => return Err(error),
-        };
-        if !acknowledges {
-            stream.wait_for_first(settle)?;
-            return Ok((stream, Proof::Settled));
+        confirms: impl FnOnce(&A) -> bool,
+    ) -> Result<Proof, Error> {
+        let request = wire::HealthCheckRequest::default();
+        if let Err(error) = self.answer(&[], &wire::CHECK, &request, timeout)
+            && matches!(error.code, Code::Unavailable | Code::DeadlineExceeded)
+        {
+            return Err(error);
         }
-        let wait = deadline.saturating_duration_since(Instant::now());
-        match stream.recv_within(wait)? {
-            Some(first) if subscription::is_acknowledgement(&first) => {
-                Ok((stream, Proof::Acknowledged))
-            }
-            Some(_) => Err(Error::new(
-                Code::Internal,
-                "the server sent a message before its acknowledgement",
-            )),
-            None => Err(Error::new(
-                Code::DeadlineExceeded,
-                "the server did not acknowledge the subscription in time",
-            )),
+        match stream.recv_within(settle)? {
+            Some(first) if confirms(&first) => return Ok(Proof::Confirmed),
+            first => stream.early = first,
         }
+        Ok(Proof::Settled)
     }
 
     /// Opens a bidirectional stream.

@@ -5,6 +5,6 @@ mod connection;
 mod link;
 mod stream;
 
-pub use connection::{Connection, Proof, environment};
+pub use connection::{Connection, environment};
 pub use link::{Keepalive, Settings};
-pub use stream::{Requests, Stream, from_grpcio};
+pub use stream::{Proof, Requests, Stream, from_grpcio};

@@ -14,11 +14,21 @@ use crate::status;
 
 type Receiver<A> = Pin<Box<dyn futures_util::Stream<Item = grpcio::Result<A>> + Send>>;
 
+/// Whether a subscription is known to be live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The server has said so, on this very stream.
+    Confirmed,
+    /// Unconfirmed: the server cannot say so, and had the settle time to register it.
+    Settled,
+}
+
 /// The receiving end of a stream; dropping it cancels the call. For one thread.
 pub struct Stream<A> {
     receiver: Abortable<Receiver<A>>,
     abort: AbortHandle,
-    early: Option<A>,
+    /// Received before anybody asked for it.
+    pub(super) early: Option<A>,
     /// Why the stream ends, once its last messages are out.
     failed: Option<Error>,
     /// An error of the stream itself: polled after it, the C core's futures panic.
@@ -68,19 +78,6 @@ impl<A> Stream<A> {
             Received::Nothing => Ok(None),
             Received::End => Err(Error::unavailable("the server ended the stream")),
         }
-    }
-
-    /// Waits for the first message, at most so long; it is kept for later.
-    ///
-    /// # Errors
-    /// Why the stream ended.
-    pub(super) fn wait_for_first(&mut self, timeout: Duration) -> Result<(), Error> {
-        match self.receive(Some(timeout))? {
-            Received::Message(message) => self.early = Some(message),
-            Received::Nothing => {}
-            Received::End => return Err(Error::unavailable("the server ended the stream")),
-        }
-        Ok(())
     }
 
     /// Ends the stream from another thread.

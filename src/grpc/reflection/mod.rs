@@ -26,11 +26,10 @@ const WAITING: usize = 64;
 const REQUEST_BYTES: u64 = 4096;
 
 /// What every server has, beside what it hosts.
-const OWN: [&str; 4] = [
+const OWN: [&str; 3] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
-    "messenger.Subscriptions",
 ];
 
 /// Registers the reflection of the services that are `hosted`, and of `OWN`.

@@ -72,4 +72,4 @@ mod wake_queue;
 pub use call::Framing;
 pub(super) use ends::Ending;
 pub use places::Place;
-pub use streams::{Opening, Pair, STATUS_WAIT, Streams, acknowledgement};
+pub use streams::{Opening, Pair, STATUS_WAIT, Streams};

@@ -19,7 +19,6 @@ use crate::grpc::handler::{Caller, StreamSink};
 use crate::grpc::journal::{Journal, StreamLog};
 use crate::grpc::meter;
 use crate::grpc::method::Encoded;
-use crate::grpc::subscription;
 use crate::status;
 
 /// How long a peer may take to read what it was sent before the final status, and
@@ -191,14 +190,6 @@ impl Streams {
         self.journal.log_withheld();
         left
     }
-}
-
-/// What a stream sends first when its client asks for it; see
-/// [`subscription::PROBE`].
-pub fn acknowledgement(caller: &Caller) -> Option<Encoded> {
-    caller
-        .wants_acknowledgement()
-        .then(subscription::acknowledgement)
 }
 
 fn refuse(caller: &Caller, sink: StreamSink, error: &Error, stream_log: Option<&StreamLog>) {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use grpcio::{Client, RpcStatus, RpcStatusCode};
+use messenger::chat::client::ChatClient;
 
 use super::super::layout::{files, root};
 use crate::support::programs::Server;
@@ -24,7 +26,6 @@ const NEEDS: &[(&str, &str)] = &[
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         "any",
     ),
-    ("/messenger.Subscriptions/Probe", "any"),
     ("/mes_grpc.MessengerServer/SendMessage", "chat:write"),
     ("/mes_grpc.MessengerServer/ReadMessages", "chat:read"),
     ("/messenger.v1.Chat/Subscribe", "chat:read"),
@@ -77,11 +78,29 @@ fn every_method_says_what_it_needs() {
 /// Whether a handler has heard of the call, else with which status it was refused.
 fn ask(client: &Client, method: &str, authorization: &[&str]) -> Result<(), RpcStatus> {
     let mut call = Call::open(client, method, authorization);
-    call.ask(&[], true);
+    // A watch begins with what is asked for.
+    let request: &[u8] = match method.ends_with("WatchTasks") {
+        true => b"\x08\x01",
+        false => b"",
+    };
+    call.ask(request, true);
     match call.next() {
         Err(status) if is_refusal(&status) => Err(status),
         _ => Ok(()),
     }
+}
+
+/// Sends messages for those who read, until this is dropped.
+fn sends(server: &str, tokens: &Tokens) -> crossbeam_channel::Sender<()> {
+    let sender = tokens.add("sender", &["chat:write"]);
+    let sender = ChatClient::over(tokens.connection(server, &sender));
+    let (running, stop) = crossbeam_channel::bounded(0);
+    thread::spawn(move || {
+        while stop.try_recv() == Err(crossbeam_channel::TryRecvError::Empty) {
+            let _ = sender.send("", "", SOON);
+        }
+    });
+    running
 }
 
 fn let_in(client: &Client, method: &str, authorization: &[&str]) {
@@ -115,6 +134,7 @@ fn every_method_lets_in_who_has_a_token_with_the_right_and_nobody_else() {
     }
     let server = Server::start(&tokens.flags());
     let client = raw(&server.address());
+    let _running = sends(&server.address(), &tokens);
     tokens.remove("removed");
     eventually(SOON, "the token is out", || {
         ask(&client, NEEDS[4].0, &[&bearer(&removed)]).is_err()

@@ -110,7 +110,7 @@ fn a_bridge_that_is_refused_says_so_and_does_not_hurry() {
     );
     assert!(answer.body.contains("no such token"), "{}", answer.body);
     // A subscription is tried again after two to four seconds.
-    let tries = || server.log().matches("ReadMessages").count();
+    let tries = || server.log().matches("Chat/Subscribe").count();
     eventually(SOON, "another try", || tries() == 2);
     let told = bridge.log().matches("refuses the token").count();
     assert_eq!(told, 1, "{}", bridge.log());

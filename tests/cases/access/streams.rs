@@ -13,12 +13,12 @@ use crate::support::programs::Server;
 use crate::support::rpc::raw;
 use crate::support::tokens::{Call, Tokens, bearer};
 
-const READ: &str = "/mes_grpc.MessengerServer/ReadMessages";
+const SUBSCRIBE: &str = "/messenger.v1.Chat/Subscribe";
 
 /// The streams, and a request that brings a first message.
 const STREAMS: [(&str, &[u8]); 4] = [
-    (READ, b""),
-    ("/todo.TodoService/WatchTasks", b""),
+    (SUBSCRIBE, b""),
+    ("/todo.TodoService/WatchTasks", b"\x08\x01"),
     ("/StockTicker/SubscribeToStockUpdates", b"\x0a\x01A"),
     (
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
@@ -123,16 +123,16 @@ fn five_hundred_streams_end_with_their_token() {
     let server = Server::start(&tokens.flags());
     let clients: Vec<_> = (0..5).map(|_| raw(&server.address())).collect();
     let open = |n: usize| {
-        let mut call = Call::open(&clients[n % clients.len()], READ, &[&bearer(&many)]);
+        let mut call = Call::open(&clients[n % clients.len()], SUBSCRIBE, &[&bearer(&many)]);
         call.ask(b"", false);
         call
     };
     let mut streams: Vec<_> = (0..500).map(open).collect();
     for stream in &mut streams {
-        stream.next().expect("the acknowledgement");
+        stream.next().expect("the confirmation");
     }
     tokens.remove("many");
     all_end(&mut streams, "no such token");
-    server.wait_for_threads("read-", 0);
+    server.wait_for_threads("subscribe-", 0);
     assert_eq!(server.threads_named("access-timer"), 1);
 }

@@ -6,7 +6,7 @@ mod readiness;
 mod reflection;
 mod systemd;
 
-use grpcio::{CallOption, Client, Method, RpcStatusCode};
+use grpcio::{Client, Method, RpcStatusCode};
 use messenger::grpc::health::wire::{HealthCheckRequest, HealthCheckResponse, Status};
 use messenger::grpc::method;
 use messenger::ticker::client::{TickerClient, TickerRequests};
@@ -34,7 +34,7 @@ fn verbose(port: u16) -> (u16, Vec<String>) {
 
 fn watch(client: &Client) -> Stream<HealthCheckResponse> {
     let all = HealthCheckRequest::default();
-    Stream::open(client, &WATCH, &all, CallOption::default())
+    Stream::open(client, &WATCH, &all)
 }
 
 /// The next status of a Watch, or its end.

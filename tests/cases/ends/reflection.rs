@@ -23,11 +23,10 @@ const V1: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const V1ALPHA: &str = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo";
 
 /// What every server has, whatever it hosts.
-const OWN: [&str; 4] = [
+const OWN: [&str; 3] = [
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
-    "messenger.Subscriptions",
 ];
 
 fn sorted<'a>(names: &[&[&'a str]]) -> Vec<&'a str> {
@@ -178,7 +177,7 @@ fn files_come_by_name_and_symbol_with_what_they_import() {
             "grpc.reflection.v1alpha.ServerReflectionRequest.message_request",
             "reflection_v1alpha.proto",
         ),
-        ("messenger.Subscriptions.Probe", "subscriptions.proto"),
+        ("messenger.v1.Chat.Subscribe", "subscribe.proto"),
     ] {
         let found = files(ask(Asked::FileContainingSymbol(symbol.into())));
         assert!(found.contains(&file.to_owned()), "{symbol}: {found:?}");
@@ -246,7 +245,7 @@ fn bad_requests_and_too_many_of_them_end_their_stream_only() {
     let error = end.expect("an end");
     assert_eq!(error.code, Code::ResourceExhausted, "{error}");
     let list = ask(&mut beside, Asked::ListServices(String::new()));
-    assert_eq!(listed(list).len(), 9);
+    assert_eq!(listed(list).len(), 8);
 }
 
 #[test]

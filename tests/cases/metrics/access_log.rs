@@ -114,7 +114,7 @@ fn refusals_malformed_requests_and_streams_have_lines_too() {
     reader.next();
     drop(reader);
     let stream = line(&server, "call", ("status", "CANCELLED"));
-    assert_eq!(stream["method"], "/mes_grpc.MessengerServer/ReadMessages");
+    assert_eq!(stream["method"], "/messenger.v1.Chat/Subscribe");
     assert_eq!(stream["messages"], 1);
     let mut metadata = MetadataBuilder::new();
     metadata.add_str("x-request-id", "from-a-client").unwrap();

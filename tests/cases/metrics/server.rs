@@ -9,11 +9,14 @@ use protobuf::well_known_types::empty::Empty;
 use crate::support::SOON;
 use crate::support::metrics::{Scrape, wait_for};
 use crate::support::programs::{Program, Server};
-use crate::support::rpc::{Reader, acknowledged, client, connection, narrow, open, raw, send};
+use crate::support::rpc::{Reader, client, connection, narrow, open, raw, send};
 
 const CHAT: &str = "service=\"mes_grpc.MessengerServer\"";
+/// The messages of [`CHAT`], by Subscribe.
+const BATCHES: &str = "service=\"messenger.v1.Chat\"";
 const SEND: &str = "grpc_method=\"SendMessage\"";
 const READ: &str = "grpc_method=\"ReadMessages\"";
+const SUBSCRIBE: &str = "grpc_method=\"Subscribe\"";
 
 fn start(flags: &[&str]) -> (Program, u16) {
     let server = Server::start(&[&["--metrics-port", "0"], flags].concat());
@@ -32,6 +35,7 @@ fn messages_deliveries_and_calls_are_counted_exactly() {
         format!("messenger_messages_accepted_total{{{CHAT}}}"),
         format!("messenger_slow_consumers_total{{{CHAT}}}"),
         format!("messenger_deliveries_total{{{CHAT}}}"),
+        format!("messenger_deliveries_total{{{BATCHES}}}"),
         "messenger_streams".into(),
     ] {
         assert_eq!(before.value(&series), Some(0.0), "{series}");
@@ -55,7 +59,7 @@ fn messages_deliveries_and_calls_are_counted_exactly() {
     let refused = sender.send(&"a".repeat(257), "", SOON).unwrap_err();
     assert_eq!(refused.code, messenger::error::Code::InvalidArgument);
     let all = f64::from(MESSAGES * READERS);
-    wait_for(port, "messenger_deliveries_total", &[CHAT], all);
+    wait_for(port, "messenger_deliveries_total", &[BATCHES], all);
     let scrape = Scrape::of(port);
     let (messages, readers_open) = (f64::from(MESSAGES), f64::from(READERS));
     for (name, labels, value) in [
@@ -80,10 +84,10 @@ fn messages_deliveries_and_calls_are_counted_exactly() {
         ),
         (
             "grpc_server_started_total",
-            &[READ, "\"server_stream\""],
+            &[SUBSCRIBE, "\"server_stream\""],
             readers_open,
         ),
-        ("grpc_server_handled_total", &[READ], 0.0),
+        ("grpc_server_handled_total", &[SUBSCRIBE], 0.0),
     ] {
         assert_eq!(scrape.sum(name, labels), value, "{name} {labels:?}");
     }
@@ -91,7 +95,7 @@ fn messages_deliveries_and_calls_are_counted_exactly() {
     wait_for(
         port,
         "grpc_server_handled_total",
-        &[READ, "\"CANCELLED\""],
+        &[SUBSCRIBE, "\"CANCELLED\""],
         readers_open,
     );
     wait_for(port, "messenger_streams", &[], 0.0);
@@ -104,7 +108,7 @@ fn messages_deliveries_and_calls_are_counted_exactly() {
 #[test]
 fn a_reader_that_is_cut_counts_with_what_it_was_sent() {
     let (server, port) = start(&["--backlog-bytes", "1048576"]);
-    let mut lazy = open(&narrow(&server.address()));
+    let mut lazy = open(&server, &narrow(&server.address()));
     let sender = client(&server.address());
     let (text, mut sent, mut waited) = ("x".repeat(64 * 1024), 0, 0.0);
     while Scrape::of(port).sum("messenger_slow_consumers_total", &[CHAT]) == 0.0 {
@@ -189,8 +193,9 @@ fn what_strangers_send_makes_no_series() {
         client.unary_call(&method, &Empty::new(), CallOption::default().timeout(SOON))
     };
     let request = wire::SendMessageRequest::default();
+    let options = CallOption::default().timeout(SOON);
     client
-        .unary_call(&wire::SEND_MESSAGE, &request, acknowledged())
+        .unary_call(&wire::SEND_MESSAGE, &request, options)
         .unwrap();
     let before = Scrape::of(port);
     for number in 0..20 {

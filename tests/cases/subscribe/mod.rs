@@ -9,7 +9,7 @@ mod resume;
 
 use std::collections::VecDeque;
 
-use grpcio::{CallOption, Client, RpcStatus};
+use grpcio::{Client, RpcStatus};
 use messenger::chat::wire::{self, Cursor, SubscribeRequest, SubscribeResponse};
 use messenger::fanout::clock::Timestamp;
 use protobuf::MessageField;
@@ -59,7 +59,7 @@ fn call(client: &Client, after: Option<Cursor>) -> Stream<SubscribeResponse> {
         after: after.into(),
         ..Default::default()
     };
-    Stream::open(client, &wire::SUBSCRIBE, &request, CallOption::default())
+    Stream::open(client, &wire::SUBSCRIBE, &request)
 }
 
 /// A stream that is live, on a connection of its own.

@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use grpcio::{CallOption, RpcStatusCode};
+use grpcio::RpcStatusCode;
 use messenger::error::{Code, Error};
 use messenger::ticker::client::TickerClient;
 use messenger::todo::list::Action;
@@ -21,8 +21,7 @@ fn a_watcher_that_does_not_read_is_cut_and_the_others_see_everything() {
     let (watcher, _) = watch(&todo);
     let lazy = narrow(&server.address());
     let request = wire::WatchTasksRequest::default();
-    let options = CallOption::default();
-    let mut stream = Stream::open(&lazy, &wire::WATCH_TASKS, &request, options);
+    let mut stream = Stream::open(&lazy, &wire::WATCH_TASKS, &request);
     server.wait_for_threads("watch-", 2);
     let title = "x".repeat(1024);
     let mut added = 0;

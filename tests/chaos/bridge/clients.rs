@@ -208,6 +208,9 @@ impl Client<'_> {
                 reached.store(true, Ordering::SeqCst);
             }
         }
+        if answer.gap {
+            pen.note(BridgeEvent::Gap { flush });
+        }
         Ok(BridgeEvent::Took {
             flush,
             dropped: answer.dropped,
@@ -277,7 +280,9 @@ pub fn note_log(bridge: usize, mut log: &File, pen: &mut Pen<BridgeEvent>) {
     let mut lines = String::new();
     log.read_to_string(&mut lines).expect("a log");
     for line in lines.lines() {
-        let event = if line.contains("the subscription is live again") {
+        let event = if line.contains("live again; nothing was missed") {
+            BridgeEvent::Resumed { bridge }
+        } else if line.contains("the subscription is live again") {
             let from = line.split("from=").nth(1).expect("a window");
             let from = from.trim_start_matches('"').split(['"', ' ']).next();
             let from = from.expect("a time");

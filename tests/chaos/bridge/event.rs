@@ -22,6 +22,10 @@ pub enum BridgeEvent {
         message: u64,
         time: i64,
     },
+    /// It tells that messages may be missing.
+    Gap {
+        flush: u64,
+    },
     /// That was all, and so many were dropped.
     Took {
         flush: u64,
@@ -47,6 +51,10 @@ pub enum BridgeEvent {
         bridge: usize,
     },
     Lost {
+        bridge: usize,
+    },
+    /// It is live again, and nothing was missed.
+    Resumed {
         bridge: usize,
     },
     /// It is live again; messages from this time on may be missing. The same time
@@ -95,6 +103,8 @@ impl Event for BridgeEvent {
             Self::Unclear { flush, why } => format!("flush {flush} fails: {why}"),
             Self::Live { bridge } => format!("bridge {bridge} is subscribed"),
             Self::Lost { bridge } => format!("bridge {bridge} has lost its subscription"),
+            Self::Gap { flush } => format!("flush {flush} tells of a gap"),
+            Self::Resumed { bridge } => format!("bridge {bridge} goes on where it was"),
             Self::Again { bridge, from, .. } => {
                 format!("bridge {bridge} is subscribed again; missing from {from} on")
             }

@@ -27,6 +27,7 @@ pub struct Answer {
     length: usize,
     pub dropped: u64,
     pub subscribed: bool,
+    pub gap: bool,
     pub body: Vec<u8>,
 }
 
@@ -122,6 +123,7 @@ impl Answer {
             let (status, length) = (head.code, number("Content-Length"));
             let dropped = number("X-Messenger-Dropped").unwrap_or(0);
             let subscribed = field("X-Messenger-Subscribed").is_none();
+            let gap = field("X-Messenger-Gap").is_some();
             return Ok(Self {
                 stream,
                 until,
@@ -129,6 +131,7 @@ impl Answer {
                 length: usize::try_from(length.expect("a length")).expect("a size"),
                 dropped,
                 subscribed,
+                gap,
                 body: bytes.split_off(size),
             });
         }

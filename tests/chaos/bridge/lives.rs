@@ -44,6 +44,8 @@ pub struct Flush {
     pub fate: Fate,
     /// A fault may hide from the bridge that the answer has come.
     pub is_suspect: bool,
+    /// It tells that messages may be missing.
+    pub gap: bool,
     /// Message, time, record.
     pub has: Vec<(u64, i64, usize)>,
     pub records: Vec<usize>,
@@ -180,6 +182,7 @@ impl<'a> Lives<'a> {
             let bridge = match event {
                 BridgeEvent::Live { bridge }
                 | BridgeEvent::Lost { bridge }
+                | BridgeEvent::Resumed { bridge }
                 | BridgeEvent::Again { bridge, .. } => *bridge,
                 _ => continue,
             };
@@ -196,9 +199,10 @@ impl<'a> Lives<'a> {
                         until: at + SLACK,
                     });
                     life.without.last_mut().expect("one").1 = at;
+                    life.live.get_or_insert(at);
                 }
                 _ => {
-                    life.live = Some(at);
+                    life.live.get_or_insert(at);
                     life.without.last_mut().expect("one").1 = at;
                 }
             }
@@ -222,6 +226,7 @@ impl<'a> Lives<'a> {
                     over: u64::MAX,
                     fate: Fate::Unclear,
                     is_suspect: false,
+                    gap: false,
                     has: Vec::new(),
                     records: vec![index],
                 };
@@ -236,6 +241,13 @@ impl<'a> Lives<'a> {
                 } => {
                     if let Some(it) = flushes.get_mut(flush) {
                         it.has.push((*message, *time, index));
+                    }
+                    continue;
+                }
+                BridgeEvent::Gap { flush } => {
+                    if let Some(it) = flushes.get_mut(flush) {
+                        it.gap = true;
+                        it.records.push(index);
                     }
                     continue;
                 }

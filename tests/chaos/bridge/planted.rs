@@ -156,12 +156,13 @@ const ONCE: &str = "a message comes in one flush";
 const ORDER: &str = "flushes have the server's order";
 const SENT: &str = "a flush has what was sent, with its time";
 const CHAT: &str = "the server keeps the promises of the chat";
+const GAPS: &str = "a gap is told once, in a flush";
 const SAYS: &str = "a flush says whether its bridge is subscribed";
 
 type Plant = fn(&mut Records, &Middle);
 
 /// What is planted, and the promise that finds it.
-const PLANTED: [(&str, &str, Plant); 19] = [
+const PLANTED: [(&str, &str, Plant); 22] = [
     ("a message in no flush", LOST, |records, it| {
         drop_some(records, it, 0, 1);
     }),
@@ -184,6 +185,35 @@ const PLANTED: [(&str, &str, Plant); 19] = [
             records,
             [(at, BridgeEvent::Lost { bridge }), (at + 1, again)],
         );
+    }),
+    ("a loss that the log denies", LOST, |records, it| {
+        let bridge = 0;
+        let at = records[it.first.asked].at;
+        drop_some(records, it, 0, 1);
+        let resumed = BridgeEvent::Resumed { bridge };
+        log(
+            records,
+            [(at - 2, BridgeEvent::Lost { bridge }), (at - 1, resumed)],
+        );
+    }),
+    ("a gap that no flush tells", GAPS, |records, it| {
+        let (bridge, from) = (0, it.first.has[0].2);
+        let at = records[it.first.asked].at;
+        let again = BridgeEvent::Again {
+            bridge,
+            from,
+            since: at - 2,
+        };
+        log(
+            records,
+            [(at - 2, BridgeEvent::Lost { bridge }), (at - 1, again)],
+        );
+    }),
+    ("a gap that there was not", GAPS, |records, it| {
+        let mut record = records[it.first.ended].clone();
+        let flush = it.first.number;
+        set(&mut record, BridgeEvent::Gap { flush });
+        records.insert(it.first.ended, record);
     }),
     ("a drop that was none", ADDED, |records, it| {
         drop_some(records, it, 1, 0);

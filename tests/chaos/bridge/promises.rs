@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::BRIDGES;
 use super::clients::{bridge_of, is_tail};
 use super::event::BridgeEvent;
-use super::lives::{Bridge, Flush, Lives, Place, SECOND, SLACK, chat_of};
+use super::lives::{Bridge, Flush, Lives, Place, SECOND, SLACK, Window, chat_of};
 use crate::chaos::chat::promises as chat;
 use crate::chaos::schedule::Fault;
 use crate::chaos::verdict::{Promise, Violation, judge};
@@ -23,6 +23,7 @@ pub fn all() -> Vec<Promise<BridgeEvent>> {
         promise("flushes have the server's order", in_order),
         promise("a flush has what its bridge sent before", own_writes),
         promise("a flush says whether its bridge is subscribed", subscribed),
+        promise("a gap is told once, in a flush", gaps_are_told),
         promise("after the faults all comes", reaches_the_end),
     ]
 }
@@ -236,6 +237,50 @@ fn subscribed(history: &Bridge) -> Verdict {
                 violation.records.extend(&life.log);
                 return Err(violation);
             }
+        }
+    }
+    Ok(())
+}
+
+fn gaps_are_told(history: &Bridge) -> Verdict {
+    let it = Lives::new(history);
+    for life in &it.lives {
+        let knows = |flush: &&Flush| flush.took().is_some() && !flush.is_suspect;
+        // The log's line may come late, and a little early.
+        let after = |flush: &&Flush, window: &Window| flush.ended + SECOND > window.until;
+        for window in &life.windows {
+            let mut tell = life.flushes.iter().chain(&life.doubtful);
+            let may_be_told = tell.any(|it| after(&it, window) && (it.gap || !knows(&it)));
+            let next = life
+                .flushes
+                .iter()
+                .find(|it| knows(it) && it.asked > window.until);
+            if let (false, Some(flush)) = (may_be_told, next) {
+                let says = "its log tells of a gap, but no flush does".into();
+                let mut violation = it.violation(life, says, &[], &[flush]);
+                violation.records.extend(&life.log);
+                return Err(violation);
+            }
+        }
+        let mut told: Vec<_> = life
+            .flushes
+            .iter()
+            .filter(|it| it.gap && knows(it))
+            .collect();
+        told.sort_by_key(|flush| flush.ended);
+        let early = told.iter().enumerate().find(|(number, flush)| {
+            let windows = life.windows.iter();
+            windows
+                .filter(|window| window.until < flush.ended + SECOND)
+                .count()
+                <= *number
+        });
+        if let Some((_, flush)) = early {
+            let says = "its flushes tell of more gaps than its log".into();
+            let mut violation = it.violation(life, says, &[], &told);
+            violation.records.extend(&flush.records);
+            violation.records.extend(&life.log);
+            return Err(violation);
         }
     }
     Ok(())

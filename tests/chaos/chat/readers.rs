@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use futures_util::FutureExt as _;
 use grpcio::{Client, RpcStatus, RpcStatusCode};
+use messenger::chat::client::{ChatClient, Cursor};
 use messenger::chat::message::Message;
-use messenger::chat::wire;
+use messenger::chat::wire::{self, SubscribeRequest};
 use messenger::error::Error;
-use messenger::generated::messenger::ChatMessage;
 use messenger::grpc::blocking;
 use messenger::status;
 use protobuf::well_known_types::empty::Empty;
@@ -21,7 +21,7 @@ use crate::chaos::run::Stop;
 use crate::support::feed::Feed;
 use crate::support::process::Signal;
 use crate::support::programs::Python;
-use crate::support::rpc::{SETTLE, Stream, acknowledged, client, narrow, raw};
+use crate::support::rpc::{SETTLE, Stream, client, narrow, raw};
 use crate::support::{SOON, nanos};
 
 /// How often a reader that gets nothing looks at what else there is to do.
@@ -70,12 +70,12 @@ pub fn read<E: Event + From<ChatEvent>>(
         let plan = Plan::draw(&mut rng);
         let address = format!("127.0.0.1:{port}");
         pen.note(ChatEvent::Opens { stream, direct });
-        // Every other one is a client of ours; of the rest half take little that they do
-        // not read, so that they are cut soon.
+        // Every other one is a client of ours, half of which resume; of the rest half take
+        // little that they do not read, so that they are cut soon.
         let mut next = match number % 4 {
             0 => plain(raw(&address)),
-            2 => plain(narrow(&address)),
-            _ => ours(&address),
+            2 => batches(narrow(&address)),
+            odd => ours(&address, odd == 1),
         };
         if follow(stream, plan, &mut *next, &mut pen, stop, last) {
             return;
@@ -87,7 +87,7 @@ pub fn read<E: Event + From<ChatEvent>>(
 
 /// What comes next on a stream.
 enum Next {
-    /// The acknowledgement of the subscription.
+    /// The subscription is confirmed.
     Live,
     Message(Message),
     End(End),
@@ -97,18 +97,12 @@ enum Next {
 /// Waits for what comes next, at most [`LOOK`].
 type Source = Box<dyn FnMut() -> Next>;
 
-/// A stream by grpcio alone.
+/// ReadMessages by grpcio alone; its first message tells that it is live.
 fn plain(client: Client) -> Source {
-    let (method, empty) = (&wire::READ_MESSAGES, Empty::new());
-    let mut messages = Stream::open(&client, method, &empty, acknowledged());
-    let mut is_live = false;
+    let mut messages = Stream::open(&client, &wire::READ_MESSAGES, &Empty::new());
     Box::new(move || {
         let _connection = &client;
         match blocking::wait(messages.next().fuse(), Some(LOOK)) {
-            Some(Ok(first)) if !is_live && first == ChatMessage::default() => {
-                is_live = true;
-                Next::Live
-            }
             Some(Ok(message)) => Next::Message(wire::message(message)),
             Some(Err(status)) => Next::End(end(&status)),
             None => Next::NothingYet,
@@ -116,32 +110,80 @@ fn plain(client: Client) -> Source {
     })
 }
 
-/// A stream by the client that bridge, console and `messenger tail` have.
-fn ours(address: &str) -> Source {
+/// Subscribe by grpcio alone.
+fn batches(client: Client) -> Source {
+    let mut responses = Stream::open(&client, &wire::SUBSCRIBE, &SubscribeRequest::new());
+    let mut batch = Vec::new().into_iter();
+    Box::new(move || {
+        let _connection = &client;
+        if let Some(message) = batch.next() {
+            return Next::Message(wire::message(message));
+        }
+        match blocking::wait(responses.next().fuse(), Some(LOOK)) {
+            Some(Ok(first)) if first.subscribed.is_some() => Next::Live,
+            Some(Ok(response)) => {
+                batch = response.messages.into_iter();
+                Next::NothingYet
+            }
+            Some(Err(status)) => Next::End(end(&status)),
+            None => Next::NothingYet,
+        }
+    })
+}
+
+/// A message, and the place behind it.
+type Placed = (Message, Option<Cursor>);
+
+/// A stream by the client that bridge, console and `messenger tail` have, behind this
+/// place; `None` when the server cannot resume there.
+fn subscribe(client: &ChatClient, after: Option<&Cursor>) -> Result<Option<Feed<Placed>>, Error> {
+    let (mut stream, _) = client.subscribe_after(after, SOON, SETTLE)?;
+    if after.is_some() && !stream.resumed() {
+        return Ok(None);
+    }
+    let client = client.clone();
+    // While the reader pauses, messages pile up in its C core, and the end behind them.
+    let feed = Feed::start_lazy(stream.abort_handle(), move || {
+        let _connection = &client;
+        stream.recv().map(|it| Some((it, stream.cursor().cloned())))
+    });
+    Ok(Some(feed))
+}
+
+/// Such a stream; one that `resumes` goes on where it was when it is lost, so that the
+/// promises of one stream hold over all of it.
+fn ours(address: &str, resumes: bool) -> Source {
     let client = client(address);
     let lost = |error: &Error| reason(status::name(error.code), &error.message);
-    let (mut stream, _) = match client.subscribe(SOON, SETTLE) {
-        Ok(subscribed) => subscribed,
+    let mut feed = match subscribe(&client, None) {
+        Ok(feed) => feed.expect("a stream"),
         Err(error) => {
             let mut end = Some(lost(&error));
             return Box::new(move || end.take().map_or(Next::NothingYet, Next::End));
         }
     };
-    // While the reader pauses, messages pile up in its C core, and the end behind them.
-    let feed = Feed::start_lazy(stream.abort_handle(), move || {
-        let _connection = &client;
-        stream.recv().map(Some)
-    });
-    let mut is_live = false;
+    let (mut is_live, mut cursor) = (false, None);
     Box::new(move || {
         if !is_live {
             is_live = true;
             return Next::Live;
         }
         match feed.poll(LOOK) {
-            Some(Ok(Some(message))) => Next::Message(message),
+            Some(Ok(Some((message, place)))) => {
+                cursor = place;
+                Next::Message(message)
+            }
             Some(Ok(None)) => Next::End(End::Lost("OK".into())),
-            Some(Err(error)) => Next::End(lost(&error)),
+            Some(Err(error)) => {
+                let after = cursor.as_ref().filter(|_| resumes);
+                match after.map(|after| subscribe(&client, Some(after))) {
+                    Some(Ok(Some(again))) => {
+                        feed = again;
+                        Next::NothingYet
+                    }
+                    _ => Next::End(lost(&error)),
+                }
+            }
             None => Next::NothingYet,
         }
     })
@@ -157,9 +199,11 @@ fn follow<E: Event + From<ChatEvent>>(
     last: &Last,
 ) -> bool {
     let (mut received, mut newest, mut deadline) = (0, None, None);
+    let mut is_live = false;
     loop {
         match next() {
             Next::Live => {
+                is_live = true;
                 pen.note(ChatEvent::Registered { stream });
                 if last.get().is_some() {
                     pen.note(ChatEvent::Left { stream });
@@ -175,6 +219,7 @@ fn follow<E: Event + From<ChatEvent>>(
                 });
                 received += 1;
                 newest = Some(message);
+                is_live = true;
             }
             Next::End(end) => {
                 pen.note(ChatEvent::Ended { stream, end });
@@ -190,7 +235,7 @@ fn follow<E: Event + From<ChatEvent>>(
         if stop.is_stopped() {
             // The last message comes soon, or never.
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + 2 * SOON);
-            if Instant::now() > deadline {
+            if !is_live || Instant::now() > deadline {
                 pen.note(ChatEvent::Left { stream });
                 return true;
             }

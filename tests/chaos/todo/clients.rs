@@ -16,7 +16,7 @@ use super::event::{Answer, Ask, Listed, TodoEvent};
 use crate::chaos::record::Pen;
 use crate::chaos::run::Stop;
 use crate::support::SOON;
-use crate::support::rpc::{Stream, acknowledged, connection, raw};
+use crate::support::rpc::{Stream, connection, raw};
 
 /// Long enough for a busy server, short enough for one that is gone.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -163,8 +163,11 @@ impl Client {
             self.next += 1;
             let client = raw(&self.address);
             self.pen.note(TodoEvent::Opens { stream });
-            let (method, request) = (&wire::WATCH_TASKS, WatchTasksRequest::new());
-            let mut changes = Stream::open(&client, method, &request, acknowledged());
+            let request = WatchTasksRequest {
+                confirm: true,
+                ..Default::default()
+            };
+            let mut changes = Stream::open(&client, &wire::WATCH_TASKS, &request);
             if self.follow(stream, &mut changes, stop, last) {
                 return;
             }

@@ -94,12 +94,7 @@ pub fn frame(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]
 }
 
 /// The header block of a call, without any entry for the dynamic table.
-pub fn headers(
-    authority: &str,
-    path: &str,
-    acknowledge: bool,
-    authorization: Option<&str>,
-) -> Vec<u8> {
+pub fn headers(authority: &str, path: &str, authorization: Option<&str>) -> Vec<u8> {
     // ":method: POST" and ":scheme: http" or "https" are whole in the static table, of
     // ":authority", ":path" and "content-type" only the names. Who has a token speaks TLS.
     let mut block = vec![0x83, 0x86 + u8::from(authorization.is_some())];
@@ -117,9 +112,6 @@ pub fn headers(
     literal(b"\x00\x02te", "trailers");
     if let Some(authorization) = authorization {
         literal(b"\x00\x0dauthorization", authorization);
-    }
-    if acknowledge {
-        literal(b"\x00\x0dmessenger-ack", "1");
     }
     block
 }

@@ -1,5 +1,5 @@
 //! A client that costs next to nothing: SendMessage calls on one TCP connection and
-//! many ReadMessages streams, each on a connection of its own, all on one thread, as
+//! many ReadMessages or Subscribe streams, each on a connection of its own, all on one thread, as
 //! plain HTTP/2 frames. With the crate h2 in its place, the load took up to five
 //! times the CPU time, and the server's calls looked a fifth slower than they are
 //! (docs/comparison.md).
@@ -23,14 +23,13 @@ use rustix::event::{Timespec, epoll};
 use super::process::Program;
 use super::secured::Secured;
 use crate::chat::client::Message;
-use crate::chat::wire::{self, ChatMessage, SendMessageRequest, SendMessageResponse};
-use crate::grpc::subscription;
+use crate::chat::wire::{
+    self, ChatMessage, SendMessageRequest, SendMessageResponse, SubscribeResponse,
+};
 use frames::{FRAME_HEAD, Head, MESSAGE_HEAD};
 
 /// What has come in.
 pub enum Event {
-    /// A reader's subscription is live.
-    Acknowledged,
     /// Readers count from 0.
     Message { reader: usize, message: Message },
     /// A SendMessage call was answered after so long.
@@ -44,6 +43,8 @@ pub struct Wire {
     epoll: rustix::fd::OwnedFd,
     /// The first one makes calls, each other one is a reader.
     connections: Vec<Connection>,
+    /// Which method the readers call.
+    subscribe: bool,
     next_stream: u32,
     /// Number of a call's stream and when it was opened; answers come in any order.
     calls: VecDeque<(u32, Instant)>,
@@ -75,6 +76,7 @@ impl Wire {
             secured: server.secured.clone(),
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             connections: Vec::new(),
+            subscribe: false,
             next_stream: 1,
             calls: VecDeque::new(),
             window: i64::from(frames::FIRST_WINDOW),
@@ -102,33 +104,24 @@ impl Wire {
         Ok(&mut self.connections[index])
     }
 
-    /// Opens so many ReadMessages streams, one after the other, and waits until
-    /// each has been acknowledged, or no acknowledgement has come for `settle`:
-    /// not every server sends any.
+    /// Opens so many ReadMessages streams, or Subscribe streams, one after the other.
+    /// ReadMessages does not tell when one is registered; a message that it brings does.
     ///
     /// # Errors
     /// When a connection cannot be made, or the server ends a stream.
-    pub fn read(&mut self, count: usize, settle: Duration) -> io::Result<()> {
-        let headers = self.headers(wire::READ_MESSAGES.name, true);
-        let (mut acknowledged, mut opened, mut last) = (0, 0, Instant::now());
-        while opened < count || acknowledged < count && last.elapsed() < settle {
+    pub fn read(&mut self, count: usize, subscribe: bool) -> io::Result<()> {
+        self.subscribe = subscribe;
+        let headers = self.headers(match subscribe {
+            true => wire::SUBSCRIBE.name,
+            false => wire::READ_MESSAGES.name,
+        });
+        for _ in 0..count {
+            let connection = self.connect()?;
+            // From now on: both requests are empty then.
+            frames::request(&mut connection.outgoing, 1, &headers, &[]);
+            connection.flush()?;
             // The server's pings want an answer while others are still opened.
-            let mut timeout = Duration::ZERO;
-            if opened < count {
-                let connection = self.connect()?;
-                frames::request(&mut connection.outgoing, 1, &headers, &[]);
-                connection.flush()?;
-                opened += 1;
-                last = Instant::now();
-            } else {
-                timeout = Duration::from_millis(10);
-            }
-            self.poll(timeout, |event| {
-                if matches!(event, Event::Acknowledged) {
-                    acknowledged += 1;
-                    last = Instant::now();
-                }
-            })?;
+            self.poll(Duration::ZERO, |_| {})?;
         }
         Ok(())
     }
@@ -150,16 +143,16 @@ impl Wire {
         }
         self.window -= bytes;
         self.calls.push_back((self.next_stream, Instant::now()));
-        let headers = self.headers(wire::SEND_MESSAGE.name, false);
+        let headers = self.headers(wire::SEND_MESSAGE.name);
         let out = &mut self.connections[0].outgoing;
         frames::request(out, self.next_stream, &headers, &message);
         self.next_stream += 2;
         true
     }
 
-    fn headers(&self, method: &str, acknowledge: bool) -> Vec<u8> {
+    fn headers(&self, method: &str) -> Vec<u8> {
         let token = self.secured.as_ref().map(|it| it.authorization());
-        frames::headers(&self.address, method, acknowledge, token)
+        frames::headers(&self.address, method, token)
     }
 
     /// Sends the calls, with one system call, waits at most so long for something to
@@ -266,14 +259,16 @@ impl Wire {
                 receive(Event::Answered { latency });
                 continue;
             }
-            let message = ChatMessage::parse_from_bytes(message).map_err(io::Error::other)?;
-            receive(match subscription::is_acknowledgement(&message) {
-                true => Event::Acknowledged,
-                false => Event::Message {
+            let messages = match self.subscribe {
+                true => SubscribeResponse::parse_from_bytes(message).map(|it| it.messages),
+                false => ChatMessage::parse_from_bytes(message).map(|it| vec![it]),
+            };
+            for message in messages.map_err(io::Error::other)? {
+                receive(Event::Message {
                     reader: index - 1,
                     message: wire::message(message),
-                },
-            });
+                });
+            }
         }
         bytes.drain(..bytes.len() - rest.len());
         self.connections[index].message = bytes;

@@ -41,10 +41,6 @@ const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// What a stream takes from its queue at once; it counts no more then.
 const BATCH: usize = 256;
 
-/// A client that sends this metadata key wants an empty message first, once its
-/// subscription is registered.
-const ACK_HEADER: &str = "messenger-ack";
-
 #[derive(Clone, PartialEq, prost::Message)]
 struct SendMessageRequest {
     #[prost(string, tag = "1")]
@@ -208,9 +204,8 @@ impl MessengerServer for Chat {
 
     async fn read_messages(
         &self,
-        request: Request<Empty>,
+        _: Request<Empty>,
     ) -> Result<Response<Self::ReadMessagesStream>, Status> {
-        let acknowledgement = request.metadata().contains_key(ACK_HEADER);
         let queue = Arc::new(Mutex::new(Queue::default()));
         let mut state = lock(&self.0);
         let id = state.next_id;
@@ -220,7 +215,7 @@ impl MessengerServer for Chat {
             chat: self.clone(),
             id,
             queue,
-            batch: acknowledgement.then(Bytes::new).into_iter().collect(),
+            batch: VecDeque::new(),
             gathered: false,
         }))
     }
