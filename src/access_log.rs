@@ -7,6 +7,8 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::key::is_visible;
+
 /// The field of HTTP and of gRPC metadata.
 pub const HEADER: &str = "x-request-id";
 
@@ -28,13 +30,9 @@ pub fn turn_on() {
 /// there is no access log.
 pub fn request_id<'a>(came: impl FnOnce() -> Option<&'a str>) -> Option<String> {
     ON.load(Ordering::Relaxed).then(|| {
-        let sound = came().filter(|id| is_sound(id)).map(str::to_owned);
+        let sound = came().filter(|id| is_visible(id, MOST)).map(str::to_owned);
         sound.unwrap_or_else(|| format!("{:032x}", fastrand::u128(..)))
     })
-}
-
-fn is_sound(id: &str) -> bool {
-    (1..=MOST).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// This thread works on the request of this id from now on: the calls that it makes
@@ -48,17 +46,4 @@ pub fn work_for<'a>(id: impl FnOnce() -> Option<&'a str>) {
 /// The id of the request that this thread works on.
 pub fn current() -> Option<String> {
     CURRENT.with_borrow(Clone::clone)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_sound;
-
-    #[test]
-    fn an_id_is_short_and_visible() {
-        assert!(is_sound("a") && is_sound(&"~".repeat(64)));
-        for id in ["", &"a".repeat(65), "a b", "a\n", "ä", "\u{1b}[31m"] {
-            assert!(!is_sound(id), "{id:?}");
-        }
-    }
 }

@@ -99,6 +99,8 @@ pub mod jobs;
 #[cfg(not(feature = "shuttle"))]
 pub mod json;
 #[cfg(not(feature = "shuttle"))]
+pub mod key;
+#[cfg(not(feature = "shuttle"))]
 pub mod latency;
 #[cfg(not(feature = "shuttle"))]
 pub mod metrics;

@@ -49,6 +49,8 @@ table! {
         "Open streams of the server.";
     ACCEPTED: IntCounterVec "messenger_messages_accepted_total" ["service"]
         "Messages or changes that were accepted and have their place in the order.";
+    REPEATED: IntCounterVec "messenger_sends_repeated_total" ["service"]
+        "Sends that the chat knew by their idempotency key, or that the bridge sent again.";
     DELIVERIES: IntCounterVec "messenger_deliveries_total" ["service"]
         "Messages that were handed to the transport, to all readers of a stream.";
     SLOW: IntCounterVec "messenger_slow_consumers_total" ["service"]

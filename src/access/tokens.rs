@@ -16,6 +16,7 @@ use super::bearer::MAX_TOKEN_BYTES;
 use super::file::{self, Token};
 use super::right::{Need, Right};
 use crate::error::{Code, Error};
+use crate::key::is_visible;
 use crate::reload::Live;
 use crate::retry::supervised;
 use crate::sync::lock;
@@ -137,8 +138,7 @@ impl Access {
         let value = authorization.ok_or(Denied::Missing)?;
         let (scheme, token) = value.split_at_checked(7).ok_or(Denied::Malformed)?;
         let scheme = scheme.eq_ignore_ascii_case(b"bearer ");
-        let length = (1..=MAX_TOKEN_BYTES).contains(&token.len());
-        if !scheme || !length || !token.iter().all(u8::is_ascii_graphic) {
+        if !scheme || !is_visible(token, MAX_TOKEN_BYTES) {
             return Err(Denied::Malformed);
         }
         let digest = sha256(token);

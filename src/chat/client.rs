@@ -13,6 +13,7 @@ use crate::chat::wire::{ChatMessage, SubscribeResponse};
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::client::{Connection, Proof, Settings, Stream};
+use crate::key;
 
 pub use super::message::Message;
 
@@ -57,14 +58,36 @@ impl ChatClient {
     /// The server's or the transport's error; DEADLINE_EXCEEDED after `timeout`,
     /// when the message may have been accepted or not.
     pub fn send(&self, author: &str, text: &str, timeout: Duration) -> Result<Timestamp, Error> {
+        self.send_once(None, None, author, text, timeout)
+    }
+
+    /// As [`ChatClient::send`]. What is sent again with the same idempotency key is
+    /// delivered once, and gets the first answer; with an epoch it is accepted by that run
+    /// of the server alone, since another one knows nothing of the key. A Python server
+    /// knows neither.
+    ///
+    /// # Errors
+    /// The same; INVALID_ARGUMENT for a bad key; ALREADY_EXISTS for one that came with
+    /// another author or text; FAILED_PRECONDITION from a server of another epoch.
+    pub fn send_once(
+        &self,
+        key: Option<&str>,
+        epoch: Option<&str>,
+        author: &str,
+        text: &str,
+        timeout: Duration,
+    ) -> Result<Timestamp, Error> {
+        let key = key.map(key::checked).transpose()?;
+        let key = key.map(|key| (wire::KEY_METADATA, key));
+        let epoch = epoch.map(|epoch| (wire::EPOCH_METADATA, epoch));
+        let metadata: Vec<_> = key.into_iter().chain(epoch).collect();
         let request = wire::SendMessageRequest {
             author: author.into(),
             text: text.into(),
             ..Default::default()
         };
-        let response = self
-            .connection
-            .call(&wire::SEND_MESSAGE, &request, timeout)?;
+        let (connection, method) = (&self.connection, &wire::SEND_MESSAGE);
+        let response = connection.call_with(&metadata, method, &request, timeout)?;
         Ok(wire::response_time(&response))
     }
 

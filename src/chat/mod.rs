@@ -13,6 +13,8 @@ pub mod bridge {
 pub mod client;
 #[cfg(not(feature = "shuttle"))]
 pub mod json;
+#[cfg(not(feature = "shuttle"))]
+pub mod keys;
 pub mod message;
 #[cfg(not(feature = "shuttle"))]
 pub mod server;

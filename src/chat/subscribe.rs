@@ -1,7 +1,6 @@
 //! Subscribe: where a subscription begins, what its peer is told of that, and the cursor
 //! with which it goes on after an end.
 
-use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 
 use super::wire;
@@ -11,6 +10,7 @@ use crate::fanout::broadcast::{Broadcast, Envelope};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Framing, Opening};
+use crate::key;
 
 /// What all subscriptions to a chat have in common; clones share it.
 #[derive(Clone)]
@@ -25,13 +25,15 @@ impl Subscriptions {
     /// A response of many messages may be under way as long as all of them take no more
     /// than so many bytes.
     pub fn new(response_bytes: usize) -> Self {
-        // Its keys are the system's randomness.
-        let keys = RandomState::new();
-        let epoch = format!("{:016x}{:016x}", keys.hash_one(0), keys.hash_one(1));
         Self {
-            epoch: epoch.into(),
+            epoch: key::random().into(),
             memory: Budget::new(response_bytes),
         }
+    }
+
+    /// The name of this run of the server.
+    pub fn epoch(&self) -> &str {
+        &self.epoch
     }
 
     /// Opens a stream behind the place that is asked for, or with a gap where it is live.

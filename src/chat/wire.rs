@@ -20,6 +20,12 @@ pub const SUBSCRIBE_SERVICE: &str = "messenger.v1.Chat";
 pub const SEND_MESSAGE: Method<SendMessageRequest, SendMessageResponse> =
     method::unary("/mes_grpc.MessengerServer/SendMessage");
 
+/// The metadata of SendMessage with its idempotency key.
+pub const KEY_METADATA: &str = "idempotency-key";
+
+/// Beside it, the epoch of the server that is to accept the message.
+pub const EPOCH_METADATA: &str = "idempotency-epoch";
+
 const READ: &str = "/mes_grpc.MessengerServer/ReadMessages";
 pub const READ_MESSAGES: Method<Empty, ChatMessage> = method::server_stream(READ);
 pub const READ_MESSAGES_ENCODED: Method<Empty, Encoded> = method::encoded_stream(READ);

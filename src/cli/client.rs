@@ -37,7 +37,7 @@ pub struct Args {
     /// Wait after subscribing to a server that cannot confirm it, such as a Python server
     #[arg(long, env = "MESSENGER_SETTLE", default_value = duration::text(bridge::Config::default().settle), value_name = "TIME", value_parser = duration::parse)]
     settle: Duration,
-    /// Deadline of each SendMessage call
+    /// Deadline of a send, however often it is tried
     #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = duration::text(bridge::Config::default().send_timeout), value_name = "TIME", value_parser = duration::parse)]
     send_timeout: Duration,
     /// Keepalive interval; grpcio servers close connections that ping more often than every 5 minutes

@@ -17,6 +17,10 @@ pub struct Args {
     text: String,
     #[command(flatten)]
     target: target::Args,
+    /// Idempotency key, 1 to 128 visible ASCII characters: sent again with the same key, the
+    /// message is delivered once. A Python server knows no keys
+    #[arg(long, env = "MESSENGER_SEND_KEY", value_name = "KEY")]
+    key: Option<String>,
     /// Deadline of the call
     #[arg(long, env = "MESSENGER_SEND_TIMEOUT", default_value = duration::text(bridge::Config::default().send_timeout), value_name = "TIME", value_parser = duration::parse)]
     timeout: Duration,
@@ -28,12 +32,14 @@ pub struct Args {
 const EXAMPLES: &str = "\
 Examples:
   messenger send anna 'Hello, world'
+  messenger send --key order-17 anna 'Once, however often this is run'
   messenger send --server chat.example:51075 --json anna Hello";
 
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let client = ChatClient::over(self.target.connect()?);
-        let time = client.send(&self.author, &self.text, self.timeout)?;
+        let (author, text, timeout) = (&self.author, &self.text, self.timeout);
+        let time = client.send_once(self.key.as_deref(), None, author, text, timeout)?;
         if self.json {
             println!("{}", json::send_response(time));
         } else {

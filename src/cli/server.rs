@@ -1,5 +1,6 @@
 //! `messenger server`
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::{Error, access, descriptors, drain, duration, memory, metrics, services, signals, tls};
@@ -75,6 +76,13 @@ struct Limits {
         value_name = "BYTES"
     )]
     max_text_bytes: usize,
+    /// Most idempotency keys of chat messages that are remembered; over it the oldest are
+    /// forgotten
+    #[arg(long, env = "MESSENGER_IDEMPOTENCY_KEYS", default_value_t = chat::keys::Capacity::default().keys, value_name = "N")]
+    idempotency_keys: NonZeroUsize,
+    /// How long an idempotency key of a chat message is remembered
+    #[arg(long, env = "MESSENGER_IDEMPOTENCY_AGE", default_value = duration::text(chat::keys::Capacity::default().age), value_name = "TIME", value_parser = age)]
+    idempotency_age: Duration,
     /// Largest title of a task, in bytes of UTF-8
     #[arg(
         long,
@@ -184,6 +192,10 @@ impl Args {
             chat: chat::message::Limits {
                 author_bytes: limits.max_author_bytes,
                 text_bytes: limits.max_text_bytes,
+            },
+            keys: chat::keys::Capacity {
+                keys: limits.idempotency_keys,
+                age: limits.idempotency_age,
             },
             todo: todo::list::Limits {
                 title_bytes: limits.max_title_bytes,

@@ -55,6 +55,7 @@ enum Service {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     pub chat: chat::message::Limits,
+    pub keys: chat::keys::Capacity,
     pub todo: todo::list::Limits,
     /// Backlog of one reader or watcher, over which it is cut as a slow consumer.
     pub backlog: broadcast::Capacity,
@@ -88,6 +89,7 @@ impl Args {
         let hosted = services.into_iter().map(|service| match service {
             Service::Chat => Ok(Box::new(chat::server::Chat::new(chat::server::Config {
                 limits: limits.chat,
+                keys: limits.keys,
                 backlog: limits.backlog,
                 replay: limits.replay,
             })) as Box<dyn Hosted>),

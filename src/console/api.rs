@@ -18,11 +18,11 @@ use crate::chat::json;
 use crate::error::{Code, Error};
 use crate::history::client::HistoryClient;
 use crate::history::wire as history;
-use crate::history::wire::KEY_HEADER;
 use crate::http::{Request, Response};
 use crate::jobs::client::Desk;
 use crate::jobs::client::State;
 use crate::jobs::wire;
+use crate::key::IDEMPOTENCY_KEY;
 use crate::status;
 use crate::todo::client::TodoClient;
 use crate::todo::wire as todo;
@@ -102,7 +102,7 @@ impl Api {
         }
         match (path, method) {
             ("/api/history", "POST") => json_only(request).unwrap_or_else(|| {
-                let key = request.header(KEY_HEADER);
+                let key = request.header(IDEMPOTENCY_KEY);
                 self.history(|client| client.append(&request.body, key))
             }),
             ("/api/history", "GET") => match history::parse_page(&request.query) {

@@ -182,13 +182,32 @@ impl Methods {
     /// completion-queue thread and must not block; what it returns is dropped once an
     /// answer that it gave at once is on its way. A panic becomes INTERNAL.
     pub fn unary<Q, R, A, T>(
-        mut self,
+        self,
         method: &Method<Q, R>,
         need: impl Into<Need>,
         handler: impl Fn(Q, Reply<A>) -> T + Send + Sync + 'static,
     ) -> Self
     where
         Q: Send + 'static,
+        A: Answer,
+        T: Send + 'static,
+    {
+        let handler = move |(), request, reply| handler(request, reply);
+        self.unary_with(method, need, |_| (), handler)
+    }
+
+    /// As [`Methods::unary`]; `handler` gets what `look` took of the call, of its metadata
+    /// for instance, once it was let in.
+    pub fn unary_with<Q, R, M, A, T>(
+        mut self,
+        method: &Method<Q, R>,
+        need: impl Into<Need>,
+        look: impl Fn(&RpcContext<'_>) -> M + Clone + Send + 'static,
+        handler: impl Fn(M, Q, Reply<A>) -> T + Send + Sync + 'static,
+    ) -> Self
+    where
+        Q: Send + 'static,
+        M: Send + 'static,
         A: Answer,
         T: Send + 'static,
     {
@@ -205,14 +224,14 @@ impl Methods {
             }
             let call = caller.call.take();
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
-            let handler = handler.clone();
+            let (handler, looked) = (handler.clone(), look(&ctx));
             ctx.spawn(guarded(name, async move {
                 let (peer, request) = unfinished
                     .request(caller.peer, &mut requests, decoder)
                     .await;
                 let (reply, mut answer) = oneshot::channel();
                 let after = match request {
-                    Ok(request) => guard(name, || handler(request, Reply(reply))),
+                    Ok(request) => guard(name, || handler(looked, request, Reply(reply))),
                     Err(error) => {
                         Reply(reply).send(Err(error));
                         None
@@ -344,6 +363,12 @@ impl Methods {
         let decoder = Decoder::new(method, self.receive_bytes);
         (method.name, Arc::new(handler), decoder)
     }
+}
+
+/// The first metadata of this name, which is in lower case.
+pub fn metadata<'a>(ctx: &'a RpcContext<'_>, name: &str) -> Option<&'a [u8]> {
+    let mut all = ctx.request_headers().iter();
+    all.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// Ends a call that is not let in, before its request is waited for.

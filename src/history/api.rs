@@ -14,6 +14,7 @@ use crate::access::{Need, Right};
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
 use crate::http::{Request, Response};
+use crate::key::IDEMPOTENCY_KEY;
 use crate::readiness::Readiness;
 use crate::status;
 
@@ -88,7 +89,7 @@ impl Api {
     }
 
     fn append(&self, request: &Request) -> Result<Response, Error> {
-        let draft = json::parse_draft(&request.body, request.header(json::KEY_HEADER))?;
+        let draft = json::parse_draft(&request.body, request.header(IDEMPOTENCY_KEY))?;
         self.limits.check(&draft)?;
         // Before it is stored, so that the error may say that it was not.
         let hold = self.hold(request.body.len()).map_err(not_stored)?;

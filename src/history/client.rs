@@ -14,6 +14,7 @@ use crate::access::Bearer;
 use crate::access_log;
 use crate::error::{Code, Error};
 use crate::http::agent::agent;
+use crate::key::IDEMPOTENCY_KEY;
 use crate::reload::Live;
 use crate::tls;
 
@@ -95,7 +96,7 @@ impl HistoryClient {
         let request = self.authorized(agent.post(start + "/"));
         let request = request.header("Content-Type", "application/json");
         let request = match key {
-            Some(key) => request.header(wire::KEY_HEADER, key),
+            Some(key) => request.header(IDEMPOTENCY_KEY, key),
             None => request,
         };
         self.answer(identified(request).send(body))

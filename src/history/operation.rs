@@ -7,8 +7,9 @@ use super::executor::{Executor, Operation};
 use super::wire;
 use crate::budget::Hold;
 use crate::db::log::{Entry, Failure, Log, Placed, Stored};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::http::Response;
+use crate::key;
 use crate::metrics;
 
 /// Appends a message. Without one it writes all the same, to see whether that works.
@@ -62,11 +63,6 @@ fn shown_before(log: &mut dyn Log, number: i64) -> Result<AppendReply, Error> {
     Ok(AppendReply::last_of(page))
 }
 
-fn taken() -> Error {
-    let reason = "Idempotency-Key: it was given with another sender or text";
-    Error::new(Code::AlreadyExists, reason)
-}
-
 impl Operation for Append {
     type Answer = Result<AppendReply, Error>;
     const TOGETHER: usize = usize::MAX;
@@ -94,7 +90,7 @@ impl Operation for Append {
                 own,
             }),
             Some(Placed::Known(number)) => shown_before(log, number),
-            Some(Placed::Taken) => Err(taken()),
+            Some(Placed::Taken) => Err(key::taken("sender or text")),
         };
         Ok(real.into_iter().map(&mut reply).collect())
     }

@@ -10,6 +10,7 @@ use std::net::Ipv6Addr;
 use super::gate::Asked;
 use super::limits::Limits;
 use super::refusal::Refusal;
+use crate::key::IDEMPOTENCY_KEY;
 
 /// How the body of a request is delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,11 +141,15 @@ impl<'a> Fields<'a> {
         if NOT_FORWARDED.iter().any(|name| is(name)) {
             return;
         }
-        // tiny_http takes ASCII only. No field with other bytes means anything here.
+        // tiny_http takes ASCII only. Only one field with other bytes means anything here.
         match std::str::from_utf8(header.value) {
             Ok(value) if value.is_ascii() => {
                 self.forwarded
                     .push((header.name.to_owned(), value.to_owned()));
+            }
+            // It is to be refused, not left out.
+            _ if is(IDEMPOTENCY_KEY) => {
+                self.forwarded.push((header.name.to_owned(), String::new()));
             }
             _ => {}
         }

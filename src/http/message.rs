@@ -18,7 +18,8 @@ pub struct Request {
     /// What follows the first `?`, or empty.
     pub query: String,
     /// In the client's order, names in the client's spelling. Framing and
-    /// hop-by-hop fields are gone, and so are fields whose value is not ASCII.
+    /// hop-by-hop fields are gone, and so are fields whose value is not ASCII; an
+    /// idempotency key of this kind is there, but empty.
     pub headers: Vec<(String, String)>,
     /// Decoded: chunked framing is gone.
     pub body: Vec<u8>,

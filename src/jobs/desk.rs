@@ -13,6 +13,7 @@ use super::task;
 use super::workers::StartError;
 use crate::error::Error;
 use crate::fanout::clock::Timestamp;
+use crate::key;
 use crate::sync::lock;
 
 /// A queue and a store of results. May be shared between threads.
@@ -260,11 +261,8 @@ fn unavailable(error: crate::db::Error) -> Error {
 /// # Errors
 /// What an id has to be.
 pub fn id(written: &str) -> Result<String, &'static str> {
-    let fits = (1..=128).contains(&written.len());
-    if fits && written.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Ok(written.to_owned());
-    }
-    Err("an id has to be 1 to 128 visible ASCII characters")
+    let sound = key::is_visible(written, key::LONGEST).then(|| written.to_owned());
+    sound.ok_or("an id has to be 1 to 128 visible ASCII characters")
 }
 
 /// A message for each task in a text, as people write it. What is not UTF-8 is

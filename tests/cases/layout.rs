@@ -16,6 +16,7 @@ const LEAVES: &[&str] = &[
     "reload",
     "retry",
     "json",
+    "key",
     "latency",
     "metrics",
     "number",
@@ -27,7 +28,7 @@ const LEAVES: &[&str] = &[
 /// What a module may name, besides what is below itself and, unless it is one of
 /// the rules, besides its own room. The longest name that fits counts.
 const ARROWS: &[(&str, &[&str])] = &[
-    ("access_log", &[]),
+    ("access_log", &["key"]),
     ("budget", &[]),
     ("error", &[]),
     ("reload", &["retry", "sync"]),
@@ -40,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("throttle", &["sync"]),
     ("generated", &[]),
     ("json", &["error"]),
+    ("key", &["error"]),
     ("status", &["error"]),
     ("sync", &[]),
     ("access", &["LEAVES"]),
@@ -50,6 +52,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "access_log",
             "budget",
+            "key",
             "metrics",
             "readiness",
             "reload",

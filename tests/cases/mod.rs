@@ -15,6 +15,7 @@ mod guard;
 mod health;
 mod history;
 mod jobs;
+mod keys;
 pub mod layout;
 mod limits;
 mod log;

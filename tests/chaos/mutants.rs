@@ -21,7 +21,7 @@ struct Mutant {
     promise: &'static str,
 }
 
-const MUTANTS: [Mutant; 9] = [
+const MUTANTS: [Mutant; 10] = [
     Mutant {
         name: "denied-gap",
         says: "our client takes a stream with a gap for one that was resumed",
@@ -129,6 +129,18 @@ const MUTANTS: [Mutant; 9] = [
         world: "chat",
         seconds: 15,
         promise: "a stream has all to its end",
+    },
+    Mutant {
+        name: "keys",
+        says: "the chat forgets each idempotency key at once",
+        edits: &[(
+            "src/chat/server.rs",
+            "keys.remember(keyed, now, published.0);",
+            "drop(keys);",
+        )],
+        world: "chat",
+        seconds: 15,
+        promise: "a message comes at most once",
     },
     Mutant {
         name: "clock",

@@ -7,6 +7,7 @@ read ADDR [--count N] [--stall-after N]
     With --stall-after it prints {"stalled": true} after N messages and stops
     reading, its process alive, until a line comes in on stdin.
 send ADDR AUTHOR TEXT...    one message per TEXT, one line per answer
+    With --idempotency KEY each of them has this idempotency key.
 health ADDR [SERVICE]       {"status": "SERVING"}
 
 --ca FILE speaks TLS, with --cert FILE and --key FILE as a client with a certificate.
@@ -72,10 +73,11 @@ def read(channel, args):
 
 def send(channel, args):
     stub = messenger_pb2_grpc.MessengerServerStub(channel)
+    metadata = [] if args.idempotency is None else [('idempotency-key', args.idempotency)]
     for text in args.text:
         request = messenger_pb2.SendMessageRequest(author=args.author, text=text)
         try:
-            send_time = stub.SendMessage(request, timeout=10).send_time
+            send_time = stub.SendMessage(request, timeout=10, metadata=metadata).send_time
         except grpc.RpcError as error:
             show_error(error)
             return 1
@@ -116,6 +118,7 @@ def main():
     command.add_argument('address')
     command.add_argument('author')
     command.add_argument('text', nargs='+')
+    command.add_argument('--idempotency')
     command.set_defaults(run=send)
 
     command = commands.add_parser('health')

@@ -10,6 +10,7 @@ pub mod h2;
 pub mod history;
 pub mod http;
 pub mod jobs;
+pub mod lossy;
 pub mod metrics;
 pub mod pgbouncer;
 pub mod postgres;

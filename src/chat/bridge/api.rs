@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::postbox::{Flushed, Kept, Postbox};
+use super::sender::Sender;
 use crate::access::gate::Path;
 use crate::access::{Need, Right};
 use crate::budget::Budget;
-use crate::chat::client::ChatClient;
 use crate::chat::json;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
 use crate::http::{Request, Response};
+use crate::key::{self, IDEMPOTENCY_KEY};
 use crate::metrics;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
@@ -22,6 +23,7 @@ const PAGE: &str = "\
 messenger: a bridge from HTTP to the gRPC chat (mes_grpc.MessengerServer).
 
 POST /sendMessage           {\"author\": \"...\", \"text\": \"...\"}  ->  {\"sendTime\": \"...\"}
+                            Idempotency-Key: ... makes it safe to send again
 POST /getAndFlushMessages   all messages since the last call, as a JSON array
 ";
 
@@ -33,10 +35,9 @@ pub const NEEDS: &[Path] = &[
 ];
 
 pub struct Api {
-    pub client: ChatClient,
+    pub sender: Sender,
     pub postbox: Arc<Postbox>,
     pub link: Arc<Link>,
-    pub send_timeout: Duration,
     pub memory: Budget,
     /// The time of the last message that this bridge has sent since a flush.
     pub last_sent: Timestamp,
@@ -65,12 +66,21 @@ impl Api {
     }
 
     fn send(&mut self, request: &Request) -> Response {
-        let sent = json::parse_send_request(&request.body)
-            .and_then(|(author, text)| self.client.send(&author, &text, self.send_timeout));
+        let key = request.header(IDEMPOTENCY_KEY);
+        let checked = key.map(key::checked).transpose();
+        let sent = checked.and_then(|key| {
+            let (author, text) = json::parse_send_request(&request.body)?;
+            self.sender.send(key, &author, &text)
+        });
         match sent {
             Ok(time) => {
-                self.last_sent = time;
+                // An answer that was given before may be older than what was sent since.
+                let newest = key.map_or(time, |_| time.max(self.last_sent));
+                self.last_sent = newest;
                 Response::json(200, json::send_response(time))
+            }
+            Err(error) if error.code == Code::AlreadyExists => {
+                Response::error(422, status::name(error.code), error.message)
             }
             Err(error) => refusal(&error.for_clients()),
         }

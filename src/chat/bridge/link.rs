@@ -12,6 +12,8 @@ use crate::sync::{AtomicBool, Condvar, Mutex, Ordering, lock};
 #[derive(Default)]
 pub struct Link {
     subscribed: AtomicBool,
+    /// Of the server that the last subscription went to, if that knows Subscribe.
+    epoch: Mutex<Option<String>>,
     open_early: AtomicBool,
     stream: Mutex<Option<AbortHandle>>,
     /// The time of the subscription's last message that was put into the postbox.
@@ -23,6 +25,18 @@ impl Link {
     /// Whether a subscription is live now.
     pub fn is_subscribed(&self) -> bool {
         self.subscribed.load(Ordering::Acquire)
+    }
+
+    /// The epoch of the server, if a subscription is live that its Subscribe has answered:
+    /// such a server knows idempotency keys.
+    pub fn epoch(&self) -> Option<String> {
+        let epoch = lock(&self.epoch).clone();
+        epoch.filter(|_| self.is_subscribed())
+    }
+
+    /// To be called before [`Link::set`]; `None` for a server without Subscribe.
+    pub fn set_epoch(&self, epoch: Option<&str>) {
+        *lock(&self.epoch) = epoch.map(str::to_owned);
     }
 
     /// Whether the HTTP port was opened without a subscription: messages are missed until

@@ -6,6 +6,7 @@
 mod api;
 mod link;
 pub mod postbox;
+mod sender;
 mod stream_reader;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use postbox::{Capacity, Postbox};
 use api::Api;
 pub use api::NEEDS;
 use link::Link;
+use sender::Sender;
 use stream_reader::StreamReader;
 
 #[derive(Clone, Debug)]
@@ -37,7 +39,7 @@ pub struct Config {
     pub connect_wait: Duration,
     /// Time for a server that cannot confirm a subscription to register it.
     pub settle: Duration,
-    /// The deadline of SendMessage.
+    /// The deadline of a send, however often it is tried.
     pub send_timeout: Duration,
     pub connection: Settings,
     pub postbox: Capacity,
@@ -86,6 +88,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     let postbox = Arc::new(Postbox::new(config.postbox));
     let kept = postbox.clone();
     metrics::at_scrape(move || metrics::set(&metrics::POSTBOX, &[], kept.waiting()));
+    metrics::add(&metrics::REPEATED, &["bridge"], 0);
     metrics::add(&metrics::GAPS, &[], 0);
     let link = Arc::new(Link::default());
     let (live_sender, live) = bounded(1);
@@ -114,10 +117,13 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     });
     ready.tries(move || asked.serves(TRIAL).is_ok());
     let mut api = Api {
-        client: ChatClient::over(connection),
+        sender: Sender {
+            client: ChatClient::over(connection),
+            link: link.clone(),
+            timeout: config.send_timeout,
+        },
         postbox,
         link,
-        send_timeout: config.send_timeout,
         memory: config.http.memory.clone(),
         last_sent: Timestamp::default(),
         losses: Arc::new(Throttle::new(api::LOSS_LINES)),

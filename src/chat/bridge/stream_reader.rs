@@ -140,6 +140,8 @@ impl Work {
     fn read(&mut self, mut stream: ChatStream, proof: Proof) {
         // Told before the link is: a flush that finds a subscription knows of its gap.
         self.announce(&stream, proof);
+        let epoch = stream.cursor().map(Cursor::epoch);
+        self.link.set_epoch(epoch);
         self.link.set(Some(stream.abort_handle()));
         self.cursor = stream.cursor().cloned();
         if let Some(cursor) = &self.cursor {

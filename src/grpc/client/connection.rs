@@ -83,18 +83,34 @@ impl Connection {
         request: &Q,
         timeout: Duration,
     ) -> Result<A, Error> {
+        self.call_with(&[], method, request, timeout)
+    }
+
+    /// As [`Connection::call`], with this metadata.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn call_with<Q, A: Unpin>(
+        &self,
+        metadata: &[(&str, &str)],
+        method: &Method<Q, A>,
+        request: &Q,
+        timeout: Duration,
+    ) -> Result<A, Error> {
         let none = || Error::new(Code::Internal, "the server answered OK without a message");
-        self.answer(method, request, timeout)?.ok_or_else(none)
+        let answer = self.answer(metadata, method, request, timeout)?;
+        answer.ok_or_else(none)
     }
 
     /// The answer, if there is one with the OK.
     fn answer<Q, A: Unpin>(
         &self,
+        metadata: &[(&str, &str)],
         method: &Method<Q, A>,
         request: &Q,
         timeout: Duration,
     ) -> Result<Option<A>, Error> {
-        let options = self.options(&[])?.timeout(timeout);
+        let options = self.options(metadata)?.timeout(timeout);
         // grpcio panics when the message is missing. Making the call as a stream of
         // answers avoids that, and costs a call a tenth more.
         let client = self.link.client();
@@ -142,7 +158,7 @@ impl Connection {
         confirms: impl FnOnce(&A) -> bool,
     ) -> Result<Proof, Error> {
         let request = wire::HealthCheckRequest::default();
-        if let Err(error) = self.answer(&wire::CHECK, &request, timeout)
+        if let Err(error) = self.answer(&[], &wire::CHECK, &request, timeout)
             && matches!(error.code, Code::Unavailable | Code::DeadlineExceeded)
         {
             return Err(error);

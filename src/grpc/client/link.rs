@@ -84,7 +84,7 @@ impl Settings {
 
 fn connect(environment: Arc<Environment>, server: &str, settings: &Settings) -> Client {
     let mut channel = ChannelBuilder::new(environment)
-        // A call that may have reached the server is never sent again.
+        // The C core never sends a call again that may have reached the server.
         .enable_retry(false)
         // Each client has a connection of its own, as each process would.
         .use_local_subchannel_pool(true)

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::check::{Book, Violations};
 use crate::access::Bearer;
-use crate::history::wire::KEY_HEADER;
 use crate::http::client::Client;
+use crate::key::IDEMPOTENCY_KEY;
 use crate::latency::Latencies;
 use crate::retry::Retry;
 use crate::sync::{lock, unpoisoned};
@@ -155,7 +155,7 @@ fn work(config: &Config, name: &str, shared: &Mutex<Shared>, progress: &(dyn Fn(
         let sender = SENDERS[fastrand::usize(..SENDERS.len())];
         let text = format!("{name}-{request}");
         let body = json!({ "sender": sender, "text": text }).to_string();
-        let key = format!("{KEY_HEADER}: {text}\r\n");
+        let key = format!("{IDEMPOTENCY_KEY}: {text}\r\n");
         let (lines, tries) = if config.again {
             (&*key, TRIES)
         } else {

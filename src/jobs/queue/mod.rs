@@ -22,6 +22,7 @@ use futures_util::task::AtomicWaker;
 use crate::db;
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
+use crate::key;
 
 pub use rabbitmq::{Broker, message};
 
@@ -64,7 +65,7 @@ impl Outgoing {
 
 /// 128 random bits.
 pub fn new_id() -> String {
-    format!("{:032x}", fastrand::u128(..))
+    key::random()
 }
 
 /// A task that was delivered and has to be acknowledged or dead-lettered.

@@ -16,6 +16,11 @@ pub enum ChatEvent {
         message: u64,
         time: i64,
     },
+    /// The answer to the same message, sent once more with its key.
+    Again {
+        message: u64,
+        time: i64,
+    },
     /// By the server, which has not taken it.
     Refused {
         message: u64,
@@ -80,6 +85,7 @@ impl Event for ChatEvent {
         match self {
             Self::Asked { message } => format!("sends {message}"),
             Self::Answered { message, time } => format!("{message} is accepted at {time}"),
+            Self::Again { message, time } => format!("{message} is known, accepted at {time}"),
             Self::Refused { message, status } => format!("{message} is refused: {status}"),
             Self::Unknown { message, status } => format!("{message} fails: {status}"),
             Self::Opens { stream, direct } => {

@@ -1,6 +1,7 @@
 //! The chat: one server, senders and readers over links that fail.
 
 pub mod event;
+mod keys;
 mod planted;
 pub mod promises;
 pub mod readers;
@@ -34,6 +35,8 @@ pub const LIMITS: Names = Names {
 const READERS: usize = 20;
 const PYTHON_READERS: usize = 1;
 const SENDERS: usize = 6;
+/// Who send with keys, and again.
+const KEYED: usize = 3;
 
 pub struct Chat {
     /// Past all links.
@@ -93,6 +96,12 @@ impl World for Chat {
                     scope.spawn(move || senders::send(seed, number, port, pen, stop))
                 })
                 .collect();
+            sending.extend((0..KEYED).map(|number| {
+                let port = self.senders[number % self.senders.len()];
+                let pen = recorder.pen(format!("sender with keys {number}"));
+                let number = SENDERS + 1 + number;
+                scope.spawn(move || keys::send(seed, number, port, pen, stop))
+            }));
             let mut pen = recorder.pen("bursts");
             sending.push(scope.spawn(move || {
                 let mut rng = Rng::with_seed(seed);

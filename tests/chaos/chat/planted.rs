@@ -104,7 +104,7 @@ fn end(records: &mut Records, middle: &Middle, end: End) {
 type Plant = fn(&mut Records, &Middle);
 
 /// What is planted, and the promise that finds it.
-const PLANTED: [(&str, &str, Plant); 19] = [
+const PLANTED: [(&str, &str, Plant); 20] = [
     (
         "a shutdown that tells nobody",
         "a shutdown tells every stream",
@@ -295,6 +295,20 @@ const PLANTED: [(&str, &str, Plant); 19] = [
                 };
                 set(record, event);
             }
+        },
+    ),
+    (
+        "another time in the second answer to a key",
+        "a known key gets its first answer",
+        |records, it| {
+            let (message, time) = (it.messages[0], it.times[0]);
+            let at = position(records, |event| {
+                *event == ChatEvent::Answered { message, time }
+            });
+            let time = time + 1;
+            let mut again = records[at].clone();
+            set(&mut again, ChatEvent::Again { message, time });
+            records.insert(at + 1, again);
         },
     ),
     (

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::SERVER;
 use super::event::{ChatEvent, End};
+use super::{SERVER, keys};
 use crate::chaos::record::{History, Note};
 use crate::chaos::schedule::Fault;
 use crate::chaos::verdict::{Promise, Violation};
@@ -30,6 +30,7 @@ pub fn all() -> Vec<Promise<ChatEvent>> {
         promise("a refused message comes never", refused_never),
         promise("the answer's time is the stream's time", answered_time),
         promise("answered before asked is earlier", answered_before),
+        promise("a known key gets its first answer", keys::same_answer),
     ]
 }
 
@@ -176,7 +177,7 @@ impl<'a> View<'a> {
                     stream.end = Some(index);
                 }
             }
-            ChatEvent::Last { .. } => {}
+            ChatEvent::Last { .. } | ChatEvent::Again { .. } => {}
         }
     }
 

@@ -14,7 +14,7 @@ use crate::chaos::run::Stop;
 use crate::support::rpc::client;
 
 /// Long enough for a busy server, short enough for one that is gone.
-const TIMEOUT: Duration = Duration::from_secs(2);
+pub const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The text of a message: its number, and so many bytes more.
 pub fn text(message: u64, bytes: usize) -> String {
