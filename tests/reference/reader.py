@@ -17,6 +17,7 @@ send and health end with exit code 1 and the status line when a call fails.
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -30,7 +31,10 @@ import messenger_pb2_grpc
 
 
 def show(**fields):
-    print(json.dumps(fields), flush=True)
+    line = (json.dumps(fields) + '\n').encode()
+    # print loses the rest of a long line when SIGSTOP comes while it is written.
+    while line:
+        line = line[os.write(1, line):]
 
 
 def show_error(error):

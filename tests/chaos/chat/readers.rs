@@ -301,7 +301,7 @@ pub fn read_with_python(
         loop {
             match reader.try_line(LOOK) {
                 Ok(Some(line)) => {
-                    if let Some(event) = told(stream, &line) {
+                    if let Some(event) = told(stream, &line, killed) {
                         let over = matches!(event, ChatEvent::Ended { .. });
                         is_live = true;
                         if let ChatEvent::Delivered { message, .. } = event {
@@ -347,9 +347,13 @@ pub fn read_with_python(
 }
 
 /// What a line of `reader.py` says.
-fn told(stream: u64, line: &str) -> Option<ChatEvent> {
-    // The last one of a process that was killed may be cut.
-    let line: Value = serde_json::from_str(line).ok()?;
+fn told(stream: u64, line: &str, killed: bool) -> Option<ChatEvent> {
+    let line: Value = match serde_json::from_str(line) {
+        Ok(line) => line,
+        // The last one of a process that was killed may be cut.
+        Err(_) if killed => return None,
+        Err(error) => panic!("{error}: {line}"),
+    };
     if let Some(text) = line["text"].as_str() {
         return Some(ChatEvent::Delivered {
             stream,
