@@ -45,7 +45,6 @@ fn a_hang_up_ends_no_server_under_nohup() {
     assert!(accepts(port) && server.is_alive());
     server.signal(Signal::TERM);
     assert_eq!(server.wait_exit(SOON), 0);
-    assert!(!server.log().contains("130"), "{}", server.log());
 }
 
 #[test]
