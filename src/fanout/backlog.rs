@@ -58,8 +58,11 @@ pub enum End {
 #[derive(Default)]
 pub(super) struct Backlog {
     pub(super) capacity: Capacity,
-    pub(super) messages: AtomicUsize,
-    pub(super) bytes: AtomicUsize,
+    /// What the reader has done with, in all. It alone writes them, once for a batch, and
+    /// the publisher counts beside them what it has sent: a count that both change would
+    /// go from one processor to the other and back with each message.
+    pub(super) done_messages: AtomicUsize,
+    pub(super) done_bytes: AtomicUsize,
     pub(super) end: OnceLock<End>,
     /// The reader has found nothing, and wants the bell for what comes next. A
     /// reader that is busy, as it is at a high rate, costs the publisher no wakeup.
@@ -83,9 +86,8 @@ impl Backlog {
         fence(Ordering::SeqCst);
     }
 
-    /// Whether to ring for what was sent just now; true for one sender only.
+    /// Whether to ring for what was sent before [`sent`]; true for one sender only.
     pub(super) fn disarm(&self) -> bool {
-        fence(Ordering::SeqCst);
         self.armed.load(Ordering::Relaxed) && self.armed.swap(false, Ordering::SeqCst)
     }
 
@@ -94,6 +96,11 @@ impl Backlog {
             bell();
         }
     }
+}
+
+/// Between what was sent and [`Backlog::disarm`].
+pub(super) fn sent() {
+    fence(Ordering::SeqCst);
 }
 
 /// Called when there is something to read, or the end. Runs on the thread that

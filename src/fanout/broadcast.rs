@@ -77,7 +77,7 @@
 use std::ops::Range;
 use std::time::Instant;
 
-use super::backlog::Backlog;
+use super::backlog::{self, Backlog};
 use super::clock::{Clock, Timestamp};
 use super::replay::{Bound, Replay};
 use crate::sync::{Arc, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded};
@@ -135,6 +135,9 @@ struct Subscriber<T> {
     id: u64,
     sender: Sender<Envelope<T>>,
     backlog: Arc<Backlog>,
+    /// All that was put on the channel.
+    messages: usize,
+    bytes: usize,
 }
 
 impl<T: Clone> Broadcast<T> {
@@ -197,11 +200,14 @@ impl<T: Clone> Broadcast<T> {
             self.capacity.messages.min(together / before.max(1)).max(1)
         };
         let mut waiting = 0;
-        state.subscribers.retain(|subscriber| {
+        state.subscribers.retain_mut(|subscriber| {
             let accepted = subscriber.accept(&envelope, most, &mut wakeups);
             waiting += accepted.unwrap_or(0);
             accepted.is_some()
         });
+        backlog::sent();
+        let idle = state.subscribers.iter().filter(|it| it.backlog.disarm());
+        wakeups.0.extend(idle.map(|it| it.backlog.clone()));
         state.waiting = waiting;
         state.published += 1;
         let removed = before - state.subscribers.len();
@@ -269,6 +275,8 @@ impl<T: Clone> Broadcast<T> {
             id,
             sender,
             backlog: backlog.clone(),
+            messages: 0,
+            bytes: 0,
         });
         let (missed, told) = place(&mut state);
         drop(state);
@@ -310,8 +318,8 @@ impl<T: Clone> Broadcast<T> {
     /// The bytes in all backlogs together; a payload counts once for each of them.
     pub fn backlog_bytes(&self) -> usize {
         let state = lock(&self.state);
-        let backlogs = state.subscribers.iter().map(|it| &it.backlog.bytes);
-        backlogs.map(|bytes| bytes.load(Ordering::Relaxed)).sum()
+        let waiting = state.subscribers.iter().map(Subscriber::waiting);
+        waiting.map(|(_, bytes)| bytes).sum()
     }
 
     /// How many subscribers were removed because they were too slow.
@@ -335,33 +343,46 @@ impl<T> Broadcast<T> {
 impl<T: Clone> Subscriber<T> {
     /// Puts the envelope on the channel; how many messages the backlog has then. `None`
     /// when that would be more than `most`, or too many bytes: remove this one.
-    fn accept(&self, envelope: &Envelope<T>, most: usize, wakeups: &mut Wakeups) -> Option<usize> {
-        let Backlog {
-            capacity,
-            messages,
-            bytes,
-            ..
-        } = &*self.backlog;
-        // Only the reader's side lowers the counts, and only the holder of the
-        // lock raises them, so the check cannot be overtaken by a publisher.
-        let count = messages.load(Ordering::Acquire) + 1;
-        if count > most || bytes.load(Ordering::Acquire) + envelope.bytes > capacity.bytes {
+    fn accept(
+        &mut self,
+        envelope: &Envelope<T>,
+        most: usize,
+        wakeups: &mut Wakeups,
+    ) -> Option<usize> {
+        // Only the reader's side lowers what waits, and only the holder of the lock
+        // raises it, so the check cannot be overtaken by a publisher.
+        let (messages, bytes) = self.waiting();
+        let (messages, bytes) = (messages + 1, bytes + envelope.bytes);
+        if messages > most || bytes > self.backlog.capacity.bytes {
             self.set_end(End::SlowConsumer);
             wakeups.0.push(self.backlog.clone());
             return None;
         }
-        messages.fetch_add(1, Ordering::AcqRel);
-        bytes.fetch_add(envelope.bytes, Ordering::AcqRel);
+        self.messages = self.messages.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(envelope.bytes);
         // The reader has gone; its membership is dropped soon.
         let _ = self.sender.send(envelope.clone());
-        if self.backlog.disarm() {
-            wakeups.0.push(self.backlog.clone());
-        }
-        Some(count)
+        Some(messages)
     }
 }
 
 impl<T> Subscriber<T> {
+    /// Messages and bytes in the backlog, with those that the reader has taken and not
+    /// written.
+    fn waiting(&self) -> (usize, usize) {
+        let Backlog {
+            done_messages,
+            done_bytes,
+            ..
+        } = &*self.backlog;
+        let messages = done_messages.load(Ordering::Acquire);
+        let bytes = done_bytes.load(Ordering::Acquire);
+        (
+            self.messages.wrapping_sub(messages),
+            self.bytes.wrapping_sub(bytes),
+        )
+    }
+
     fn set_end(&self, end: End) {
         // Only the first reason counts.
         let _ = self.backlog.end.set(end);
@@ -431,8 +452,13 @@ impl<T: Clone> Subscription<T> {
     fn release(&mut self) {
         let (messages, bytes) = std::mem::take(&mut self.taken);
         if messages > 0 {
-            self.backlog.messages.fetch_sub(messages, Ordering::AcqRel);
-            self.backlog.bytes.fetch_sub(bytes, Ordering::AcqRel);
+            let Backlog {
+                done_messages,
+                done_bytes,
+                ..
+            } = &*self.backlog;
+            done_messages.fetch_add(messages, Ordering::AcqRel);
+            done_bytes.fetch_add(bytes, Ordering::AcqRel);
         }
     }
 
