@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use messenger::http::{Limits, Response};
+use messenger::http::{Front, Limits, Response};
 
 use crate::support::{SOON, eventually, heavy};
 
@@ -197,12 +197,18 @@ fn a_connection_over_the_limit_is_503_while_all_the_others_are_served() {
     // A refused client has a second to read why.
     let _machine = heavy();
     let (gate, stop) = gate();
-    let front = start(limits(|l| l.connections = 5), gated(stop));
+    let front = Front::bind("127.0.0.1:0").expect("a free port");
+    let lanes = vec![gated(stop); 5];
+    let front = front.serve(limits(|l| l.connections = 5), lanes, "http-loop");
+    let front = front.expect("lanes");
     let mut open: Vec<_> = (0..5).map(|_| Peer::connect(front.local_addr())).collect();
     for peer in &open {
         peer.send(GATED);
     }
-    gate.wait_entered();
+    // One whose request is not read yet would make room.
+    for _ in &open {
+        gate.wait_entered();
+    }
     // More than the front keeps waiting at a time.
     for _ in 0..80 {
         let mut peer = Peer::connect(front.local_addr());
