@@ -265,11 +265,13 @@ fn at_the_limit_a_request_that_comes_slowly_makes_room_if_no_connection_is_idle(
     });
     let front = start(few, gated(stop));
     let mut begun = Peer::connect(front.local_addr());
-    begun.send(b"GET /x HTTP/1.1\r\n");
+    let started = Instant::now();
+    begun.send(&post("Expect: 100-continue\r\nContent-Length: 1\r\n", ""));
+    // It is read, so the connection is not idle.
+    assert_eq!(begun.answer().status, 100);
     let mut waiting = Peer::connect(front.local_addr());
     waiting.send(GATED);
     gate.wait_entered();
-    let started = Instant::now();
     begun.stream().set_nonblocking(true).unwrap();
     let mut last = None;
     eventually(SOON, "the request makes room", || {
