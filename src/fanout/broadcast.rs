@@ -91,6 +91,9 @@ const ENVELOPE_BYTES: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
+/// A subscriber: the half that reads, and its place in the list.
+pub type Pair<T> = (Subscription<T>, Membership<T>);
+
 /// Where a subscription begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Start {
@@ -225,7 +228,7 @@ impl<T: Clone> Broadcast<T> {
     ///
     /// # Errors
     /// [`Closed`].
-    pub fn subscribe(&self) -> Result<(Subscription<T>, Membership<T>), Closed> {
+    pub fn subscribe(&self) -> Result<Pair<T>, Closed> {
         let (pair, ()) = self.join(|_| (0..0, ()))?;
         Ok(pair)
     }
@@ -237,11 +240,7 @@ impl<T: Clone> Broadcast<T> {
     ///
     /// # Errors
     /// [`Closed`].
-    #[expect(clippy::type_complexity, reason = "as subscribe, and a start")]
-    pub fn resume(
-        &self,
-        after: Option<Timestamp>,
-    ) -> Result<((Subscription<T>, Membership<T>), Start), Closed> {
+    pub fn resume(&self, after: Option<Timestamp>) -> Result<(Pair<T>, Start), Closed> {
         self.join(|state| {
             let (published, last) = (state.published, state.clock.last());
             let replay = state
@@ -258,11 +257,10 @@ impl<T: Clone> Broadcast<T> {
     }
 
     /// Adds a subscriber that begins with the messages of the numbers that `place` returns.
-    #[expect(clippy::type_complexity, reason = "only here")]
     fn join<R>(
         &self,
         place: impl FnOnce(&mut State<T>) -> (Range<u64>, R),
-    ) -> Result<((Subscription<T>, Membership<T>), R), Closed> {
+    ) -> Result<(Pair<T>, R), Closed> {
         let (sender, receiver) = unbounded();
         let backlog = Arc::new(Backlog::new(self.capacity));
         let mut state = lock(&self.state);

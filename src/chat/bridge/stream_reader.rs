@@ -96,7 +96,8 @@ struct Work {
     live: Sender<()>,
     /// Where the last subscription stood, if its server can resume there.
     cursor: Option<Cursor>,
-    /// When the thread was.
+    /// When the thread was started. What was sent since may be missing if the port opened
+    /// before the first subscription was live.
     started: Timestamp,
     /// The last message's time; before the first one, when the first subscription
     /// was live. What was sent since may be missing when a subscription is lost.

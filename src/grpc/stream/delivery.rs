@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 
-use crate::fanout::broadcast::{End, Envelope, Membership, Subscription};
+use crate::fanout::broadcast::{End, Envelope, Membership, Pair, Subscription};
 use crate::fanout::clock::Timestamp;
 use crate::sync::{Arc, Condvar, Mutex, lock, unpoisoned};
 
@@ -95,7 +95,7 @@ impl<P: Peer> Delivery<P> {
     /// `first` is sent before all else. From now on the subscription's bell has the
     /// task woken by `wake`, soon and from any thread.
     pub fn new(
-        (subscription, membership): (Subscription<P::Message>, Membership<P::Message>),
+        (subscription, membership): Pair<P::Message>,
         peer: P,
         first: Option<P::Message>,
         wake: impl Fn(&Arc<AtomicWaker>) + Send + Sync + 'static,

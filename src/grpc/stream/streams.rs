@@ -13,7 +13,7 @@ use super::ends::{Ending, Ends};
 use super::places::{Place, Places};
 use super::wake_queue::WakeQueues;
 use crate::error::{Code, Error};
-use crate::fanout::broadcast::{Closed, Membership, Subscription};
+use crate::fanout::broadcast::{self, Closed};
 use crate::grpc::STACK_BYTES;
 use crate::grpc::handler::{Caller, StreamSink};
 use crate::grpc::journal::{Journal, StreamLog};
@@ -26,7 +26,7 @@ use crate::status;
 pub const STATUS_WAIT: Duration = Duration::from_secs(10);
 
 /// A subscription to what a stream sends.
-pub type Pair = (Subscription<Encoded>, Membership<Encoded>);
+pub type Pair = broadcast::Pair<Encoded>;
 
 /// What [`Streams::serve`] serves.
 pub struct Opening {

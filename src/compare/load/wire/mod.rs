@@ -1,6 +1,6 @@
 //! A client that costs next to nothing: SendMessage calls on one TCP connection and
-//! many ReadMessages or Subscribe streams, each on a connection of its own, all on one thread, as
-//! plain HTTP/2 frames. With the crate h2 in its place, the load took up to five
+//! many ReadMessages or Subscribe streams, each on a connection of its own, all on one
+//! thread, as plain HTTP/2 frames. With the crate h2 in its place, the load took up to five
 //! times the CPU time, and the server's calls looked a fifth slower than they are
 //! (docs/comparison.md).
 //!
