@@ -13,6 +13,7 @@ use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
 use super::journal::{self, Entry};
 use super::limits::Limits;
+use super::message::Waited;
 use super::open::{Connection, Connections, Turn};
 use super::origin;
 use super::receipt::Attached;
@@ -20,6 +21,7 @@ use super::refusal::Refusal;
 use super::socket::{Client as _, Socket};
 use super::stream::Streams;
 use super::tls::Failed;
+use super::wait::Lines;
 use crate::budget::Hold;
 
 /// What all connections share.
@@ -27,6 +29,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) exchange: Exchange,
     pub(super) streams: Streams,
+    pub(super) lines: Lines,
     pub(super) stopping: AtomicBool,
     pub(super) connections: Connections,
     /// The name under which requests are counted and logged.
@@ -136,24 +139,33 @@ fn answer(
 ) -> Fate {
     let Buffers { out, answer, entry } = buffers;
     let limits = &shared.limits;
-    let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     let allowed = origin::check(head, client.local(), &shared.limits.hosts);
     // Anything else may change something, and then its answer cannot be refused.
     let only_reads = matches!(&*head.method, "GET" | "HEAD");
-    let gate = limits.gate.as_ref();
-    let passed = allowed.and_then(|()| match gate {
-        Some(gate) => gate.request(peer, &head.asked()),
+    let asked = head.asked();
+    let ask = || match &limits.gate {
+        Some(gate) => gate.request(peer, &asked),
         None => Ok(None),
-    });
-    let answered = passed.and_then(|pass| {
+    };
+    let answered = allowed.and_then(|()| ask()).and_then(|mut pass| {
         if !only_reads {
             limits.memory.take(0)?;
         }
-        match &*head.target {
-            "*" => Ok((methods(answer), pass)),
-            _ => Ok((shared.exchange.run(head, body, out, answer)?, pass)),
+        if head.target == "*" {
+            return Ok((methods(answer), pass));
+        }
+        let mut waiting = shared.lines.join(&asked)?;
+        loop {
+            let turn = waiting.as_mut();
+            let waited = turn.map(|it| it.wait(client, &shared.stopping, &mut pass, ask));
+            let waited = waited.transpose()?;
+            let answered = shared.exchange.run(head, waited, body, out, answer)?;
+            if waited != Some(Waited::Ready) || !answered.attached.wait_again {
+                return Ok((answered, pass));
+            }
         }
     });
+    let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     out.clear();
     let admitted = answered.and_then(|(answered, pass)| {
         let Attached { stream, length, .. } = &answered.attached;
@@ -175,6 +187,7 @@ fn answer(
                 length,
                 receipt,
                 hold: _until_taken,
+                ..
             } = attached;
             let streamed = stream.is_some();
             let form = match length {

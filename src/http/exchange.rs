@@ -22,7 +22,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use super::answer::{Extent, measure};
 use super::head::Head;
 use super::limits::Limits;
-use super::receipt::{Attached, NUMBER_HEADER, Receipts};
+use super::message::Waited;
+use super::receipt::{Attached, NUMBER_HEADER, Receipts, WAITED_HEADER};
 use super::refusal::Refusal;
 use crate::sync::lock;
 
@@ -135,6 +136,7 @@ impl Exchange {
     pub(super) fn run(
         &self,
         head: &Head,
+        waited: Option<Waited>,
         body: &[u8],
         out: &mut Vec<u8>,
         answer: &mut Vec<u8>,
@@ -144,7 +146,7 @@ impl Exchange {
             lane: Some(self.take(head)?),
         };
         match &mut taken.lane {
-            Some(lane) => self.run_in(lane, head, body, out, answer),
+            Some(lane) => self.run_in(lane, (head, waited), body, out, answer),
             None => Err(busy()),
         }
     }
@@ -175,7 +177,7 @@ impl Exchange {
     fn run_in(
         &self,
         lane: &mut Lane,
-        head: &Head,
+        (head, waited): (&Head, Option<Waited>),
         body: &[u8],
         out: &mut Vec<u8>,
         answer: &mut Vec<u8>,
@@ -199,7 +201,7 @@ impl Exchange {
         }
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         out.clear();
-        encode(number, head, body.len(), out);
+        encode(number, head, waited, body.len(), out);
         let mut rest = body;
         if body.len() <= READ_BYTES {
             out.extend_from_slice(std::mem::take(&mut rest));
@@ -258,7 +260,7 @@ impl Exchange {
 }
 
 /// The head as tiny_http gets it: always with a length, never chunked.
-fn encode(number: u64, head: &Head, length: usize, out: &mut Vec<u8>) {
+fn encode(number: u64, head: &Head, waited: Option<Waited>, length: usize, out: &mut Vec<u8>) {
     let mut field = |name: &str, separator: &str, value: &str, end: &str| {
         for part in [name, separator, value, end] {
             out.extend_from_slice(part.as_bytes());
@@ -266,6 +268,14 @@ fn encode(number: u64, head: &Head, length: usize, out: &mut Vec<u8>) {
     };
     field(&head.method, " ", &head.target, " HTTP/1.1\r\n");
     field(NUMBER_HEADER, ": ", &number.to_string(), "\r\n");
+    if let Some(waited) = waited {
+        let how = if waited == Waited::Ready {
+            "ready"
+        } else {
+            "over"
+        };
+        field(WAITED_HEADER, ": ", how, "\r\n");
+    }
     field("Content-Length", ": ", &length.to_string(), "\r\n");
     for (name, value) in &head.headers {
         field(name, ": ", value, "\r\n");

@@ -23,6 +23,17 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Decoded: chunked framing is gone.
     pub body: Vec<u8>,
+    /// Whether it has waited before its lane ([`Line`](super::Line)).
+    pub waited: Option<Waited>,
+}
+
+/// How a request's wait has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// What it waited for was there.
+    Ready,
+    /// Its time is over, or the front is stopping.
+    Over,
 }
 
 impl Request {
@@ -56,6 +67,8 @@ pub struct Response {
     /// What the handler holds of the budget for this answer, until the client has
     /// taken it or is gone.
     pub hold: Option<Hold>,
+    /// Instead of all this: see [`Response::wait_again`].
+    pub wait_again: bool,
 }
 
 impl Response {
@@ -96,6 +109,15 @@ impl Response {
         Response {
             stream: Some(Box::new(source)),
             ..Response::typed(200, content_type, String::new())
+        }
+    }
+
+    /// No answer: what a request has waited for is gone by now, so it goes on waiting. Only
+    /// for one that is [`Waited::Ready`].
+    pub fn wait_again() -> Response {
+        Response {
+            wait_again: true,
+            ..Response::error(500, "INTERNAL", "the request has not waited")
         }
     }
 

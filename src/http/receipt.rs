@@ -17,6 +17,9 @@ use crate::sync::lock;
 /// Carries a request's number to the lane. A client's own is stripped.
 pub(super) const NUMBER_HEADER: &str = "x-front-request";
 
+/// Tells the lane how a request's wait has ended. A client's own is stripped too.
+pub(super) const WAITED_HEADER: &str = "x-front-waited";
+
 /// A promise to call back if an answer is lost. Dropping it is the loss, so no
 /// path can forget it, and none can call twice.
 pub(super) struct Receipt(Option<Undelivered>);
@@ -46,6 +49,7 @@ pub(super) struct Attached {
     pub(super) length: Option<usize>,
     pub(super) receipt: Option<Receipt>,
     pub(super) hold: Option<Hold>,
+    pub(super) wait_again: bool,
 }
 
 impl Attached {
@@ -54,12 +58,14 @@ impl Attached {
         let receipt = response.undelivered.take().map(|call| Receipt(Some(call)));
         let stream = response.stream.take().map(Stream::new);
         let hold = response.hold.take();
-        let any = receipt.is_some() || stream.is_some() || hold.is_some();
+        let wait_again = response.wait_again;
+        let any = receipt.is_some() || stream.is_some() || hold.is_some() || wait_again;
         any.then_some(Attached {
             stream,
             length: response.length,
             receipt,
             hold,
+            wait_again,
         })
     }
 }
