@@ -19,6 +19,7 @@ use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Opening, Streams};
 use crate::sync::lock;
+use crate::trace::{self, Point, Way};
 use crate::{key, metrics};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -63,10 +64,14 @@ impl Hosted for Chat {
                     owned(wire::KEY_METADATA).map(|key| (key, owned(wire::EPOCH_METADATA)))
                 },
                 move |once, request, reply| {
+                    let mut span = trace::span("publish");
                     let (time, wakeups) = match sender.publish(once, request) {
                         Ok((time, wakeups)) => (Ok(time), wakeups),
                         Err(error) => (Err(error), None),
                     };
+                    let id = time.as_ref().ok().map(|time| time.nanos().cast_unsigned());
+                    span.flow(Point::Step, Way::Message, id);
+                    drop(span);
                     reply.send(time.map(wire::response));
                     // Dropped when the answer is on its way: a sender does not wait
                     // until a thousand readers are woken.

@@ -34,6 +34,7 @@ mod send;
 mod server;
 mod services;
 mod signals;
+mod step;
 mod tail;
 mod target;
 mod terminal;
@@ -41,6 +42,7 @@ mod ticker;
 mod tls;
 mod todo;
 mod token;
+mod trace;
 mod web;
 
 use clap::{Parser, Subcommand};

@@ -3,7 +3,9 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::{Error, access, descriptors, drain, duration, memory, metrics, services, signals, tls};
+use super::{
+    Error, access, descriptors, drain, duration, memory, metrics, services, signals, tls, trace,
+};
 use crate::budget::Budget;
 use crate::fanout::{broadcast, replay};
 use crate::grpc::server;
@@ -41,6 +43,8 @@ pub struct Args {
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
+    trace: trace::Args,
+    #[command(flatten)]
     tls: tls::Listen,
     #[command(flatten)]
     limits: Limits,
@@ -55,6 +59,7 @@ Examples:
   messenger server --data-dir ~/messenger      tasks survive a restart
   messenger server --auth-tokens tokens.jsonl  only for who has a token
   messenger server --tls-cert server.pem --tls-key server.key
+  messenger server --trace server.json         for ui.perfetto.dev
   MESSENGER_SERVER_PORT=6000 messenger server";
 
 #[derive(clap::Args, Debug)]
@@ -223,6 +228,7 @@ impl Args {
         let tls = transport.tls.is_some();
         self.access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(transport.streams);
+        let _trace = self.trace.start("messenger server")?;
         let _metrics = self.metrics.open(&transport.ready)?;
         let handle = self.services.host(&transport, limits)?;
         for port in handle.ports() {

@@ -167,6 +167,7 @@ fn answer(
     });
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     out.clear();
+    let writing = journal::writing(entry);
     let admitted = answered.and_then(|(answered, pass)| {
         let Attached { stream, length, .. } = &answered.attached;
         let endless = stream.is_some() && length.is_none() && head.method != "HEAD";
@@ -187,8 +188,10 @@ fn answer(
                 length,
                 receipt,
                 hold: _until_taken,
+                message,
                 ..
             } = attached;
+            journal::brought(entry, message);
             let streamed = stream.is_some();
             let form = match length {
                 _ if !streamed => Body::Whole,
@@ -239,6 +242,7 @@ fn answer(
             }
         }
     };
+    drop(writing);
     *entry = None;
     for buffer in [out, answer] {
         buffer.clear();

@@ -26,6 +26,7 @@ use super::message::Waited;
 use super::receipt::{Attached, NUMBER_HEADER, Receipts, WAITED_HEADER};
 use super::refusal::Refusal;
 use crate::sync::lock;
+use crate::trace;
 
 /// The number of a request that only asks whether the lane answers.
 pub(super) const PROBE: u64 = 0;
@@ -166,6 +167,8 @@ impl Exchange {
         if let Ok(lane) = free.try_recv() {
             return Ok(lane);
         }
+        let _span = trace::span("wait for the lane");
+        let _entered = self.limits.waiting.as_ref().map(|it| it.enter(head));
         // crossbeam wakes those who wait in turn.
         select! {
             recv(free) -> lane => lane.map_err(|_| shutting_down()),
@@ -199,6 +202,7 @@ impl Exchange {
             }
             let _ = stream.set_read_timeout(Some(self.limits.answer_time));
         }
+        let _span = trace::span("in the lane");
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         out.clear();
         encode(number, head, waited, body.len(), out);

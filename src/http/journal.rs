@@ -1,12 +1,13 @@
-//! Counts a front's requests, and writes their lines of the access log.
+//! Counts a front's requests, writes their lines of the access log, and traces them.
 //!
-//! It must not know sockets. A connection's thread runs it; when both are off, that is
-//! a look at two flags.
+//! It must not know sockets. A connection's thread runs it; when all is off, that is
+//! a look at a few flags.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
 use super::head::Head;
+use crate::trace::{self, Point, Span, Way};
 use crate::{access_log, metrics};
 
 /// The most of a path that a line shows.
@@ -21,10 +22,11 @@ pub(super) struct Entry {
     status: u16,
     /// Request id, method and path for the access log.
     line: Option<(String, String, String)>,
+    span: Span,
 }
 
-/// `None` when nothing is counted or logged. Gives the request its id, if there is an
-/// access log; one without a head was malformed.
+/// `None` when nothing is counted, logged or traced. Gives the request its id, if one is
+/// wanted; one without a head was malformed.
 pub(super) fn begin(
     service: &'static str,
     peer: IpAddr,
@@ -47,13 +49,36 @@ pub(super) fn begin(
             (id, head.method.clone(), path)
         }
     });
+    let span = line.as_ref().map(|(id, method, path)| {
+        let mut span = trace::span_of(|| format!("{method} {path}"));
+        span.request(Point::Start, Some(id));
+        span
+    });
     Some(Entry {
         service,
         peer,
         since: Instant::now(),
         status: 500,
         line,
+        span: span.unwrap_or_default(),
     })
+}
+
+/// The slice of a trace in which the answer is written.
+pub(super) fn writing(entry: &Option<Entry>) -> Span {
+    let mut span = trace::span("write");
+    let line = entry.as_ref().and_then(|entry| entry.line.as_ref());
+    span.request(Point::End, line.map(|(id, ..)| &**id));
+    span
+}
+
+/// Notes which message the request has brought, see [`Response::message`].
+///
+/// [`Response::message`]: super::message::Response::message
+pub(super) fn brought(entry: &mut Option<Entry>, message: Option<u64>) {
+    if let Some(entry) = entry {
+        entry.span.flow(Point::Start, Way::Message, message);
+    }
 }
 
 fn is_id(name: &str) -> bool {
@@ -80,7 +105,10 @@ impl Drop for Entry {
         let took = self.since.elapsed();
         count(service, status);
         metrics::observe(&metrics::ANSWERING, &[service], took.as_secs_f64());
-        if let Some((id, method, path)) = self.line.take() {
+        self.span.note("status", || status);
+        if let Some((id, method, path)) = self.line.take()
+            && access_log::has_lines()
+        {
             tracing::info!(service, %peer, method, path, status, ?took, id, "request");
         }
     }

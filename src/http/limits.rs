@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::gate::Gate;
+use super::waiting::Waiting;
 use crate::budget::Budget;
 use crate::readiness::Readiness;
 use crate::reload::Live;
@@ -58,6 +59,8 @@ pub struct Limits {
     pub gate: Option<Arc<dyn Gate>>,
     /// What /readyz tells.
     pub ready: Readiness,
+    /// With it, requests that wait for a lane are on this list.
+    pub waiting: Option<Waiting>,
     /// With it, all clients have to speak TLS; each handshake takes what is there then.
     pub tls: Option<Arc<Live<tls::Server>>>,
 }
@@ -88,6 +91,7 @@ impl Default for Limits {
             drain_time: Duration::from_secs(2),
             gate: None,
             ready: Readiness::default(),
+            waiting: None,
             tls: None,
         }
     }

@@ -13,6 +13,7 @@ use super::gate::{Asked, Pass};
 use super::message::Waited;
 use super::refusal::Refusal;
 use super::socket::Socket;
+use crate::trace;
 
 /// How long to wait before checking whether the client has gone, its pass holds no
 /// longer, or the front is stopping.
@@ -87,6 +88,7 @@ impl Waiting<'_> {
         pass: &mut Pass,
         again: impl Fn() -> Result<Pass, Refusal>,
     ) -> Result<Waited, Refusal> {
+        let _span = trace::span("wait");
         client.keep_alive();
         loop {
             let waited = match stopping.load(Ordering::SeqCst) {

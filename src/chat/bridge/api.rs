@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::link::Link;
 use super::postbox::{Flushed, Kept, Postbox};
 use super::sender::Sender;
+use super::step::{Moment, State, Stepping};
 use crate::access::gate::Path;
 use crate::access::{Need, Right};
 use crate::budget::Budget;
@@ -18,6 +19,7 @@ use crate::key::{self, IDEMPOTENCY_KEY};
 use crate::metrics;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
+use crate::trace::{self, Point, Way};
 
 const PAGE: &str = "\
 messenger: a bridge from HTTP to the gRPC chat (mes_grpc.MessengerServer).
@@ -43,6 +45,7 @@ pub struct Api {
     pub last_sent: Timestamp,
     /// Lines about flushes that were lost.
     pub losses: Arc<Throttle<1>>,
+    pub stepping: Option<Stepping>,
 }
 
 /// Most lines about lost flushes in a second; the next one has the count of the
@@ -55,6 +58,26 @@ const OWN_MESSAGE_WAIT: Duration = Duration::from_millis(500);
 
 impl Api {
     pub fn handle(&mut self, request: &Request) -> Response {
+        self.stop(|| Moment::Request(request));
+        let response = self.answer(request);
+        self.stop(|| Moment::Answer(&response));
+        response
+    }
+
+    /// Stands still if somebody looks.
+    fn stop<'a>(&self, moment: impl FnOnce() -> Moment<'a>) {
+        if let Some(Stepping { stepper, waiting }) = &self.stepping {
+            let state = State {
+                postbox: self.postbox.size(),
+                subscribed: self.link.is_subscribed(),
+                last_own: (self.last_sent != Timestamp::default()).then_some(self.last_sent),
+                waiting: waiting.list(),
+            };
+            stepper.stop(moment(), &state);
+        }
+    }
+
+    fn answer(&mut self, request: &Request) -> Response {
         match (request.path.as_str(), request.method.as_str()) {
             ("/sendMessage", "POST") => self.send(request),
             ("/getAndFlushMessages", "POST") => self.flush(),
@@ -69,15 +92,29 @@ impl Api {
         let key = request.header(IDEMPOTENCY_KEY);
         let checked = key.map(key::checked).transpose();
         let sent = checked.and_then(|key| {
-            let (author, text) = json::parse_send_request(&request.body)?;
-            self.sender.send(key, &author, &text)
+            let parsed = trace::during("parse", || json::parse_send_request(&request.body));
+            let (author, text) = parsed?;
+            self.stop(|| Moment::Call {
+                author: &author,
+                text: &text,
+                key,
+                timeout: self.sender.timeout,
+            });
+            let mut span = trace::span("SendMessage");
+            let time = self.sender.send(key, &author, &text)?;
+            span.flow(Point::Step, Way::Message, [time.nanos().cast_unsigned()]);
+            Ok(time)
         });
         match sent {
             Ok(time) => {
                 // An answer that was given before may be older than what was sent since.
                 let newest = key.map_or(time, |_| time.max(self.last_sent));
                 self.last_sent = newest;
-                Response::json(200, json::send_response(time))
+                let message = trace::is_on().then(|| time.nanos().cast_unsigned());
+                Response {
+                    message,
+                    ..Response::json(200, json::send_response(time))
+                }
             }
             Err(error) if error.code == Code::AlreadyExists => {
                 Response::error(422, status::name(error.code), error.message)
@@ -89,8 +126,11 @@ impl Api {
     fn flush(&mut self) -> Response {
         // Read your own writes: a client that sends and then flushes gets it.
         let own = std::mem::take(&mut self.last_sent);
-        self.link.wait_for(own, OWN_MESSAGE_WAIT);
-        let flushed = self.postbox.flush();
+        trace::during("wait for its own", || {
+            self.link.wait_for(own, OWN_MESSAGE_WAIT);
+        });
+        self.stop(|| Moment::Flush);
+        let flushed = self.take();
         let hold = match self.memory.take(flushed.memory()) {
             Ok(hold) => hold,
             Err(full) => {
@@ -136,6 +176,15 @@ impl Api {
                 );
             }
         })
+    }
+
+    fn take(&self) -> Flushed {
+        let mut span = trace::span("flush");
+        let flushed = self.postbox.flush();
+        let messages = flushed.messages.iter().map(|it| it.message.send_time);
+        let ids = messages.map(|time| time.nanos().cast_unsigned());
+        span.flow(Point::End, Way::Postbox, ids);
+        flushed
     }
 }
 

@@ -7,6 +7,7 @@ mod api;
 mod link;
 pub mod postbox;
 mod sender;
+mod step;
 mod stream_reader;
 
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use api::Api;
 pub use api::NEEDS;
 use link::Link;
 use sender::Sender;
+use step::Stepping;
+pub use step::{Moment, State, Stepper};
 use stream_reader::StreamReader;
 
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct Config {
     pub connection: Settings,
     pub postbox: Capacity,
     pub http: Limits,
+    /// With it, the loop stops for somebody who looks.
+    pub step: Option<Arc<dyn Stepper>>,
 }
 
 impl Default for Config {
@@ -58,6 +63,7 @@ impl Default for Config {
             connection: Settings::default(),
             postbox: Capacity::default(),
             http: Limits::default(),
+            step: None,
         }
     }
 }
@@ -116,6 +122,8 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         false => Err("no subscription is live".into()),
     });
     ready.tries(move || asked.serves(TRIAL).is_ok());
+    let mut limits = config.http.clone();
+    let stepping = config.step.clone().map(|it| Stepping::new(it, &mut limits));
     let mut api = Api {
         sender: Sender {
             client: ChatClient::over(connection),
@@ -127,9 +135,10 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         memory: config.http.memory.clone(),
         last_sent: Timestamp::default(),
         losses: Arc::new(Throttle::new(api::LOSS_LINES)),
+        stepping,
     };
     let http = front.serve(
-        config.http.clone(),
+        limits,
         vec![move |request| api.handle(&request)],
         "http-loop",
     )?;
