@@ -70,7 +70,7 @@ impl Hosted for Chat {
                         Err(error) => (Err(error), None),
                     };
                     let id = time.as_ref().ok().map(|time| time.nanos().cast_unsigned());
-                    span.flow(Point::Step, Way::Message, id);
+                    span.arrow(Point::Step, Way::Message, id);
                     drop(span);
                     reply.send(time.map(wire::response));
                     // Dropped when the answer is on its way: a sender does not wait

@@ -206,7 +206,7 @@ impl Args {
         self.pin_cpu.map(affinity::pin).transpose()?;
         let stop = signals::stop_or_reload()?;
         let mut config = self.config()?;
-        let step = self.step.then(|| Step::start(&config.http)).transpose()?;
+        let step = self.step.then(Step::start).transpose()?;
         config.step = step.as_ref().map(|(step, _)| step.clone() as _);
         let (limit, full) = (config.http.memory.limit(), config.postbox.memory());
         if limit < full {

@@ -167,7 +167,6 @@ fn answer(
     });
     let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     out.clear();
-    let writing = journal::writing(entry);
     let admitted = answered.and_then(|(answered, pass)| {
         let Attached { stream, length, .. } = &answered.attached;
         let endless = stream.is_some() && length.is_none() && head.method != "HEAD";
@@ -181,6 +180,8 @@ fn answer(
         let place = endless.then(|| shared.streams.enter(limits.streams));
         Ok((answered, place.transpose()?, pass))
     });
+    let message = admitted.as_ref().ok().and_then(|it| it.0.attached.message);
+    let writing = entry.as_mut().map(|entry| entry.writing(message));
     let fate = match admitted {
         Ok((Answered { extent, attached }, place, pass)) => {
             let Attached {
@@ -188,10 +189,8 @@ fn answer(
                 length,
                 receipt,
                 hold: _until_taken,
-                message,
                 ..
             } = attached;
-            journal::brought(entry, message);
             let streamed = stream.is_some();
             let form = match length {
                 _ if !streamed => Body::Whole,

@@ -168,12 +168,17 @@ impl Exchange {
             return Ok(lane);
         }
         let _span = trace::span("wait for the lane");
-        let _entered = self.limits.waiting.as_ref().map(|it| it.enter(head));
         // crossbeam wakes those who wait in turn.
-        select! {
-            recv(free) -> lane => lane.map_err(|_| shutting_down()),
-            recv(self.closed) -> _ => Err(shutting_down()),
-            default(self.limits.lane_wait) => Err(busy()),
+        let wait = || {
+            select! {
+                recv(free) -> lane => lane.map_err(|_| shutting_down()),
+                recv(self.closed) -> _ => Err(shutting_down()),
+                default(self.limits.lane_wait) => Err(busy()),
+            }
+        };
+        match &self.limits.waiting {
+            Some(waiting) => waiting.during(&head.method, path, wait),
+            None => wait(),
         }
     }
 

@@ -64,20 +64,14 @@ pub(super) fn begin(
     })
 }
 
-/// The slice of a trace in which the answer is written.
-pub(super) fn writing(entry: &Option<Entry>) -> Span {
-    let mut span = trace::span("write");
-    let line = entry.as_ref().and_then(|entry| entry.line.as_ref());
-    span.request(Point::End, line.map(|(id, ..)| &**id));
-    span
-}
-
-/// Notes which message the request has brought, see [`Response::message`].
-///
-/// [`Response::message`]: super::message::Response::message
-pub(super) fn brought(entry: &mut Option<Entry>, message: Option<u64>) {
-    if let Some(entry) = entry {
-        entry.span.flow(Point::Start, Way::Message, message);
+impl Entry {
+    /// The slice of a trace in which the answer is written. The message that the request
+    /// has brought is on its way since the request came.
+    pub(super) fn writing(&mut self, message: Option<u64>) -> Span {
+        self.span.arrow(Point::Start, Way::Message, message);
+        let mut span = trace::span("write");
+        span.request(Point::End, self.line.as_ref().map(|(id, ..)| &**id));
+        span
     }
 }
 
@@ -105,7 +99,7 @@ impl Drop for Entry {
         let took = self.since.elapsed();
         count(service, status);
         metrics::observe(&metrics::ANSWERING, &[service], took.as_secs_f64());
-        self.span.note("status", || status);
+        self.span.note("status", status);
         if let Some((id, method, path)) = self.line.take()
             && access_log::has_lines()
         {

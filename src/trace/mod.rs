@@ -1,66 +1,35 @@
 //! Where the time of each request goes: slices by thread, with arrows between them, in
 //! the Chrome trace event format. Off until [`start`] is called, and then a look at a flag.
 //!
-//! A [`Span`] is one slice: what a thread does from the span's beginning to its drop.
-//! Arrows ([`Flow`]) connect slices, over processes too, since the clock is one for a
-//! machine (`CLOCK_MONOTONIC`). The threads put finished slices into a bounded buffer
-//! (`buffer`), and the thread "trace" writes them (`file`). It must not know what is
-//! traced. Slices name methods and paths, and have sizes and ids, but no texts and no
-//! tokens.
+//! A [`Span`] is a slice: what a thread does until the span is dropped. Arrows connect
+//! slices, over processes too, since all of a machine share a clock (`CLOCK_MONOTONIC`).
+//! It must not know what is traced. There are methods, paths, ids and sizes in a trace,
+//! but no texts and no tokens.
 
-mod buffer;
-mod file;
+mod writer;
 
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
-use std::io;
 use std::marker::PhantomData;
-use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use buffer::{Flow, Slice};
+use writer::Slice;
+pub use writer::{MOST_BYTES, Trace, start};
 
-/// The default bound of the file.
-pub const MOST_BYTES: u64 = 256 << 20;
-
-/// Most arrows that begin in a slice at once, or end there: a flush has one for each message.
-const FLOWS: usize = 1024;
-
-/// A running trace. Dropping it writes what is left and ends the file.
-pub struct Trace(file::Writing);
-
-/// Writes a trace of this process, which the viewer calls `process`, to a new file of at
-/// most so many bytes. To be called once.
-///
-/// # Errors
-/// When the file cannot be written, or the thread "trace" not be started.
-pub fn start(file: &Path, most: u64, process: &str) -> io::Result<Trace> {
-    let writing = file::start(file, most, process)?;
-    buffer::turn_on();
-    Ok(Trace(writing))
-}
-
-impl Drop for Trace {
-    fn drop(&mut self) {
-        buffer::close();
-        self.0.wait();
-    }
-}
-
-/// What an arrow follows. Its points in all processes have the way and the id in common.
+/// What an arrow follows. Its points have the way and the id in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// An HTTP request and the call that is made for it, by its [`request_id`].
+    /// An HTTP request and the call that is made for it, by the request's id.
     Request,
-    /// A message from its POST to the readers, by its sendTime in nanoseconds.
+    /// A message from its POST to all readers, by its sendTime in nanoseconds.
     Message,
-    /// The same message, by the same id, on from one reader's process to its flush.
+    /// The same by the same id, from one reader to the flush of the same process.
     Postbox,
 }
 
-/// Where on its way the arrow is in a slice.
+/// What an arrow does at the beginning of a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     Start,
@@ -68,15 +37,11 @@ pub enum Point {
     End,
 }
 
-/// The id of a request as a number, the same in all processes.
-fn request_id(id: &str) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    hasher.finish()
-}
+/// Most arrows of one slice: a flush has one for each message.
+const ARROWS: usize = 1024;
 
-/// A slice of this thread's time, which ends when this is dropped. Slices of a thread
-/// have to end in the opposite order of their beginnings; no slice leaves its thread.
+/// A slice of this thread's time; nothing if no trace is written. Slices of a thread end
+/// in the opposite order of their beginnings, and none leaves its thread.
 #[must_use]
 #[derive(Default)]
 pub struct Span {
@@ -84,19 +49,14 @@ pub struct Span {
     _of_this_thread: PhantomData<*const ()>,
 }
 
-/// Begins a slice. Nothing happens while no trace is written.
+/// Begins a slice.
 pub fn span(name: &'static str) -> Span {
     begin(|| Cow::Borrowed(name))
 }
 
-/// As [`span`], with a name that is made only for a trace.
+/// As [`span`], with a name that is made for the trace alone.
 pub fn span_of(name: impl FnOnce() -> String) -> Span {
     begin(|| Cow::Owned(name()))
-}
-
-/// Whether a trace is written.
-pub fn is_on() -> bool {
-    buffer::is_on()
 }
 
 /// Does the work in a slice of its own.
@@ -105,41 +65,50 @@ pub fn during<R>(name: &'static str, work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Whether a trace is written.
+pub fn is_on() -> bool {
+    writer::is_on()
+}
+
 fn begin(name: impl FnOnce() -> Cow<'static, str>) -> Span {
-    let slice = buffer::is_on().then(|| {
-        Box::new(Slice {
-            name: name(),
-            since: now(),
-            until: 0,
-            notes: Vec::new(),
-            flows: Vec::new(),
-        })
-    });
+    let slice = || Slice {
+        name: name(),
+        since: now(),
+        until: 0,
+        args: Map::new(),
+        arrows: Vec::new(),
+    };
     Span {
-        slice,
+        slice: is_on().then(|| Box::new(slice())),
         _of_this_thread: PhantomData,
     }
 }
 
 impl Span {
     /// Adds a detail that the viewer shows.
-    pub fn note<V: Into<Value>>(&mut self, name: &'static str, value: impl FnOnce() -> V) {
+    pub fn note(&mut self, name: &str, value: impl Into<Value>) {
         if let Some(slice) = &mut self.slice {
-            slice.notes.push((name, value().into()));
+            slice.args.insert(name.into(), value.into());
         }
     }
 
     /// The arrows of these ids begin in this slice, pass through it or end in it.
-    pub fn flow(&mut self, point: Point, way: Way, ids: impl IntoIterator<Item = u64>) {
+    pub fn arrow(&mut self, point: Point, way: Way, ids: impl IntoIterator<Item = u64>) {
         if let Some(slice) = &mut self.slice {
-            let flows = ids.into_iter().map(|id| Flow { point, way, id });
-            slice.flows.extend(flows.take(FLOWS));
+            let arrows = ids.into_iter().map(|id| (point, way, id));
+            slice.arrows.extend(arrows.take(ARROWS));
         }
     }
 
-    /// The arrow of a request, if that has an id.
+    /// The arrow of the request with this id.
     pub fn request(&mut self, point: Point, id: Option<&str>) {
-        self.flow(point, Way::Request, id.into_iter().map(request_id));
+        let number = |id: &str| {
+            // The same in all processes.
+            let mut hasher = DefaultHasher::new();
+            id.hash(&mut hasher);
+            hasher.finish()
+        };
+        self.arrow(point, Way::Request, id.into_iter().map(number));
     }
 }
 
@@ -147,14 +116,13 @@ impl Drop for Span {
     fn drop(&mut self) {
         if let Some(mut slice) = self.slice.take() {
             slice.until = now();
-            buffer::push(slice);
+            writer::push(slice);
         }
     }
 }
 
-/// Nanoseconds on the machine's clock.
+/// Nanoseconds since the machine was started.
 fn now() -> u64 {
     let time = clock_gettime(ClockId::Monotonic);
-    // Never negative: it begins with the machine.
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }

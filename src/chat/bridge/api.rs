@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::link::Link;
 use super::postbox::{Flushed, Kept, Postbox};
 use super::sender::Sender;
-use super::step::{Moment, State, Stepping};
+use super::step::{Stepping, shown};
 use crate::access::gate::Path;
 use crate::access::{Need, Right};
 use crate::budget::Budget;
@@ -58,22 +58,22 @@ const OWN_MESSAGE_WAIT: Duration = Duration::from_millis(500);
 
 impl Api {
     pub fn handle(&mut self, request: &Request) -> Response {
-        self.stop(|| Moment::Request(request));
+        let asked = || format!("request: {} {}", request.method, request.path);
+        self.stop(|| vec![asked(), shown(&request.body)]);
         let response = self.answer(request);
-        self.stop(|| Moment::Answer(&response));
+        let body = || match response.length {
+            Some(bytes) => format!("{bytes} bytes of JSON"),
+            None => shown(&response.body),
+        };
+        self.stop(|| vec![format!("answer: {}", response.status), body()]);
         response
     }
 
     /// Stands still if somebody looks.
-    fn stop<'a>(&self, moment: impl FnOnce() -> Moment<'a>) {
-        if let Some(Stepping { stepper, waiting }) = &self.stepping {
-            let state = State {
-                postbox: self.postbox.size(),
-                subscribed: self.link.is_subscribed(),
-                last_own: (self.last_sent != Timestamp::default()).then_some(self.last_sent),
-                waiting: waiting.list(),
-            };
-            stepper.stop(moment(), &state);
+    fn stop(&self, lines: impl FnOnce() -> Vec<String>) {
+        if let Some(stepping) = &self.stepping {
+            let (postbox, live) = (self.postbox.size(), self.link.is_subscribed());
+            stepping.stop(lines(), postbox, live, self.last_sent);
         }
     }
 
@@ -94,15 +94,15 @@ impl Api {
         let sent = checked.and_then(|key| {
             let parsed = trace::during("parse", || json::parse_send_request(&request.body));
             let (author, text) = parsed?;
-            self.stop(|| Moment::Call {
-                author: &author,
-                text: &text,
-                key,
-                timeout: self.sender.timeout,
+            self.stop(|| {
+                let key = format!("key: {}", key.unwrap_or("none from the client"));
+                let (author, text) = (shown(author.as_bytes()), shown(text.as_bytes()));
+                let fields = [format!("author: {author}"), format!("text: {text}"), key];
+                [vec!["gRPC call: SendMessage".into()], fields.into()].concat()
             });
             let mut span = trace::span("SendMessage");
             let time = self.sender.send(key, &author, &text)?;
-            span.flow(Point::Step, Way::Message, [time.nanos().cast_unsigned()]);
+            span.arrow(Point::Step, Way::Message, [time.nanos().cast_unsigned()]);
             Ok(time)
         });
         match sent {
@@ -129,7 +129,7 @@ impl Api {
         trace::during("wait for its own", || {
             self.link.wait_for(own, OWN_MESSAGE_WAIT);
         });
-        self.stop(|| Moment::Flush);
+        self.stop(|| vec!["flush: takes all out of the postbox".into()]);
         let flushed = self.take();
         let hold = match self.memory.take(flushed.memory()) {
             Ok(hold) => hold,
@@ -183,7 +183,7 @@ impl Api {
         let flushed = self.postbox.flush();
         let messages = flushed.messages.iter().map(|it| it.message.send_time);
         let ids = messages.map(|time| time.nanos().cast_unsigned());
-        span.flow(Point::End, Way::Postbox, ids);
+        span.arrow(Point::End, Way::Postbox, ids);
         flushed
     }
 }

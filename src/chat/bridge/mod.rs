@@ -27,8 +27,8 @@ use api::Api;
 pub use api::NEEDS;
 use link::Link;
 use sender::Sender;
+pub use step::Stepper;
 use step::Stepping;
-pub use step::{Moment, State, Stepper};
 use stream_reader::StreamReader;
 
 #[derive(Clone, Debug)]

@@ -1,54 +1,32 @@
-//! Stepping through the bridge: where its loop stops, and what there is to see.
+//! Stepping through the bridge: what there is to see where its loop stops.
 //!
-//! It must not know who looks, or how: that is a [`Stepper`]. The thread "http-loop" runs
-//! it, and stands still while somebody looks, as at a breakpoint.
+//! It must not know who looks, or how ([`Stepper`]). The thread "http-loop" runs it, and
+//! stands still while somebody looks, as at a breakpoint.
 
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fanout::clock::Timestamp;
-use crate::http::{Limits, Request, Response, Waiting};
+use crate::http::{Limits, Waiting};
 
-/// What the loop is about to do.
-#[derive(Clone, Copy)]
-pub enum Moment<'a> {
-    /// To handle this request.
-    Request(&'a Request),
-    /// To call SendMessage, which may take so long.
-    Call {
-        author: &'a str,
-        text: &'a str,
-        key: Option<&'a str>,
-        timeout: Duration,
-    },
-    /// To take out all that is in the postbox.
-    Flush,
-    /// To give this answer to the front.
-    Answer(&'a Response),
-}
+/// The most of a body that is shown, in bytes.
+const SHOWN: usize = 400;
 
-/// What stands beside it.
-pub struct State {
-    /// Messages in the postbox, and the bytes of their authors and texts.
-    pub postbox: (usize, usize),
-    pub subscribed: bool,
-    /// The last message that was sent here since the last flush.
-    pub last_own: Option<Timestamp>,
-    /// The requests that are whole and wait for the loop: thread, method, path, how long.
-    pub waiting: Vec<String>,
-}
+/// The most waiting requests that are shown.
+const SHOWN_WAITING: usize = 5;
 
 /// Who looks.
 pub trait Stepper: Debug + Send + Sync {
-    /// Returns when the loop is to go on.
-    fn stop(&self, moment: Moment<'_>, state: &State);
+    /// Returns when the loop is to go on. It is about to do what the first line says; the
+    /// others are details, and all may have what users wrote. `begins` with a request.
+    fn stop(&self, begins: bool, lines: &[String]);
 }
 
 /// Who looks, and the front's list of those who wait meanwhile.
 pub struct Stepping {
-    pub stepper: Arc<dyn Stepper>,
-    pub waiting: Waiting,
+    stepper: Arc<dyn Stepper>,
+    waiting: Waiting,
 }
 
 impl Stepping {
@@ -58,5 +36,42 @@ impl Stepping {
         (limits.lane_wait, limits.answer_time) = (NEVER, NEVER);
         let waiting = limits.waiting.insert(Waiting::default()).clone();
         Self { stepper, waiting }
+    }
+
+    /// Shows these lines and the state beside them: messages and bytes in the postbox,
+    /// whether a subscription is live, and the last message sent here since a flush.
+    pub fn stop(
+        &self,
+        mut lines: Vec<String>,
+        postbox: (usize, usize),
+        live: bool,
+        own: Timestamp,
+    ) {
+        let begins = lines[0].starts_with("request");
+        let (messages, bytes) = postbox;
+        let own = match own == Timestamp::default() {
+            true => "none since the last flush".into(),
+            false => own.rfc3339(),
+        };
+        lines.push(format!("postbox: {messages} messages of {bytes} bytes"));
+        lines.push(format!(
+            "subscription: {}",
+            if live { "live" } else { "none" }
+        ));
+        lines.push(format!("last own message: {own}"));
+        let waiting = self.waiting.list();
+        lines.push(format!("waiting in the front: {}", waiting.len()));
+        lines.extend(waiting.into_iter().take(SHOWN_WAITING));
+        self.stepper.stop(begins, &lines);
+    }
+}
+
+/// A body, as far as it is shown.
+pub fn shown(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
+    match body.len() {
+        0 => "no body".into(),
+        length if length > SHOWN => format!("{text}... ({length} bytes)"),
+        _ => text.into(),
     }
 }

@@ -200,8 +200,8 @@ impl Work {
     fn deliver(&mut self, message: crate::chat::message::Message) {
         let time = message.send_time;
         let mut span = trace::span("message");
-        span.flow(Point::End, Way::Message, [time.nanos().cast_unsigned()]);
-        span.flow(Point::Start, Way::Postbox, [time.nanos().cast_unsigned()]);
+        span.arrow(Point::End, Way::Message, [time.nanos().cast_unsigned()]);
+        span.arrow(Point::Start, Way::Postbox, [time.nanos().cast_unsigned()]);
         self.heard = Some(time);
         let dropped = self.postbox.deliver(message);
         if dropped > 0 {
