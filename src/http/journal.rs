@@ -99,7 +99,7 @@ impl Drop for Entry {
         let took = self.since.elapsed();
         count(service, status);
         metrics::observe(&metrics::ANSWERING, &[service], took.as_secs_f64());
-        self.span.note("status", status);
+        self.span.status(status);
         if let Some((id, method, path)) = self.line.take()
             && access_log::has_lines()
         {

@@ -13,9 +13,8 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::marker::PhantomData;
 
 use rustix::time::{ClockId, clock_gettime};
-use serde_json::{Map, Value};
 
-use writer::Slice;
+use writer::Event;
 pub use writer::{MOST_BYTES, Trace, start};
 
 /// What an arrow follows. Its points have the way and the id in common.
@@ -45,7 +44,9 @@ const ARROWS: usize = 1024;
 #[must_use]
 #[derive(Default)]
 pub struct Span {
-    slice: Option<Box<Slice>>,
+    /// Name and beginning.
+    slice: Option<(Cow<'static, str>, u64)>,
+    status: Option<u16>,
     _of_this_thread: PhantomData<*const ()>,
 }
 
@@ -71,32 +72,26 @@ pub fn is_on() -> bool {
 }
 
 fn begin(name: impl FnOnce() -> Cow<'static, str>) -> Span {
-    let slice = || Slice {
-        name: name(),
-        since: now(),
-        until: 0,
-        args: Map::new(),
-        arrows: Vec::new(),
-    };
     Span {
-        slice: is_on().then(|| Box::new(slice())),
-        _of_this_thread: PhantomData,
+        slice: is_on().then(|| (name(), now())),
+        ..Span::default()
     }
 }
 
 impl Span {
-    /// Adds a detail that the viewer shows.
-    pub fn note(&mut self, name: &str, value: impl Into<Value>) {
-        if let Some(slice) = &mut self.slice {
-            slice.args.insert(name.into(), value.into());
-        }
+    /// The status of an answer, which the viewer shows.
+    pub fn status(&mut self, status: u16) {
+        self.status = Some(status);
     }
 
     /// The arrows of these ids begin in this slice, pass through it or end in it.
     pub fn arrow(&mut self, point: Point, way: Way, ids: impl IntoIterator<Item = u64>) {
-        if let Some(slice) = &mut self.slice {
-            let arrows = ids.into_iter().map(|id| (point, way, id));
-            slice.arrows.extend(arrows.take(ARROWS));
+        if let Some((_, since)) = self.slice {
+            for id in ids.into_iter().take(ARROWS) {
+                // Within the slice, whichever of both a viewer sees first.
+                let at = since + 1;
+                writer::push(Event::Arrow(point, way, id, at));
+            }
         }
     }
 
@@ -114,9 +109,8 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
-        if let Some(mut slice) = self.slice.take() {
-            slice.until = now();
-            writer::push(slice);
+        if let Some((name, since)) = self.slice.take() {
+            writer::push(Event::Slice(name, since, now(), self.status));
         }
     }
 }

@@ -13,10 +13,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex};
 use std::time::Duration;
-use std::{process, thread};
+use std::{fmt, process, thread};
 
 use crossbeam_channel::{Receiver, bounded};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Point, Way, now};
 use crate::retry::supervised;
@@ -25,7 +25,7 @@ use crate::sync::{lock, unpoisoned};
 /// The default bound of a file.
 pub const MOST_BYTES: u64 = 256 << 20;
 
-/// Most events, slices and points of arrows, that wait to be written.
+/// Most events, slices and points of arrows, that wait to be written: 5 MiB, twice.
 const MOST: usize = 65_536;
 
 /// How often they are written. A thread that waited for each event would have to be woken
@@ -40,21 +40,20 @@ const END_TIME: Duration = Duration::from_secs(2);
 
 const CLOSE: &[u8] = b"\n]\n";
 
-/// What a thread has done, on the clock of [`now`].
-pub(super) struct Slice {
-    pub(super) name: Cow<'static, str>,
-    pub(super) since: u64,
-    pub(super) until: u64,
-    pub(super) args: Map<String, Value>,
-    pub(super) arrows: Vec<(Point, Way, u64)>,
+/// What a thread has to tell; times are those of [`now`].
+pub(super) enum Event {
+    /// Its name, before all else.
+    Thread(String),
+    /// Name, beginning, end, and the status of an answer.
+    Slice(Cow<'static, str>, u64, u64, Option<u16>),
+    /// A point of the arrow with this id, at this time.
+    Arrow(Point, Way, u64, u64),
 }
 
 /// What waits to be written.
-#[derive(Default)]
 struct Waiting {
-    /// With the number of the thread, and at first with its name.
-    slices: Vec<(u32, Option<String>, Box<Slice>)>,
-    events: usize,
+    /// With the number of the thread.
+    events: Vec<(u32, Event)>,
     dropped: usize,
     /// Nothing comes any more.
     last: bool,
@@ -62,12 +61,7 @@ struct Waiting {
 
 static ON: AtomicBool = AtomicBool::new(false);
 static WANTED: Condvar = Condvar::new();
-static WAITING: Mutex<Waiting> = Mutex::new(Waiting {
-    slices: Vec::new(),
-    events: 0,
-    dropped: 0,
-    last: false,
-});
+static WAITING: Mutex<Waiting> = Mutex::new(Waiting::new());
 
 thread_local! {
     /// This thread's number, and whether the trace has its name.
@@ -78,33 +72,40 @@ pub(super) fn is_on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// Puts in a slice of the thread that calls.
-pub(super) fn push(slice: Box<Slice>) {
-    let (mut number, named) = THREAD.get();
-    if number == 0 {
+/// Puts in an event of the thread that calls.
+pub(super) fn push(event: Event) {
+    let (mut number, mut named) = THREAD.get();
+    let mut waiting = lock(&WAITING);
+    if !named {
         number = rustix::thread::gettid()
             .as_raw_nonzero()
             .get()
             .cast_unsigned();
+        let name = thread::current().name().unwrap_or("?").to_owned();
+        named = waiting.push(MOST, number, Event::Thread(name));
+        THREAD.set((number, named));
     }
-    let name = || thread::current().name().unwrap_or("?").to_owned();
-    let name = (!named).then(name);
-    let kept = lock(&WAITING).push(MOST, (number, name, slice));
-    THREAD.set((number, named || kept));
+    waiting.push(MOST, number, event);
 }
 
 impl Waiting {
-    /// Whether there was room among at most so many events.
-    fn push(&mut self, most: usize, slice: (u32, Option<String>, Box<Slice>)) -> bool {
-        let events = 1 + slice.2.arrows.len();
-        let fits = self.events + events <= most;
-        if fits {
-            self.events += events;
-            self.slices.push(slice);
-        } else {
-            self.dropped += events;
+    const fn new() -> Self {
+        Self {
+            events: Vec::new(),
+            dropped: 0,
+            last: false,
         }
-        if self.events > most / 2 {
+    }
+
+    /// Whether there was room among at most so many events.
+    fn push(&mut self, most: usize, thread: u32, event: Event) -> bool {
+        let fits = self.events.len() < most;
+        if fits {
+            self.events.push((thread, event));
+        } else {
+            self.dropped += 1;
+        }
+        if self.events.len() == most / 2 {
             WANTED.notify_one();
         }
         fits
@@ -175,20 +176,21 @@ struct Writer {
 
 impl Writer {
     fn run(&mut self) {
+        // Taken and given back in turn, so that neither grows anew.
+        let mut waiting = Waiting::new();
         let ended = loop {
-            let few = |it: &mut Waiting| !it.last && it.events <= MOST / 2;
+            let few = |it: &mut Waiting| !it.last && it.events.len() < MOST / 2;
             let waited = WANTED.wait_timeout_while(lock(&WAITING), PERIOD, few);
-            let waiting = std::mem::take(&mut *unpoisoned(waited).0);
-            let last = waiting.last;
-            match self.write(waiting) {
-                Ok(()) if !last => {}
+            std::mem::swap(&mut *unpoisoned(waited).0, &mut waiting);
+            match self.write(&mut waiting) {
+                Ok(()) if !waiting.last => {}
                 ended => break ended,
             }
         };
         if let Err(error) = ended {
             tracing::warn!(%error, "the trace ends here; the service goes on");
             ON.store(false, Ordering::Relaxed);
-            *lock(&WAITING) = Waiting::default();
+            *lock(&WAITING) = Waiting::new();
         }
         // Without the rest of an event that was not written whole.
         let whole = self.file.set_len(self.written);
@@ -196,10 +198,10 @@ impl Writer {
         let _ = end.and_then(|_| self.file.write_all(CLOSE));
     }
 
-    fn write(&mut self, waiting: Waiting) -> io::Result<()> {
-        for (tid, name, slice) in waiting.slices {
+    fn write(&mut self, waiting: &mut Waiting) -> io::Result<()> {
+        for (thread, event) in waiting.events.drain(..) {
             let before = self.chunk.len();
-            self.slice(tid, name, &slice)?;
+            self.event(thread, &event)?;
             if self.written + (self.chunk.len() + CLOSE.len()) as u64 > self.most {
                 self.chunk.truncate(before);
                 self.flush()?;
@@ -209,7 +211,7 @@ impl Writer {
                 self.flush()?;
             }
         }
-        let dropped = waiting.dropped;
+        let dropped = std::mem::take(&mut waiting.dropped);
         if dropped > 0 {
             self.mark(&format!("{dropped} events were dropped"))?;
             if self.dropped == 0 {
@@ -227,43 +229,48 @@ impl Writer {
         Ok(())
     }
 
-    fn slice(&mut self, tid: u32, thread: Option<String>, slice: &Slice) -> io::Result<()> {
-        let (pid, since) = (self.pid, micros(slice.since));
-        let out = &mut self.chunk;
-        let place = format!(r#""pid":{pid},"tid":{tid}"#);
-        if let Some(name) = thread.map(Value::from) {
-            let name = format_args!(r#""name":"thread_name","args":{{"name":{name}}}"#);
-            write!(out, ",\n{{\"ph\":\"M\",{place},{name}}}")?;
+    fn event(&mut self, tid: u32, event: &Event) -> io::Result<()> {
+        let (pid, out) = (self.pid, &mut self.chunk);
+        write!(out, ",\n{{\"pid\":{pid},\"tid\":{tid},")?;
+        match event {
+            Event::Thread(name) => {
+                let name = Value::from(&**name);
+                write!(
+                    out,
+                    r#""ph":"M","name":"thread_name","args":{{"name":{name}}}"#
+                )?;
+            }
+            Event::Slice(name, since, until, status) => {
+                let (ts, dur) = (Micros(*since), Micros(until - since));
+                write!(out, r#""ph":"X","ts":{ts},"dur":{dur},"name":"#)?;
+                serde_json::to_writer(&mut *out, name)?;
+                if let Some(status) = status {
+                    write!(out, r#","args":{{"status":{status}}}"#)?;
+                }
+            }
+            Event::Arrow(point, way, id, at) => {
+                let ph = match point {
+                    Point::Start => r#""ph":"s""#,
+                    Point::Step => r#""ph":"t""#,
+                    // In the slice around this moment, not in the next one.
+                    Point::End => r#""ph":"f","bp":"e""#,
+                };
+                let ts = Micros(*at);
+                write!(out, r#"{ph},"ts":{ts},"id":"{id:#x}","cat":"way","name":"#)?;
+                match way {
+                    Way::Request => out.extend_from_slice(br#""request""#),
+                    Way::Message => out.extend_from_slice(br#""message""#),
+                    Way::Postbox => write!(out, r#""postbox {pid}""#)?,
+                }
+            }
         }
-        let name = serde_json::to_string(&slice.name)?;
-        let duration = micros(slice.until - slice.since);
-        let args = serde_json::to_string(&slice.args)?;
-        let what = format_args!(r#""name":{name},"args":{args}"#);
-        write!(
-            out,
-            ",\n{{\"ph\":\"X\",{place},\"ts\":{since},\"dur\":{duration},{what}}}"
-        )?;
-        for (point, way, id) in &slice.arrows {
-            let ph = match point {
-                Point::Start => r#""ph":"s""#,
-                Point::Step => r#""ph":"t""#,
-                // In the slice around this moment, not in the next one.
-                Point::End => r#""ph":"f","bp":"e""#,
-            };
-            let name = match way {
-                Way::Request => "request",
-                Way::Message => "message",
-                Way::Postbox => &format!("postbox {pid}"),
-            };
-            let what = format_args!(r#""name":"{name}","cat":"way","id":"{id:#x}""#);
-            write!(out, ",\n{{{ph},{place},\"ts\":{since},{what}}}")?;
-        }
+        out.push(b'}');
         Ok(())
     }
 
     /// A mark through the whole process.
     fn mark(&mut self, what: &str) -> io::Result<()> {
-        let (pid, ts) = (self.pid, micros(now()));
+        let (pid, ts) = (self.pid, Micros(now()));
         let place = format!(r#""pid":{pid},"tid":{pid},"ts":{ts},"s":"p""#);
         write!(
             self.chunk,
@@ -272,9 +279,13 @@ impl Writer {
     }
 }
 
-/// Microseconds, as the format has them.
-fn micros(nanos: u64) -> String {
-    format!("{}.{:03}", nanos / 1000, nanos % 1000)
+/// So many nanoseconds in microseconds, as the format has them.
+struct Micros(u64);
+
+impl fmt::Display for Micros {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}.{:03}", self.0 / 1000, self.0 % 1000)
+    }
 }
 
 #[cfg(test)]
@@ -283,21 +294,9 @@ mod tests {
 
     #[test]
     fn over_the_bound_events_are_counted() {
-        let slice = |arrows: usize| {
-            let slice = Slice {
-                name: "work".into(),
-                since: 1,
-                until: 2,
-                args: Map::new(),
-                arrows: vec![(Point::Step, Way::Message, 7); arrows],
-            };
-            (1, None, Box::new(slice))
-        };
-        let mut waiting = Waiting::default();
-        assert!(waiting.push(8, slice(3)) && waiting.push(8, slice(2)));
-        assert!(!waiting.push(8, slice(1)), "there is room for one event");
-        assert!(waiting.push(8, slice(0)));
-        assert!(!waiting.push(8, slice(0)));
-        assert_eq!((waiting.events, waiting.dropped), (8, 3));
+        let mut waiting = Waiting::new();
+        let mut push = || waiting.push(2, 1, Event::Thread("a".into()));
+        assert_eq!([push(), push(), push(), push()], [true, true, false, false]);
+        assert_eq!((waiting.events.len(), waiting.dropped), (2, 2));
     }
 }

@@ -99,7 +99,7 @@ impl Trace {
             assert!(b.since >= a.until || b.until <= a.until, "{a:?} and {b:?}");
         }
         for (key, ph, at, thread) in points {
-            let begins = |it: &&Slice| it.thread == thread && it.since == at;
+            let begins = |it: &&Slice| it.thread == thread && it.since + 1 == at;
             let slice = trace.slices.iter().find(begins).expect("a slice");
             let points = trace.arrows.entry(key).or_default();
             let (pid, slice) = (thread.0, slice.name.clone());
@@ -239,7 +239,7 @@ fn a_bridge_that_is_killed_leaves_a_trace_that_lacks_its_bracket_alone() {
     let bridge = Bridge::start(&server.address(), &["--trace", file.to_str().unwrap()]);
     post_message(bridge.port(), "anna", "hi");
     let written = || fs::read_to_string(&file).unwrap();
-    let whole = ["POST /sendMessage", r#""message","args""#];
+    let whole = ["POST /sendMessage", r#""name":"message"}"#];
     eventually(SOON, "the slices", || {
         whole.iter().all(|it| written().contains(it))
     });
