@@ -16,8 +16,10 @@ const KEYS: &str = "[s] step  [n] next request  [r] run  (Ctrl-C ends the bridge
 
 const BEGIN: &str = "\
 Stepping: the bridge's loop stops before each request, call and answer. Connections and the
-subscription go on meanwhile. Off: the limits of a request's wait for the loop and for its
-answer.";
+subscription go on meanwhile. Off: the limits of a request's wait for the loop and its answer.";
+
+/// The most characters of a line that are shown.
+const SHOWN: usize = 400;
 
 /// Where the loop stops next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +29,9 @@ enum Pace {
     Run,
 }
 
-/// What the loop and the keys have in common.
+/// The pace, and whether the loop stands still now.
 #[derive(Debug)]
-pub struct Step {
-    /// And whether it stands still now.
-    pace: Mutex<(Pace, bool)>,
-    pressed: Condvar,
-}
+pub struct Step(Mutex<(Pace, bool)>, Condvar);
 
 impl Step {
     /// Takes the terminal, until the second value is dropped. Without one the process ends
@@ -44,10 +42,7 @@ impl Step {
                        bridge is about to do, and waits for keys\n";
             clap::Error::raw(ErrorKind::Io, why).exit();
         }
-        let step = Arc::new(Self {
-            pace: Mutex::new((Pace::Step, false)),
-            pressed: Condvar::new(),
-        });
+        let step = Arc::new(Self(Mutex::new((Pace::Step, false)), Condvar::new()));
         let (unbuffered, keys) = (Unbuffered::start()?, step.clone());
         let read = move || {
             for key in io::stdin().lock().bytes().map_while(Result::ok) {
@@ -74,24 +69,26 @@ impl Step {
     }
 
     fn go_on(&self, pace: Pace) {
-        *lock(&self.pace) = (pace, false);
-        self.pressed.notify_all();
+        *lock(&self.0) = (pace, false);
+        self.1.notify_all();
     }
 }
 
 impl Stepper for Step {
-    fn stop(&self, begins: bool, lines: &[String]) {
-        let mut pace = lock(&self.pace);
+    fn stop(&self, begins: bool, lines: Vec<String>) {
+        let mut pace = lock(&self.0);
         if pace.0 == Pace::Run || (pace.0 == Pace::Request && !begins) {
             return;
         }
         pace.1 = true;
-        println!();
-        for (number, line) in lines.iter().enumerate() {
-            let indent = if number == 0 { "" } else { "    " };
-            println!("{indent}{}", terminal::plain(line));
-        }
-        println!("    {KEYS}");
-        drop(unpoisoned(self.pressed.wait_while(pace, |pace| pace.1)));
+        let shown = |line: &String| {
+            terminal::plain(line)
+                .chars()
+                .take(SHOWN)
+                .collect::<String>()
+        };
+        let lines: Vec<_> = lines.iter().map(shown).collect();
+        println!("\n{}\n    {KEYS}", lines.join("\n    "));
+        drop(unpoisoned(self.1.wait_while(pace, |pace| pace.1)));
     }
 }

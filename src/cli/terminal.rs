@@ -5,9 +5,7 @@ use std::sync::Mutex;
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
-use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
-};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::sync::lock;
 
@@ -50,8 +48,6 @@ impl Unbuffered {
         let before = tcgetattr(io::stdin())?;
         let mut now = before.clone();
         now.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
-        now.special_codes[SpecialCodeIndex::VMIN] = 1;
-        now.special_codes[SpecialCodeIndex::VTIME] = 0;
         *lock(&BEFORE) = Some(before);
         tcsetattr(io::stdin(), OptionalActions::Now, &now)?;
         Ok(Self)

@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -168,18 +169,20 @@ impl Exchange {
             return Ok(lane);
         }
         let _span = trace::span("wait for the lane");
+        let list = self.limits.waiting.as_ref();
+        let thread = thread::current();
+        let thread = thread.name().unwrap_or("?");
+        let entry = list.map(|_| format!("{} {path}, on {thread}", head.method));
+        let entry = entry.unwrap_or_default();
+        list.inspect(|list| lock(list).push(entry.clone()));
         // crossbeam wakes those who wait in turn.
-        let wait = || {
-            select! {
-                recv(free) -> lane => lane.map_err(|_| shutting_down()),
-                recv(self.closed) -> _ => Err(shutting_down()),
-                default(self.limits.lane_wait) => Err(busy()),
-            }
+        let taken = select! {
+            recv(free) -> lane => lane.map_err(|_| shutting_down()),
+            recv(self.closed) -> _ => Err(shutting_down()),
+            default(self.limits.lane_wait) => Err(busy()),
         };
-        match &self.limits.waiting {
-            Some(waiting) => waiting.during(&head.method, path, wait),
-            None => wait(),
-        }
+        list.inspect(|list| lock(list).retain(|it| *it != entry));
+        taken
     }
 
     fn run_in(

@@ -49,18 +49,18 @@ pub(super) fn begin(
             (id, head.method.clone(), path)
         }
     });
-    let span = line.as_ref().map(|(id, method, path)| {
-        let mut span = trace::span_of(|| format!("{method} {path}"));
+    let mut span = Span::default();
+    if let (true, Some((id, method, path))) = (trace::is_on(), &line) {
+        span = trace::span(format!("{method} {path}"));
         span.request(Point::Start, Some(id));
-        span
-    });
+    }
     Some(Entry {
         service,
         peer,
         since: Instant::now(),
         status: 500,
         line,
-        span: span.unwrap_or_default(),
+        span,
     })
 }
 
@@ -99,7 +99,6 @@ impl Drop for Entry {
         let took = self.since.elapsed();
         count(service, status);
         metrics::observe(&metrics::ANSWERING, &[service], took.as_secs_f64());
-        self.span.status(status);
         if let Some((id, method, path)) = self.line.take()
             && access_log::has_lines()
         {

@@ -60,7 +60,6 @@ mod socket;
 mod stream;
 mod tls;
 mod wait;
-mod waiting;
 
 pub use front::{Front, Serving};
 pub use gate::{Asked, Gate, Pass, Refusal};
@@ -71,4 +70,3 @@ pub use message::{Request, Response, Undelivered, Waited};
 pub use socket::{Client, ReadError};
 pub use stream::{Next, Source};
 pub use wait::{Line, Place};
-pub use waiting::Waiting;

@@ -53,7 +53,7 @@ fn each_key_lets_the_loop_go_on_to_the_next_step() {
         &call,
         &[
             "gRPC call: SendMessage",
-            "author: anna",
+            "    author: anna\r\n",
             "text: a\u{fffd}[2Jb",
         ],
     );
@@ -62,7 +62,7 @@ fn each_key_lets_the_loop_go_on_to_the_next_step() {
     // By now the second request waits: nobody takes it from the front.
     let request = step(&mut terminal, "n");
     let time = first.join().expect("an answer");
-    has(&request, &["request: POST /getAndFlushMessages", "no body"]);
+    has(&request, &["request: POST /getAndFlushMessages"]);
     has(&step(&mut terminal, "\n"), &["flush: takes all"]);
     let answer = step(&mut terminal, "s");
     has(
@@ -106,7 +106,7 @@ fn who_waits_in_the_front_is_shown_and_answered_at_the_end() {
     });
     let waits = [
         "waiting in the front: 1",
-        "    http-conn-2: POST /nowhere\r\n",
+        "    POST /nowhere, on http-conn-2\r\n",
     ];
     has(&step(&mut terminal, "s"), &waits);
     terminal.signal(Signal::TERM);

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::path::Path;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use serde_json::Value;
@@ -53,17 +55,18 @@ fn text(event: &Value, field: &str) -> String {
 }
 
 impl Trace {
+    /// Whole files.
     fn read(files: &[&Path]) -> Self {
         let events = files.iter().flat_map(|file| {
             let text = fs::read(file).expect("a file");
             serde_json::from_slice::<Vec<Value>>(&text).expect("an array")
         });
-        Self::of(events.collect())
+        Self::of(events.collect(), false)
     }
 
     /// Checks that slices of a thread lie in one another, and that each point of an arrow
-    /// lies at the beginning of a slice.
-    fn of(events: Vec<Value>) -> Self {
+    /// lies at the beginning of a slice; of one that is `cut` off, slices may be missing.
+    fn of(events: Vec<Value>, cut: bool) -> Self {
         let (mut trace, mut points) = (Self::default(), Vec::new());
         for event in &events {
             let number = |field: &str| event[field].as_u64().expect("a number");
@@ -100,7 +103,10 @@ impl Trace {
         }
         for (key, ph, at, thread) in points {
             let begins = |it: &&Slice| it.thread == thread && it.since + 1 == at;
-            let slice = trace.slices.iter().find(begins).expect("a slice");
+            let Some(slice) = trace.slices.iter().find(begins) else {
+                assert!(cut, "no slice for {key:?}");
+                continue;
+            };
             let points = trace.arrows.entry(key).or_default();
             let (pid, slice) = (thread.0, slice.name.clone());
             points.push(Point { ph, at, pid, slice });
@@ -245,8 +251,48 @@ fn a_bridge_that_is_killed_leaves_a_trace_that_lacks_its_bracket_alone() {
     });
     drop(bridge);
     let events = serde_json::from_str(&(written() + "]")).expect("an array but for its end");
-    let trace = Trace::of(events);
+    let trace = Trace::of(events, true);
     assert!(trace.slices.iter().any(|it| it.name == "POST /sendMessage"));
+}
+
+/// A pipe as the file of a trace, which its reader may leave alone or close.
+fn pipe(folder: &Path) -> (File, PathBuf) {
+    let path = folder.join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let reader = rustix::fs::open(&path, flags, Mode::empty());
+    (File::from(reader.unwrap()), path)
+}
+
+#[test]
+fn what_a_slow_file_has_no_room_for_is_dropped_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut reader, path) = pipe(folder.path());
+    let server = Server::start(&[]);
+    let bridge = Bridge::start(&server.address(), &["--trace", path.to_str().unwrap()]);
+    let mut client = BufReader::new(TcpStream::connect(bridge.address()).unwrap());
+    // Nobody reads: each of these has eight events, of which 65,536 may wait.
+    for _ in 0..120 {
+        let asked = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(100);
+        client.get_mut().write_all(asked.as_bytes()).unwrap();
+        let mut answered = 0;
+        let mut line = String::new();
+        while answered < 100 {
+            line.clear();
+            client.read_line(&mut line).unwrap();
+            answered += usize::from(line.contains("all messages since the last call"));
+        }
+    }
+    let mut written = Vec::new();
+    eventually(SOON, "events were dropped", || {
+        let _would_block = reader.read_to_end(&mut written);
+        String::from_utf8_lossy(&written).contains("events were dropped")
+    });
+    let told = "the trace cannot keep up";
+    bridge.wait_for_log(SOON, told);
+    assert_eq!(bridge.log().matches(told).count(), 1);
+    drop(reader);
+    end(bridge);
 }
 
 /// Sends until the bridge has logged this.
@@ -270,20 +316,14 @@ fn a_trace_ends_at_its_bound_and_the_bridge_goes_on() {
     end(bridge);
     let bytes = fs::metadata(&file).unwrap().len();
     assert!((15_000..=20_000).contains(&bytes), "{bytes}");
-    Trace::read(&[&file]);
+    let events = serde_json::from_slice(&fs::read(&file).unwrap()).expect("an array");
+    assert!(!Trace::of(events, true).slices.is_empty());
 }
 
 #[test]
 fn a_file_that_takes_no_more_ends_the_trace_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("pipe");
-    rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).unwrap();
-    let reader = rustix::fs::open(
-        &path,
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
-        Mode::empty(),
-    );
-    let reader = File::from(reader.unwrap());
+    let (reader, path) = pipe(folder.path());
     let server = Server::start(&[]);
     let bridge = Bridge::start(&server.address(), &["--trace", path.to_str().unwrap()]);
     // From now on it is as with a full disk: each write is an error.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::link::Link;
 use super::postbox::{Flushed, Kept, Postbox};
 use super::sender::Sender;
-use super::step::{Stepping, shown};
+use super::step::Stepping;
 use crate::access::gate::Path;
 use crate::access::{Need, Right};
 use crate::budget::Budget;
@@ -59,12 +59,10 @@ const OWN_MESSAGE_WAIT: Duration = Duration::from_millis(500);
 impl Api {
     pub fn handle(&mut self, request: &Request) -> Response {
         let asked = || format!("request: {} {}", request.method, request.path);
-        self.stop(|| vec![asked(), shown(&request.body)]);
+        self.stop(|| vec![asked(), text(&request.body)]);
         let response = self.answer(request);
-        let body = || match response.length {
-            Some(bytes) => format!("{bytes} bytes of JSON"),
-            None => shown(&response.body),
-        };
+        let size = |bytes| format!("{bytes} bytes of JSON");
+        let body = || response.length.map_or_else(|| text(&response.body), size);
         self.stop(|| vec![format!("answer: {}", response.status), body()]);
         response
     }
@@ -94,12 +92,8 @@ impl Api {
         let sent = checked.and_then(|key| {
             let parsed = trace::during("parse", || json::parse_send_request(&request.body));
             let (author, text) = parsed?;
-            self.stop(|| {
-                let key = format!("key: {}", key.unwrap_or("none from the client"));
-                let (author, text) = (shown(author.as_bytes()), shown(text.as_bytes()));
-                let fields = [format!("author: {author}"), format!("text: {text}"), key];
-                [vec!["gRPC call: SendMessage".into()], fields.into()].concat()
-            });
+            let fields = || [format!("author: {author}"), format!("text: {text}")];
+            self.stop(|| [vec!["gRPC call: SendMessage".into()], fields().into()].concat());
             let mut span = trace::span("SendMessage");
             let time = self.sender.send(key, &author, &text)?;
             span.arrow(Point::Step, Way::Message, [time.nanos().cast_unsigned()]);
@@ -186,6 +180,10 @@ impl Api {
         span.arrow(Point::End, Way::Postbox, ids);
         flushed
     }
+}
+
+fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).into()
 }
 
 fn refusal(error: &Error) -> Response {

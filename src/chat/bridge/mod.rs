@@ -123,7 +123,8 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     });
     ready.tries(move || asked.serves(TRIAL).is_ok());
     let mut limits = config.http.clone();
-    let stepping = config.step.clone().map(|it| Stepping::new(it, &mut limits));
+    let stepper = config.step.clone();
+    let stepping = stepper.map(|it| Stepping::new(it, &mut limits));
     let mut api = Api {
         sender: Sender {
             client: ChatClient::over(connection),

@@ -1,41 +1,33 @@
-//! Stepping through the bridge: what there is to see where its loop stops.
-//!
-//! It must not know who looks, or how ([`Stepper`]). The thread "http-loop" runs it, and
-//! stands still while somebody looks, as at a breakpoint.
+//! Stepping through the bridge: what there is to see where its loop stops. The thread
+//! "http-loop" runs it, and stands still while somebody looks, as at a breakpoint.
 
 use std::fmt::Debug;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::fanout::clock::Timestamp;
-use crate::http::{Limits, Waiting};
+use crate::http::Limits;
+use crate::sync::lock;
 
-/// The most of a body that is shown, in bytes.
-const SHOWN: usize = 400;
+/// The most requests that wait of which more than their number is shown.
+const SHOWN: usize = 5;
 
-/// The most waiting requests that are shown.
-const SHOWN_WAITING: usize = 5;
-
-/// Who looks.
+/// Who looks. It must not be known here who that is, or how.
 pub trait Stepper: Debug + Send + Sync {
-    /// Returns when the loop is to go on. It is about to do what the first line says; the
-    /// others are details, and all may have what users wrote. `begins` with a request.
-    fn stop(&self, begins: bool, lines: &[String]);
+    /// Returns when the loop is to go on; `begins` with a request. The first line says what
+    /// it is about to do, the others are details. Users' texts in them are as they came.
+    fn stop(&self, begins: bool, lines: Vec<String>);
 }
 
-/// Who looks, and the front's list of those who wait meanwhile.
-pub struct Stepping {
-    stepper: Arc<dyn Stepper>,
-    waiting: Waiting,
-}
+/// Who looks, and the list of those who wait in the front meanwhile.
+pub struct Stepping(Arc<dyn Stepper>, Arc<Mutex<Vec<String>>>);
 
 impl Stepping {
     /// Takes off the limits that would end a request while the loop stands still.
     pub fn new(stepper: Arc<dyn Stepper>, limits: &mut Limits) -> Self {
         const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
         (limits.lane_wait, limits.answer_time) = (NEVER, NEVER);
-        let waiting = limits.waiting.insert(Waiting::default()).clone();
-        Self { stepper, waiting }
+        Self(stepper, limits.waiting.insert(Arc::default()).clone())
     }
 
     /// Shows these lines and the state beside them: messages and bytes in the postbox,
@@ -48,30 +40,18 @@ impl Stepping {
         own: Timestamp,
     ) {
         let begins = lines[0].starts_with("request");
+        let own = (own != Timestamp::default()).then(|| own.rfc3339());
+        let own = own.as_deref().unwrap_or("none since the last flush");
         let (messages, bytes) = postbox;
-        let own = match own == Timestamp::default() {
-            true => "none since the last flush".into(),
-            false => own.rfc3339(),
-        };
+        let waiting = lock(&self.1).clone();
         lines.push(format!("postbox: {messages} messages of {bytes} bytes"));
         lines.push(format!(
             "subscription: {}",
             if live { "live" } else { "none" }
         ));
         lines.push(format!("last own message: {own}"));
-        let waiting = self.waiting.list();
         lines.push(format!("waiting in the front: {}", waiting.len()));
-        lines.extend(waiting.into_iter().take(SHOWN_WAITING));
-        self.stepper.stop(begins, &lines);
-    }
-}
-
-/// A body, as far as it is shown.
-pub fn shown(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
-    match body.len() {
-        0 => "no body".into(),
-        length if length > SHOWN => format!("{text}... ({length} bytes)"),
-        _ => text.into(),
+        lines.extend(waiting.into_iter().take(SHOWN));
+        self.0.stop(begins, lines);
     }
 }
