@@ -4,7 +4,6 @@
 //! Owns the count of them and what ends a wait. It must not know what is waited for
 //! ([`Line`]). The thread of the client's connection runs it and waits.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -19,7 +18,7 @@ use super::socket::Socket;
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// Where requests line up before their lane.
-pub trait Line: Debug + Send + Sync {
+pub trait Line: Send + Sync {
     /// A place at the end of the line; `None` for a request that does not wait. Never
     /// waits itself.
     fn join(&self, asked: &Asked<'_>) -> Option<Box<dyn Place>>;

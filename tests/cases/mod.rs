@@ -4,6 +4,7 @@ mod access;
 mod bridge;
 mod bridge_faults;
 mod bridge_resumes;
+mod bridge_wait;
 mod clock;
 mod compare;
 mod compare_behaviour;

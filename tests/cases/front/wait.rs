@@ -17,7 +17,6 @@ use super::{GET, Peer, ask, limits, millis};
 const WAIT: &[u8] = b"GET /wait HTTP/1.1\r\nHost: localhost\r\nX-Front-Waited: ready\r\n\r\n";
 
 /// All requests to /wait; each one's place is told to the test.
-#[derive(Debug)]
 struct Places(Sender<Held>);
 
 /// The test's side of a place: when its turn has come, and when it is given up.
