@@ -14,7 +14,7 @@ use crate::budget::Budget;
 use crate::chat::json;
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
-use crate::http::{Asked, Request, Response, Waited};
+use crate::http::{Asked, Request, Response};
 use crate::key::{self, IDEMPOTENCY_KEY};
 use crate::metrics;
 use crate::status;
@@ -97,7 +97,7 @@ impl Api {
         });
         let least = preference.as_ref().map_or(0, |it| it.least);
         // Another flush, which has not waited, may have been here first.
-        if request.waited == Some(Waited::Ready) && !self.postbox.has(least) {
+        if request.waited && !self.postbox.has(least) {
             return Response::wait_again();
         }
         // Read your own writes: a client that sends and then flushes gets it.

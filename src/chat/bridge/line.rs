@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::postbox::{self, Postbox};
 use super::prefer::Preference;
-use crate::http::{self, Asked, Waited};
+use crate::http::{self, Asked, Turn};
 use crate::metrics;
 
 /// In order of arrival, each until its messages are in the postbox or its time is over.
@@ -33,11 +33,12 @@ impl http::Line for Line {
 }
 
 impl http::Place for Place {
-    fn wait(&mut self, timeout: Duration) -> Option<Waited> {
+    fn wait(&mut self, timeout: Duration) -> Turn {
         let left = self.until.saturating_duration_since(Instant::now());
-        if !left.is_zero() && self.place.wait(timeout.min(left)) {
-            return Some(Waited::Ready);
+        match !left.is_zero() && self.place.wait(timeout.min(left)) {
+            true => Turn::Ready,
+            false if left <= timeout => Turn::Over,
+            false => Turn::NotYet,
         }
-        (left <= timeout).then_some(Waited::Over)
     }
 }

@@ -58,12 +58,9 @@ struct Contents {
     gap: bool,
     /// The flushes that wait, in order of arrival.
     line: VecDeque<Waiter>,
-    /// The number of the next one.
-    next_waiter: u64,
 }
 
 struct Waiter {
-    number: u64,
     least: usize,
     bell: Arc<Condvar>,
 }
@@ -71,7 +68,6 @@ struct Waiter {
 /// The place of a flush that waits, until it is dropped.
 pub struct Place {
     postbox: Arc<Postbox>,
-    number: u64,
     bell: Arc<Condvar>,
 }
 
@@ -162,20 +158,13 @@ impl Postbox {
 
     /// A place at the end of the line, for a flush of so many messages at least.
     pub fn line_up(postbox: &Arc<Self>, least: usize) -> Place {
-        let bell = Arc::new(Condvar::new());
-        let mut contents = lock(&postbox.contents);
-        let number = contents.next_waiter;
-        contents.next_waiter += 1;
-        contents.line.push_back(Waiter {
-            number,
+        let (postbox, bell) = (postbox.clone(), Arc::new(Condvar::new()));
+        let waiter = Waiter {
             least,
             bell: bell.clone(),
-        });
-        Place {
-            postbox: postbox.clone(),
-            number,
-            bell,
-        }
+        };
+        lock(&postbox.contents).line.push_back(waiter);
+        Place { postbox, bell }
     }
 }
 
@@ -186,7 +175,7 @@ impl Place {
         let capacity = &self.postbox.capacity;
         let waits = |contents: &mut Contents| {
             let first = contents.first(capacity);
-            first.is_none_or(|first| first.number != self.number)
+            first.is_none_or(|first| !Arc::ptr_eq(&first.bell, &self.bell))
         };
         let contents = lock(&self.postbox.contents);
         let waited = self.bell.wait_timeout_while(contents, timeout, waits);
@@ -197,7 +186,8 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut contents = lock(&self.postbox.contents);
-        contents.line.retain(|waiter| waiter.number != self.number);
+        let others = |waiter: &Waiter| !Arc::ptr_eq(&waiter.bell, &self.bell);
+        contents.line.retain(others);
         contents.call_first(&self.postbox.capacity);
     }
 }
