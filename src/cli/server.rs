@@ -223,11 +223,16 @@ impl Args {
         let tls = transport.tls.is_some();
         self.access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(transport.streams);
-        let _metrics = self.metrics.open(&transport.ready)?;
+        let open = self.metrics.open(&transport.ready)?;
         let handle = self.services.host(&transport, limits)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);
         }
+        let ports = handle.ports().iter();
+        let listeners: Vec<_> = ports
+            .map(|port| ("server", server::address(&self.host, *port)))
+            .collect();
+        open.ready(&listeners)?;
         let ready = &transport.ready;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();

@@ -94,13 +94,14 @@ impl Args {
         access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(config.http.connections);
         let ready = &config.http.ready;
-        let _metrics = self.metrics.open(ready)?;
+        let open = self.metrics.open(ready)?;
         let handle = console::start(&config)?;
         println!(
             "messenger web listening on {}://{}",
             config.http.scheme(),
             handle.local_addr()
         );
+        open.ready(&[("web", handle.local_addr().to_string())])?;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())

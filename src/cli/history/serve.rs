@@ -121,7 +121,7 @@ impl Args {
         access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(config.http.connections);
         let ready = &config.http.ready;
-        let _metrics = self.metrics.open(ready)?;
+        let open = self.metrics.open(ready)?;
         let Some(handle) = server::start(&config, &stop)? else {
             return Ok(());
         };
@@ -131,6 +131,7 @@ impl Args {
             config.http.scheme(),
             handle.local_addr()
         );
+        open.ready(&[("history", handle.local_addr().to_string())])?;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())
