@@ -211,12 +211,12 @@ impl Args {
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());
         };
+        open.ready(&[("client", handle.local_addr().to_string())])?;
         println!(
             "messenger client listening on {}://{}",
             config.http.scheme(),
             handle.local_addr()
         );
-        open.ready(&[("client", handle.local_addr().to_string())])?;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())

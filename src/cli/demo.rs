@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ArgAction;
 use crossbeam_channel::Receiver;
 use scopeguard::guard;
 
@@ -70,7 +71,7 @@ pub struct Args {
     /// code; what follows is the command. It finds them by MESSENGER_TEST_SERVER_ADDR,
     /// _CLIENT1_ADDR and _CLIENT2_ADDR (two bridges), _HISTORY_ADDR and _WEB_ADDR, each
     /// host:port
-    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true)]
+    #[arg(long, value_name = "CMD", num_args = 1.., action = ArgAction::Set, allow_hyphen_values = true)]
     once: Vec<OsString>,
     #[command(flatten)]
     metrics: metrics::Args,

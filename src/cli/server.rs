@@ -225,14 +225,14 @@ impl Args {
         descriptors::check_limit(transport.streams);
         let open = self.metrics.open(&transport.ready)?;
         let handle = self.services.host(&transport, limits)?;
-        for port in handle.ports() {
-            println!("messenger server listening on {}:{port}", self.host);
-        }
         let ports = handle.ports().iter();
         let listeners: Vec<_> = ports
             .map(|port| ("server", server::address(&self.host, *port)))
             .collect();
         open.ready(&listeners)?;
+        for port in handle.ports() {
+            println!("messenger server listening on {}:{port}", self.host);
+        }
         let ready = &transport.ready;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();

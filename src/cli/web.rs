@@ -96,12 +96,12 @@ impl Args {
         let ready = &config.http.ready;
         let open = self.metrics.open(ready)?;
         let handle = console::start(&config)?;
+        open.ready(&[("web", handle.local_addr().to_string())])?;
         println!(
             "messenger web listening on {}://{}",
             config.http.scheme(),
             handle.local_addr()
         );
-        open.ready(&[("web", handle.local_addr().to_string())])?;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())

@@ -23,6 +23,7 @@ mod log;
 mod many;
 mod message;
 mod metrics;
+mod once;
 mod order;
 mod program;
 mod proxy;
