@@ -221,10 +221,11 @@ impl Args {
         descriptors::check_limit(config.http.connections);
         let ready = &config.http.ready;
         let _trace = self.trace.start("messenger client")?;
-        let _metrics = self.metrics.open(ready)?;
+        let open = self.metrics.open(ready)?;
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());
         };
+        open.ready(&[("client", handle.local_addr().to_string())])?;
         println!(
             "messenger client listening on {}://{}",
             config.http.scheme(),

@@ -29,6 +29,7 @@ mod jobs;
 mod log;
 mod memory;
 mod metrics;
+mod once;
 mod rows;
 mod send;
 mod server;
@@ -50,7 +51,7 @@ use clap::{Parser, Subcommand};
 /// Small messaging services on one ordered fan-out.
 ///
 /// Every flag has an environment variable, except for the addresses of
-/// `healthcheck`; the flag wins. Results go to standard output, the log to standard
+/// `healthcheck` and the command of `demo --once`; the flag wins. Results go to standard output, the log to standard
 /// error.
 #[derive(Parser, Debug)]
 #[command(name = "messenger", version, propagate_version = true, after_help = EXAMPLES)]

@@ -229,8 +229,13 @@ impl Args {
         self.access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(transport.streams);
         let _trace = self.trace.start("messenger server")?;
-        let _metrics = self.metrics.open(&transport.ready)?;
+        let open = self.metrics.open(&transport.ready)?;
         let handle = self.services.host(&transport, limits)?;
+        let ports = handle.ports().iter();
+        let listeners: Vec<_> = ports
+            .map(|port| ("server", server::address(&self.host, *port)))
+            .collect();
+        open.ready(&listeners)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);
         }

@@ -13,7 +13,6 @@ use super::head::Head;
 use super::intake::{Failure, Intake, KEPT_BYTES};
 use super::journal::{self, Entry};
 use super::limits::Limits;
-use super::message::Waited;
 use super::open::{Connection, Connections, Turn};
 use super::origin;
 use super::receipt::Attached;
@@ -156,11 +155,12 @@ fn answer(
         }
         let mut waiting = shared.lines.join(&asked)?;
         loop {
-            let turn = waiting.as_mut();
-            let waited = turn.map(|it| it.wait(client, &shared.stopping, &mut pass, ask));
-            let waited = waited.transpose()?;
+            let waited = match &mut waiting {
+                Some(place) => place.wait(client, &shared.stopping, &mut pass, ask)?,
+                None => false,
+            };
             let answered = shared.exchange.run(head, waited, body, out, answer)?;
-            if waited != Some(Waited::Ready) || !answered.attached.wait_again {
+            if !(waited && answered.attached.wait_again) {
                 return Ok((answered, pass));
             }
         }

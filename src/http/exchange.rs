@@ -23,7 +23,6 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use super::answer::{Extent, measure};
 use super::head::Head;
 use super::limits::Limits;
-use super::message::Waited;
 use super::receipt::{Attached, NUMBER_HEADER, Receipts, WAITED_HEADER};
 use super::refusal::Refusal;
 use crate::sync::lock;
@@ -138,7 +137,7 @@ impl Exchange {
     pub(super) fn run(
         &self,
         head: &Head,
-        waited: Option<Waited>,
+        waited: bool,
         body: &[u8],
         out: &mut Vec<u8>,
         answer: &mut Vec<u8>,
@@ -188,7 +187,7 @@ impl Exchange {
     fn run_in(
         &self,
         lane: &mut Lane,
-        (head, waited): (&Head, Option<Waited>),
+        (head, waited): (&Head, bool),
         body: &[u8],
         out: &mut Vec<u8>,
         answer: &mut Vec<u8>,
@@ -272,7 +271,7 @@ impl Exchange {
 }
 
 /// The head as tiny_http gets it: always with a length, never chunked.
-fn encode(number: u64, head: &Head, waited: Option<Waited>, length: usize, out: &mut Vec<u8>) {
+fn encode(number: u64, head: &Head, waited: bool, length: usize, out: &mut Vec<u8>) {
     let mut field = |name: &str, separator: &str, value: &str, end: &str| {
         for part in [name, separator, value, end] {
             out.extend_from_slice(part.as_bytes());
@@ -280,13 +279,8 @@ fn encode(number: u64, head: &Head, waited: Option<Waited>, length: usize, out: 
     };
     field(&head.method, " ", &head.target, " HTTP/1.1\r\n");
     field(NUMBER_HEADER, ": ", &number.to_string(), "\r\n");
-    if let Some(waited) = waited {
-        let how = if waited == Waited::Ready {
-            "ready"
-        } else {
-            "over"
-        };
-        field(WAITED_HEADER, ": ", how, "\r\n");
+    if waited {
+        field(WAITED_HEADER, ": ", "1", "\r\n");
     }
     field("Content-Length", ": ", &length.to_string(), "\r\n");
     for (name, value) in &head.headers {

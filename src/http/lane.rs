@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use super::answer::has_no_body;
 use super::exchange::PROBE;
 use super::head::token;
-use super::message::{Request, Response, Waited};
+use super::message::{Request, Response};
 use super::receipt::{Attached, NUMBER_HEADER, Receipts, WAITED_HEADER};
 use crate::access_log;
 use crate::retry::supervised;
@@ -202,16 +202,13 @@ fn read(incoming: &mut tiny_http::Request) -> io::Result<(u64, Request)> {
         Some((path, query)) => (path.to_owned(), query.to_owned()),
         None => (incoming.url().to_owned(), String::new()),
     };
-    let (mut number, mut waited) = (None, None);
+    let (mut number, mut waited) = (None, false);
     let mut headers = Vec::with_capacity(incoming.headers().len());
     for header in incoming.headers() {
         if header.field.equiv(NUMBER_HEADER) {
             number = header.value.as_str().parse().ok();
         } else if header.field.equiv(WAITED_HEADER) {
-            waited = Some(match header.value.as_str() {
-                "ready" => Waited::Ready,
-                _ => Waited::Over,
-            });
+            waited = true;
         } else if !header.field.equiv("Content-Length") {
             headers.push((header.field.to_string(), header.value.to_string()));
         }

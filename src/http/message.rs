@@ -23,17 +23,9 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Decoded: chunked framing is gone.
     pub body: Vec<u8>,
-    /// Whether it has waited before its lane ([`Line`](super::Line)).
-    pub waited: Option<Waited>,
-}
-
-/// How a request's wait has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waited {
-    /// What it waited for was there.
-    Ready,
-    /// Its time is over, or the front is stopping.
-    Over,
+    /// Whether it has waited before its lane for something that was there then, and may be
+    /// answered with [`Response::wait_again`].
+    pub waited: bool,
 }
 
 impl Request {
@@ -115,8 +107,7 @@ impl Response {
         }
     }
 
-    /// No answer: what a request has waited for is gone by now, so it goes on waiting. Only
-    /// for one that is [`Waited::Ready`].
+    /// No answer: what a request has `waited` for is gone by now, so it goes on waiting.
     pub fn wait_again() -> Response {
         Response {
             wait_again: true,

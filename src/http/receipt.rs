@@ -17,7 +17,7 @@ use crate::sync::lock;
 /// Carries a request's number to the lane. A client's own is stripped.
 pub(super) const NUMBER_HEADER: &str = "x-front-request";
 
-/// Tells the lane how a request's wait has ended. A client's own is stripped too.
+/// Tells the lane that a request has waited. A client's own is stripped too.
 pub(super) const WAITED_HEADER: &str = "x-front-waited";
 
 /// A promise to call back if an answer is lost. Dropping it is the loss, so no

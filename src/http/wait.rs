@@ -4,13 +4,11 @@
 //! Owns the count of them and what ends a wait. It must not know what is waited for
 //! ([`Line`]). The thread of the client's connection runs it and waits.
 
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::gate::{Asked, Pass};
-use super::message::Waited;
 use super::refusal::Refusal;
 use super::socket::Socket;
 use crate::trace;
@@ -20,7 +18,7 @@ use crate::trace;
 const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// Where requests line up before their lane.
-pub trait Line: Debug + Send + Sync {
+pub trait Line: Send + Sync {
     /// A place at the end of the line; `None` for a request that does not wait. Never
     /// waits itself.
     fn join(&self, asked: &Asked<'_>) -> Option<Box<dyn Place>>;
@@ -29,11 +27,19 @@ pub trait Line: Debug + Send + Sync {
 /// A request's place. It is dropped when the handler has answered, or else when nobody
 /// waits for an answer any more.
 pub trait Place {
-    /// Waits until the request may go to its handler, `timeout` at most; `None`: not yet.
-    /// Called again after a handler that has asked for it ([`Response::wait_again`]).
-    ///
-    /// [`Response::wait_again`]: super::Response::wait_again
-    fn wait(&mut self, timeout: Duration) -> Option<Waited>;
+    /// Waits for the request's turn, `timeout` at most. Called again until it has come, and
+    /// after [`Response::wait_again`](super::Response::wait_again).
+    fn wait(&mut self, timeout: Duration) -> Turn;
+}
+
+/// Whether a request may go to its handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// What it has waited for is there.
+    Ready,
+    /// Its time is over.
+    Over,
+    NotYet,
 }
 
 /// The lines of a front.
@@ -76,8 +82,8 @@ impl Lines {
 }
 
 impl Waiting<'_> {
-    /// Waits for the request's turn; a front that is `stopping` ends the wait. `again` asks
-    /// for a new pass when the old one holds no longer.
+    /// Waits for the request's turn, and tells whether it is ready; a front that is
+    /// `stopping` ends the wait. `again` asks for a new pass when the old one holds no longer.
     ///
     /// # Errors
     /// 499 for a client that has closed its side, and what `again` says.
@@ -87,12 +93,12 @@ impl Waiting<'_> {
         stopping: &AtomicBool,
         pass: &mut Pass,
         again: impl Fn() -> Result<Pass, Refusal>,
-    ) -> Result<Waited, Refusal> {
+    ) -> Result<bool, Refusal> {
         let _span = trace::span("wait");
         client.keep_alive();
         loop {
-            let waited = match stopping.load(Ordering::SeqCst) {
-                true => Some(Waited::Over),
+            let turn = match stopping.load(Ordering::SeqCst) {
+                true => Turn::Over,
                 false => self.place.wait(LOOK_TIME),
             };
             if client.has_left() {
@@ -102,8 +108,8 @@ impl Waiting<'_> {
             if pass.as_ref().is_some_and(|holds| !holds()) {
                 *pass = again()?;
             }
-            if let Some(waited) = waited {
-                return Ok(waited);
+            if turn != Turn::NotYet {
+                return Ok(turn == Turn::Ready);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::link::Link;
 use super::postbox::{Flushed, Kept, Postbox};
+use super::prefer::{MOST, Preference};
 use super::sender::Sender;
 use super::step::Stepping;
 use crate::access::gate::Path;
@@ -14,7 +15,7 @@ use crate::budget::Budget;
 use crate::chat::json;
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
-use crate::http::{Request, Response};
+use crate::http::{Asked, Request, Response};
 use crate::key::{self, IDEMPOTENCY_KEY};
 use crate::metrics;
 use crate::status;
@@ -27,6 +28,8 @@ messenger: a bridge from HTTP to the gRPC chat (mes_grpc.MessengerServer).
 POST /sendMessage           {\"author\": \"...\", \"text\": \"...\"}  ->  {\"sendTime\": \"...\"}
                             Idempotency-Key: ... makes it safe to send again
 POST /getAndFlushMessages   all messages since the last call, as a JSON array
+                            Prefer: wait=10 waits for one, 10 seconds at most;
+                            Prefer: wait=10; min=3 waits for 3
 ";
 
 /// What each path needs.
@@ -78,7 +81,7 @@ impl Api {
     fn answer(&mut self, request: &Request) -> Response {
         match (request.path.as_str(), request.method.as_str()) {
             ("/sendMessage", "POST") => self.send(request),
-            ("/getAndFlushMessages", "POST") => self.flush(),
+            ("/getAndFlushMessages", "POST") => self.flush(request),
             ("/", "GET" | "HEAD") => Response::text(200, PAGE),
             ("/sendMessage" | "/getAndFlushMessages", _) => Response::wrong_method("POST"),
             ("/", _) => Response::wrong_method("GET, HEAD"),
@@ -117,7 +120,17 @@ impl Api {
         }
     }
 
-    fn flush(&mut self) -> Response {
+    fn flush(&mut self, request: &Request) -> Response {
+        let preference = Preference::of(&Asked {
+            method: &request.method,
+            path: &request.path,
+            headers: &request.headers,
+        });
+        let least = preference.as_ref().map_or(0, |it| it.least);
+        // Another flush, which has not waited, may have been here first.
+        if request.waited && !self.postbox.has(least) {
+            return Response::wait_again();
+        }
         // Read your own writes: a client that sends and then flushes gets it.
         let own = std::mem::take(&mut self.last_sent);
         trace::during("wait for its own", || {
@@ -150,6 +163,9 @@ impl Api {
         }
         if !self.link.is_subscribed() {
             response = response.with_header("X-Messenger-Subscribed", "false");
+        }
+        if preference.is_some_and(|it| it.clamped) {
+            response = response.with_header("Preference-Applied", format!("wait={MOST}"));
         }
         let (postbox, losses) = (self.postbox.clone(), self.losses.clone());
         response.on_undelivered(move || {

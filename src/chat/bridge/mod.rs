@@ -1,11 +1,14 @@
 //! The bridge: a gateway from plain HTTP to the chat, for programs that poll.
 //!
 //! Two threads and a postbox: "http-loop" answers one request after the other,
-//! "stream-reader" fills the postbox and reconnects. They share nothing else.
+//! "stream-reader" fills the postbox and reconnects. They share nothing else. A flush that
+//! waits for messages does so in `line`, before the loop.
 
 mod api;
+mod line;
 mod link;
 pub mod postbox;
+mod prefer;
 mod sender;
 mod step;
 mod stream_reader;
@@ -25,6 +28,7 @@ use postbox::{Capacity, Postbox};
 
 use api::Api;
 pub use api::NEEDS;
+use line::Line;
 use link::Link;
 use sender::Sender;
 pub use step::Stepper;
@@ -96,6 +100,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     metrics::at_scrape(move || metrics::set(&metrics::POSTBOX, &[], kept.waiting()));
     metrics::add(&metrics::REPEATED, &["bridge"], 0);
     metrics::add(&metrics::GAPS, &[], 0);
+    drop(metrics::hold(&metrics::WAITING, &[]));
     let link = Arc::new(Link::default());
     let (live_sender, live) = bounded(1);
     let reader = StreamReader::start(config, &reading, &postbox, &link, live_sender)?;
@@ -138,7 +143,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         losses: Arc::new(Throttle::new(api::LOSS_LINES)),
         stepping,
     };
-    let http = front.serve(
+    let http = front.with_line(Arc::new(Line(api.postbox.clone()))).serve(
         limits,
         vec![move |request| api.handle(&request)],
         "http-loop",

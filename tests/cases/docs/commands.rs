@@ -58,6 +58,10 @@ const WAYS: &[(&str, Way)] = &[
     ("messenger compare", Way::Parse),
     ("messenger compare --list", Way::Run),
     ("messenger demo", Way::Parse),
+    (
+        "messenger demo --once",
+        Way::Not("a test of its own does, with a suite"),
+    ),
     ("messenger healthcheck", Way::Run),
     ("messenger help", Way::Run),
     ("messenger history load", Way::Run),

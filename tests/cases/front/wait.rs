@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use messenger::http::{
-    Asked, Front, Gate, Limits, Line, Pass, Place, Refusal, Request, Response, Serving, Waited,
+    Asked, Front, Gate, Limits, Line, Pass, Place, Refusal, Request, Response, Serving, Turn,
 };
 
 use crate::support::SOON;
@@ -17,17 +17,16 @@ use super::{GET, Peer, ask, limits, millis};
 const WAIT: &[u8] = b"GET /wait HTTP/1.1\r\nHost: localhost\r\nX-Front-Waited: ready\r\n\r\n";
 
 /// All requests to /wait; each one's place is told to the test.
-#[derive(Debug)]
 struct Places(Sender<Held>);
 
 /// The test's side of a place: when its turn has come, and when it is given up.
 struct Held {
-    turn: Sender<Waited>,
+    turn: Sender<Turn>,
     gone: Receiver<()>,
 }
 
-struct Turn {
-    turns: Receiver<Waited>,
+struct OnePlace {
+    turns: Receiver<Turn>,
     _gone: Sender<()>,
 }
 
@@ -36,16 +35,17 @@ impl Line for Places {
         let ((turn, turns), (_gone, gone)) = (unbounded(), unbounded());
         (asked.path == "/wait").then(|| {
             let _ = self.0.send(Held { turn, gone });
-            Box::new(Turn { turns, _gone }) as _
+            Box::new(OnePlace { turns, _gone }) as _
         })
     }
 }
 
-impl Place for Turn {
-    fn wait(&mut self, timeout: Duration) -> Option<Waited> {
+impl Place for OnePlace {
+    fn wait(&mut self, timeout: Duration) -> Turn {
         match self.turns.recv_timeout(timeout) {
-            Err(RecvTimeoutError::Disconnected) => Some(Waited::Over),
-            turn => turn.ok(),
+            Ok(turn) => turn,
+            Err(RecvTimeoutError::Timeout) => Turn::NotYet,
+            Err(RecvTimeoutError::Disconnected) => Turn::Over,
         }
     }
 }
@@ -63,7 +63,7 @@ fn start(
 }
 
 fn tell(request: Request) -> Response {
-    Response::text(200, format!("{:?}", request.waited))
+    Response::text(200, format!("waited: {}", request.waited))
 }
 
 /// A client that waits, and its place.
@@ -92,12 +92,12 @@ fn a_request_waits_without_its_lane_and_without_the_limits_of_one_that_is_slow()
     let mut waiters = [(), ()].map(|()| waiting(&front, &places));
     let since = Instant::now();
     while since.elapsed() < millis(700) {
-        assert_eq!(ask(front.local_addr(), GET).text(), "None");
+        assert_eq!(ask(front.local_addr(), GET).text(), "waited: false");
     }
-    for ((peer, held), waited) in waiters.iter_mut().zip([Waited::Over, Waited::Ready]) {
-        held.turn.send(waited).unwrap();
+    for ((peer, held), turn) in waiters.iter_mut().zip([Turn::Over, Turn::Ready]) {
+        held.turn.send(turn).unwrap();
         let reply = peer.answer();
-        assert_eq!(reply.text(), format!("Some({waited:?})"));
+        assert_eq!(reply.text(), format!("waited: {}", turn == Turn::Ready));
         assert!(!reply.closes());
     }
 }
@@ -114,12 +114,12 @@ fn a_handler_sends_a_request_back_to_its_place() {
     });
     let (mut peer, held) = waiting(&front, &places);
     for _ in 0..3 {
-        held.turn.send(Waited::Ready).unwrap();
+        held.turn.send(Turn::Ready).unwrap();
     }
-    assert_eq!(peer.answer().text(), "Some(Ready)");
+    assert_eq!(peer.answer().text(), "waited: true");
     // One whose time is over has to be answered.
     let (mut peer, held) = waiting(&front, &places);
-    held.turn.send(Waited::Over).unwrap();
+    held.turn.send(Turn::Over).unwrap();
     assert_eq!(peer.answer().status, 500);
 }
 
@@ -137,7 +137,7 @@ fn half_of_the_connections_wait_and_the_others_are_served() {
     assert_eq!(ask(front.local_addr(), GET).status, 200);
     let _ = places.try_recv();
     for (mut peer, held) in waiters {
-        held.turn.send(Waited::Ready).unwrap();
+        held.turn.send(Turn::Ready).unwrap();
         assert_eq!(peer.answer().status, 200);
     }
     waiting(&front, &places);
@@ -148,7 +148,7 @@ fn a_client_that_leaves_gives_up_its_place_and_no_handler_hears_of_it() {
     let heard = Arc::new(AtomicBool::new(false));
     let hears = heard.clone();
     let (front, places) = start(Limits::default(), move |request| {
-        hears.fetch_or(request.waited.is_some(), Ordering::SeqCst);
+        hears.fetch_or(request.path == "/wait", Ordering::SeqCst);
         tell(request)
     });
     // Whether its turn comes or not.
@@ -156,7 +156,7 @@ fn a_client_that_leaves_gives_up_its_place_and_no_handler_hears_of_it() {
         let (peer, held) = waiting(&front, &places);
         drop(peer);
         if ready {
-            held.turn.send(Waited::Ready).unwrap();
+            held.turn.send(Turn::Ready).unwrap();
         }
         let gone = held.gone.recv_timeout(SOON);
         assert_eq!(gone, Err(RecvTimeoutError::Disconnected));
@@ -183,7 +183,7 @@ fn a_shutdown_ends_the_wait_and_the_request_is_answered() {
         since.elapsed()
     );
     let reply = peer.answer();
-    assert_eq!((reply.text(), reply.closes()), ("Some(Over)", true));
+    assert_eq!((reply.text(), reply.closes()), ("waited: false", true));
     peer.wait_closed();
 }
 
@@ -214,7 +214,7 @@ fn a_request_whose_pass_is_withdrawn_while_it_waits_gets_what_the_gate_says() {
     let [(mut early, _early), (mut late, held)] = [(), ()].map(|()| waiting(&front, &places));
     closed.store(true, Ordering::SeqCst);
     // Also one whose turn comes before anybody looked.
-    held.turn.send(Waited::Ready).unwrap();
+    held.turn.send(Turn::Ready).unwrap();
     for peer in [&mut late, &mut early] {
         let reply = peer.answer();
         assert_eq!(reply.status, 403);
