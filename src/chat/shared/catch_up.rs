@@ -3,20 +3,19 @@
 
 use std::io;
 use std::mem;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 use std::thread;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use super::{BACKOFF, Hub, Join, TABLE, stored};
 use crate::db::Error;
 use crate::db::address::Address;
-use crate::db::log::{From, Log as _, Page, PostgresLog};
+use crate::db::log::{self, From, Log as _, PostgresLog};
 use crate::fanout::broadcast::{Bell, Envelope, Gone, Stored};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::method::Encoded;
 use crate::retry::{Retry, supervised};
-use crate::sync::lock;
 
 /// The most that a subscriber is given at once; one message always.
 const PAGE: i64 = 1024;
@@ -26,43 +25,50 @@ const PAGE_BYTES: i64 = 64 * 1024;
 pub enum Wanted {
     /// To be let in, where the replay buffer does not have the place.
     Join(Join),
-    Page(Weak<Place>),
+    /// The messages after this number.
+    Page(i64, Arc<Place>),
 }
 
-/// How far a subscriber is.
+/// Where a subscriber's pages go.
 pub struct Place {
-    state: Mutex<State>,
-    /// Of the last message that it is to get from here.
+    /// The time of the last message that it is to get from here.
     up_to: Timestamp,
+    pages: Sender<Result<Page, Gone>>,
     bell: Bell,
 }
 
-struct State {
-    /// The number of the last message that was read.
-    after: i64,
-    page: Result<Vec<Envelope<Encoded>>, Gone>,
-    asked: bool,
-    over: bool,
+struct Page {
+    messages: Vec<Envelope<Encoded>>,
+    /// The number of the last one.
+    last: i64,
+    is_last: bool,
 }
 
 struct CatchUp {
     place: Arc<Place>,
+    pages: Receiver<Result<Page, Gone>>,
     wanted: Sender<Wanted>,
+    /// The number of the last message that was taken.
+    after: i64,
+    asked: bool,
+    over: bool,
 }
 
 impl Stored<Encoded> for CatchUp {
     fn next(&mut self, batch: &mut Vec<Envelope<Encoded>>) -> Result<bool, Gone> {
-        let mut state = lock(&self.place.state);
-        if state.asked {
-            return Ok(true);
+        if let Ok(page) = self.pages.try_recv() {
+            let page = page?;
+            (self.after, self.over, self.asked) = (page.last, page.is_last, false);
+            *batch = page.messages;
+        } else if self.over {
+            return Ok(false);
+        } else if !mem::replace(&mut self.asked, true) {
+            // The reader ends only with the process.
+            let _ = self
+                .wanted
+                .send(Wanted::Page(self.after, self.place.clone()));
         }
-        *batch = mem::replace(&mut state.page, Ok(Vec::new()))?;
-        if batch.is_empty() && !state.over {
-            state.asked = true;
-            // The reader has ended only with the process.
-            let _ = self.wanted.send(Wanted::Page(Arc::downgrade(&self.place)));
-        }
-        Ok(!(batch.is_empty() && state.over))
+        Ok(true)
     }
 }
 
@@ -97,12 +103,11 @@ impl Reader {
         while let Ok(wanted) = self.asked.recv() {
             match wanted {
                 Wanted::Join(join) => self.join(join),
-                Wanted::Page(place) => {
-                    while let Some(place) = place.upgrade() {
-                        if self.tried(|log| place.read(log)).is_some() {
-                            break;
-                        }
-                    }
+                // It is the only one that has it when the subscriber has left.
+                Wanted::Page(after, place) => {
+                    while Arc::strong_count(&place) > 1
+                        && self.tried(|log| place.read(after, log)).is_none()
+                    {}
                 }
             }
         }
@@ -146,18 +151,21 @@ impl Reader {
         let wanted = self.wanted.clone();
         let joined = self.hub.join(&join.after, |up_to, bell| {
             let (after, time) = number.zip(time)?;
-            let state = State {
+            let (sender, pages) = bounded(1);
+            let place = Arc::new(Place {
+                up_to,
+                pages: sender,
+                bell,
+            });
+            let catch_up = CatchUp {
+                place,
+                pages,
+                wanted,
                 after,
-                page: Ok(Vec::new()),
                 asked: false,
                 over: time == up_to,
             };
-            let place = Arc::new(Place {
-                state: Mutex::new(state),
-                up_to,
-                bell,
-            });
-            (time <= up_to).then(|| Box::new(CatchUp { place, wanted }) as _)
+            (time <= up_to).then(|| Box::new(catch_up) as _)
         });
         join.answer(joined);
     }
@@ -165,26 +173,22 @@ impl Reader {
 
 impl Place {
     /// Reads the next page, and rings the bell.
-    fn read(&self, log: &mut PostgresLog) -> Result<(), Error> {
-        let after = lock(&self.state).after;
-        let entries = log.page(Page {
+    fn read(&self, after: i64, log: &mut PostgresLog) -> Result<(), Error> {
+        let entries = log.page(log::Page {
             from: From::After(after),
             limit: PAGE,
             bytes: PAGE_BYTES,
         })?;
-        let mut state = lock(&self.state);
-        // Retention has passed this one.
-        let whole = entries
-            .first()
-            .is_some_and(|first| first.number == after + 1);
-        let last = entries.last().map_or((0, 0), |it| (it.number, it.sent_at));
-        state.over = last.1 >= self.up_to.nanos();
-        state.after = last.0;
-        state.asked = false;
-        let page = entries.into_iter().map(stored::envelope);
-        let page = page.filter(|it| it.time <= self.up_to).collect();
-        state.page = if whole { Ok(page) } else { Err(Gone) };
-        drop(state);
+        let whole = entries.first().is_some_and(|it| it.number == after + 1);
+        let (last, time) = entries.last().map_or((0, 0), |it| (it.number, it.sent_at));
+        let messages = entries.into_iter().map(stored::envelope);
+        let page = Page {
+            messages: messages.filter(|it| it.time <= self.up_to).collect(),
+            last,
+            is_last: time >= self.up_to.nanos(),
+        };
+        // If it is not whole, retention has passed this subscriber.
+        let _ = self.pages.try_send(whole.then_some(page).ok_or(Gone));
         (self.bell)();
         Ok(())
     }

@@ -161,20 +161,26 @@ impl Shared {
         })))
     }
 
-    /// Gives it back with the reason if it cannot wait.
-    fn put(&self, command: Command) -> Result<(), (Command, Error)> {
-        match &*lock(&self.queue) {
-            None => Err((command, Error::shutting_down())),
-            Some(queue) => queue.try_send(command).map_err(|error| match error {
-                TrySendError::Full(command) => (command, busy()),
-                TrySendError::Disconnected(command) => (command, Error::shutting_down()),
-            }),
+    /// Has the owner do it, or refuses it.
+    fn put(&self, command: Command) {
+        let put = match &*lock(&self.queue) {
+            None => Err(TrySendError::Disconnected(command)),
+            Some(queue) => queue.try_send(command),
+        };
+        match put {
+            Ok(()) => {}
+            Err(TrySendError::Full(command)) => command.refuse(busy()),
+            Err(TrySendError::Disconnected(command)) => command.refuse(Error::shutting_down()),
         }
     }
+}
 
-    fn hold(&self, sent: &Sent) -> Result<Hold, Error> {
-        let bytes = sent.author.len() + sent.text.len() + OVERHEAD;
-        self.waiting.take(bytes).map_err(|_full| busy())
+impl Command {
+    fn refuse(self, error: Error) {
+        match self {
+            Self::Send(waiting) => waiting.answer.send(Err(error)),
+            Self::Join(join) => join.answer(Err(error)),
+        }
     }
 }
 
@@ -252,20 +258,14 @@ impl Order for Shared {
     }
 
     fn publish(&self, sent: Sent, answer: Answer) -> Option<Wakeups> {
-        let hold = match self.hold(&sent) {
-            Ok(hold) => hold,
-            Err(error) => {
-                answer.send(Err(error));
-                return None;
-            }
-        };
-        let waiting = Waiting {
-            draft: stored::draft(sent),
-            answer,
-            hold,
-        };
-        if let Err((Command::Send(refused), error)) = self.put(Command::Send(waiting)) {
-            refused.answer.send(Err(error));
+        let bytes = sent.author.len() + sent.text.len() + OVERHEAD;
+        match self.waiting.take(bytes) {
+            Ok(hold) => self.put(Command::Send(Waiting {
+                draft: stored::draft(sent),
+                answer,
+                hold,
+            })),
+            Err(_full) => answer.send(Err(busy())),
         }
         None
     }
@@ -276,9 +276,7 @@ impl Order for Shared {
 
     fn subscribe(&self, after: After) -> Later<Joined> {
         let (joined, later) = oneshot::channel();
-        if let Err((Command::Join(join), error)) = self.put(Command::Join(Join { after, joined })) {
-            join.answer(Err(error));
-        }
+        self.put(Command::Join(Join { after, joined }));
         let later = later.map(|joined| joined.unwrap_or_else(|_| Err(Error::shutting_down())));
         later.boxed()
     }

@@ -269,7 +269,8 @@ impl Owner {
     /// The batch is of one transaction; but what the database refuses holds up nothing else.
     fn append(&mut self, sends: Vec<Waiting>) -> Result<(), db::Error> {
         let Some(log) = &mut self.log else {
-            return Ok(self.refuse(sends));
+            self.refuse(sends);
+            return Ok(());
         };
         let parts = sends.into_iter().map(|it| (it.draft, (it.answer, it.hold)));
         let (mut drafts, answers): (Vec<_>, Vec<_>) = parts.unzip();
@@ -285,7 +286,7 @@ impl Owner {
                     };
                     match failed {
                         Ok(()) => failed = self.append(vec![send]),
-                        Err(_) => send.answer.send(Err(unavailable(Stored::No))),
+                        Err(_) => Command::Send(send).refuse(unavailable(Stored::No)),
                     }
                 }
                 failed
