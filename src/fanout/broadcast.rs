@@ -495,6 +495,11 @@ impl<T: Clone> Subscription<T> {
     pub fn try_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
         batch.clear();
         self.release();
+        if let (Missed::Stored(_), Some(end)) = (&self.missed, self.end()) {
+            // The pages may be long in coming: its reader goes on elsewhere.
+            self.clear();
+            return Err(end);
+        }
         if self.end() != Some(End::SlowConsumer) {
             let missed = match &mut self.missed {
                 Missed::Kept(numbers) if numbers.is_empty() => Ok(false),

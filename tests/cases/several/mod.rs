@@ -1,5 +1,6 @@
 //! Several servers on one PostgreSQL are one chat.
 
+mod failover;
 mod keys;
 mod order;
 mod outages;

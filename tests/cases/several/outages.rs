@@ -18,7 +18,7 @@ use crate::support::rpc::{client, send};
 use crate::support::{SOON, eventually, heavy};
 
 /// Sends with keys, each until it is answered, at one server after the other, until `over`.
-fn send_on(author: &str, addresses: &[String], over: &AtomicBool) -> Vec<Seen> {
+pub fn send_on(author: &str, addresses: &[String], over: &AtomicBool) -> Vec<Seen> {
     let clients: Vec<_> = addresses.iter().map(|it| client(it)).collect();
     let mut sent = Vec::new();
     while !over.load(Ordering::Relaxed) {
@@ -40,7 +40,7 @@ fn send_on(author: &str, addresses: &[String], over: &AtomicBool) -> Vec<Seen> {
 
 /// What was sent to the other servers while `trouble` ran is what a reader at the first one
 /// sees, each once and in order.
-fn nothing_is_lost(servers: &[Program], trouble: impl FnOnce()) {
+pub fn nothing_is_lost(servers: &[Program], trouble: impl FnOnce()) {
     let addresses: Vec<_> = servers.iter().map(Program::address).collect();
     let (addresses, over) = (&addresses, &AtomicBool::new(false));
     let mut subscriber = Subscriber::live(&addresses[0]);
@@ -60,7 +60,7 @@ fn nothing_is_lost(servers: &[Program], trouble: impl FnOnce()) {
 }
 
 /// Lets the senders work meanwhile.
-fn a_while() {
+pub fn a_while() {
     thread::sleep(Duration::from_millis(400));
 }
 

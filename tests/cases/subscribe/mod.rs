@@ -93,18 +93,27 @@ impl Subscriber {
     }
 
     pub(super) fn open(address: &str, after: Option<Cursor>) -> Self {
+        Self::call(address, after).expect("a subscription")
+    }
+
+    /// Behind this place, or with a gap; `None` where the server does not let it in.
+    pub(super) fn try_open(address: &str, place: &Place) -> Option<Self> {
+        Self::call(address, Some(place.cursor())).ok()
+    }
+
+    fn call(address: &str, after: Option<Cursor>) -> Result<Self, RpcStatus> {
         let client = raw(address);
         let mut stream = call(&client, after);
-        let mut first = stream.wait().expect("a subscription");
+        let mut first = stream.wait()?;
         assert!(first.messages.is_empty(), "it is told alone");
         let subscribed = first.subscribed.take().expect("where it begins");
-        Self {
+        Ok(Self {
             _client: client,
             stream,
             gap: subscribed.gap,
             place: Place::of(&subscribed.position),
             waiting: VecDeque::new(),
-        }
+        })
     }
 
     /// The next message, or the end.
