@@ -99,7 +99,8 @@ impl Trace {
             .filter(|two| two[0].thread == two[1].thread)
         {
             let [a, b] = two else { unreachable!() };
-            assert!(b.since >= a.until || b.until <= a.until, "{a:?} and {b:?}");
+            let (apart, within) = (b.since >= a.until, b.until <= a.until);
+            assert!(apart || within, "{a:?} and {b:?}");
         }
         for (key, ph, at, thread) in points {
             let begins = |it: &&Slice| it.thread == thread && it.since + 1 == at;
