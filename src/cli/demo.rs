@@ -115,7 +115,9 @@ impl Args {
             None => self.metrics.open(&config.ready)?,
         };
         // Whatever happens to the others, each shuts down in order.
-        let server = self.services.host(&config, services::Limits::default())?;
+        let server = self
+            .services
+            .host(&config, services::Limits::default(), None)?;
         let server = guard(server, host::Handle::shut_down);
         let ports = server.ports().iter();
         let ports: Vec<_> = ports

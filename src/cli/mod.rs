@@ -34,6 +34,7 @@ mod rows;
 mod send;
 mod server;
 mod services;
+mod shared_chat;
 mod signals;
 mod tail;
 mod target;

@@ -28,6 +28,7 @@ mod order;
 mod program;
 mod proxy;
 mod python;
+mod several;
 mod shutdown;
 mod slow;
 mod subscribe;
