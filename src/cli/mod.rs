@@ -36,6 +36,7 @@ mod server;
 mod services;
 mod shared_chat;
 mod signals;
+mod step;
 mod tail;
 mod target;
 mod terminal;
@@ -43,6 +44,7 @@ mod ticker;
 mod tls;
 mod todo;
 mod token;
+mod trace;
 mod web;
 
 use clap::{Parser, Subcommand};

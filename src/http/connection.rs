@@ -180,6 +180,8 @@ fn answer(
         let place = endless.then(|| shared.streams.enter(limits.streams));
         Ok((answered, place.transpose()?, pass))
     });
+    let message = admitted.as_ref().ok().and_then(|it| it.0.attached.message);
+    let writing = entry.as_mut().map(|entry| entry.writing(message));
     let fate = match admitted {
         Ok((Answered { extent, attached }, place, pass)) => {
             let Attached {
@@ -239,6 +241,7 @@ fn answer(
             }
         }
     };
+    drop(writing);
     *entry = None;
     for buffer in [out, answer] {
         buffer.clear();

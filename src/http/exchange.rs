@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -25,6 +26,7 @@ use super::limits::Limits;
 use super::receipt::{Attached, NUMBER_HEADER, Receipts, WAITED_HEADER};
 use super::refusal::Refusal;
 use crate::sync::lock;
+use crate::trace;
 
 /// The number of a request that only asks whether the lane answers.
 pub(super) const PROBE: u64 = 0;
@@ -165,12 +167,21 @@ impl Exchange {
         if let Ok(lane) = free.try_recv() {
             return Ok(lane);
         }
+        let _span = trace::span("wait for the lane");
+        let list = self.limits.waiting.as_ref();
+        let thread = thread::current();
+        let thread = thread.name().unwrap_or("?");
+        let entry = list.map(|_| format!("{} {path}, on {thread}", head.method));
+        let entry = entry.unwrap_or_default();
+        list.inspect(|list| lock(list).push(entry.clone()));
         // crossbeam wakes those who wait in turn.
-        select! {
+        let taken = select! {
             recv(free) -> lane => lane.map_err(|_| shutting_down()),
             recv(self.closed) -> _ => Err(shutting_down()),
             default(self.limits.lane_wait) => Err(busy()),
-        }
+        };
+        list.inspect(|list| lock(list).retain(|it| *it != entry));
+        taken
     }
 
     fn run_in(
@@ -198,6 +209,7 @@ impl Exchange {
             }
             let _ = stream.set_read_timeout(Some(self.limits.answer_time));
         }
+        let _span = trace::span("in the lane");
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         out.clear();
         encode(number, head, waited, body.len(), out);

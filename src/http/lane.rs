@@ -24,6 +24,7 @@ use super::message::{Request, Response};
 use super::receipt::{Attached, NUMBER_HEADER, Receipts, WAITED_HEADER};
 use crate::access_log;
 use crate::retry::supervised;
+use crate::trace::{self, Point};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -180,6 +181,8 @@ fn run(
             continue;
         }
         access_log::work_for(|| request.header(access_log::HEADER));
+        let mut span = trace::span("handle");
+        span.request(Point::Step, request.header(access_log::HEADER));
         let mut response = catch_unwind(AssertUnwindSafe(|| handler(request)))
             .unwrap_or_else(|panic| internal_error(&*panic));
         // Before the answer leaves, so that the front finds it there.

@@ -59,6 +59,9 @@ pub struct Response {
     /// What the handler holds of the budget for this answer, until the client has
     /// taken it or is gone.
     pub hold: Option<Hold>,
+    /// For a trace: the id of a message that the request has brought
+    /// ([`Way::Message`](crate::trace::Way::Message)).
+    pub message: Option<u64>,
     /// Instead of all this: see [`Response::wait_again`].
     pub wait_again: bool,
 }

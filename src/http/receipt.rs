@@ -49,6 +49,7 @@ pub(super) struct Attached {
     pub(super) length: Option<usize>,
     pub(super) receipt: Option<Receipt>,
     pub(super) hold: Option<Hold>,
+    pub(super) message: Option<u64>,
     pub(super) wait_again: bool,
 }
 
@@ -58,13 +59,15 @@ impl Attached {
         let receipt = response.undelivered.take().map(|call| Receipt(Some(call)));
         let stream = response.stream.take().map(Stream::new);
         let hold = response.hold.take();
-        let wait_again = response.wait_again;
-        let any = receipt.is_some() || stream.is_some() || hold.is_some() || wait_again;
+        let (message, wait_again) = (response.message, response.wait_again);
+        let any = receipt.is_some() || stream.is_some() || hold.is_some();
+        let any = any || message.is_some() || wait_again;
         any.then_some(Attached {
             stream,
             length: response.length,
             receipt,
             hold,
+            message,
             wait_again,
         })
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::gate::{Asked, Pass};
 use super::refusal::Refusal;
 use super::socket::Socket;
+use crate::trace;
 
 /// How long to wait before checking whether the client has gone, its pass holds no
 /// longer, or the front is stopping.
@@ -93,6 +94,7 @@ impl Waiting<'_> {
         pass: &mut Pass,
         again: impl Fn() -> Result<Pass, Refusal>,
     ) -> Result<bool, Refusal> {
+        let _span = trace::span("wait");
         client.keep_alive();
         loop {
             let turn = match stopping.load(Ordering::SeqCst) {

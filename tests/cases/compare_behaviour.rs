@@ -3,7 +3,7 @@
 //! fault that is planted for it.
 
 mod bound;
-mod faults;
+pub mod faults;
 
 use std::collections::BTreeSet;
 use std::fs;

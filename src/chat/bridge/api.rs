@@ -8,6 +8,7 @@ use super::link::Link;
 use super::postbox::{Flushed, Kept, Postbox};
 use super::prefer::{MOST, Preference};
 use super::sender::Sender;
+use super::step::Stepping;
 use crate::access::gate::Path;
 use crate::access::{Need, Right};
 use crate::budget::Budget;
@@ -19,6 +20,7 @@ use crate::key::{self, IDEMPOTENCY_KEY};
 use crate::metrics;
 use crate::status;
 use crate::throttle::{Admission, Throttle};
+use crate::trace::{self, Point, Way};
 
 const PAGE: &str = "\
 messenger: a bridge from HTTP to the gRPC chat (mes_grpc.MessengerServer).
@@ -46,6 +48,7 @@ pub struct Api {
     pub last_sent: Timestamp,
     /// Lines about flushes that were lost.
     pub losses: Arc<Throttle<1>>,
+    pub stepping: Option<Stepping>,
 }
 
 /// Most lines about lost flushes in a second; the next one has the count of the
@@ -58,6 +61,24 @@ const OWN_MESSAGE_WAIT: Duration = Duration::from_millis(500);
 
 impl Api {
     pub fn handle(&mut self, request: &Request) -> Response {
+        let asked = || format!("request: {} {}", request.method, request.path);
+        self.stop(|| vec![asked(), text(&request.body)]);
+        let response = self.answer(request);
+        let size = |bytes| format!("{bytes} bytes of JSON");
+        let body = || response.length.map_or_else(|| text(&response.body), size);
+        self.stop(|| vec![format!("answer: {}", response.status), body()]);
+        response
+    }
+
+    /// Stands still if somebody looks.
+    fn stop(&self, lines: impl FnOnce() -> Vec<String>) {
+        if let Some(stepping) = &self.stepping {
+            let (postbox, live) = (self.postbox.size(), self.link.is_subscribed());
+            stepping.stop(lines(), postbox, live, self.last_sent);
+        }
+    }
+
+    fn answer(&mut self, request: &Request) -> Response {
         match (request.path.as_str(), request.method.as_str()) {
             ("/sendMessage", "POST") => self.send(request),
             ("/getAndFlushMessages", "POST") => self.flush(request),
@@ -72,15 +93,25 @@ impl Api {
         let key = request.header(IDEMPOTENCY_KEY);
         let checked = key.map(key::checked).transpose();
         let sent = checked.and_then(|key| {
-            let (author, text) = json::parse_send_request(&request.body)?;
-            self.sender.send(key, &author, &text)
+            let parsed = trace::during("parse", || json::parse_send_request(&request.body));
+            let (author, text) = parsed?;
+            let fields = || [format!("author: {author}"), format!("text: {text}")];
+            self.stop(|| [vec!["gRPC call: SendMessage".into()], fields().into()].concat());
+            let mut span = trace::span("SendMessage");
+            let time = self.sender.send(key, &author, &text)?;
+            span.arrow(Point::Step, Way::Message, [time.nanos().cast_unsigned()]);
+            Ok(time)
         });
         match sent {
             Ok(time) => {
                 // An answer that was given before may be older than what was sent since.
                 let newest = key.map_or(time, |_| time.max(self.last_sent));
                 self.last_sent = newest;
-                Response::json(200, json::send_response(time))
+                let message = trace::is_on().then(|| time.nanos().cast_unsigned());
+                Response {
+                    message,
+                    ..Response::json(200, json::send_response(time))
+                }
             }
             Err(error) if error.code == Code::AlreadyExists => {
                 Response::error(422, status::name(error.code), error.message)
@@ -102,8 +133,11 @@ impl Api {
         }
         // Read your own writes: a client that sends and then flushes gets it.
         let own = std::mem::take(&mut self.last_sent);
-        self.link.wait_for(own, OWN_MESSAGE_WAIT);
-        let flushed = self.postbox.flush();
+        trace::during("wait for its own", || {
+            self.link.wait_for(own, OWN_MESSAGE_WAIT);
+        });
+        self.stop(|| vec!["flush: takes all out of the postbox".into()]);
+        let flushed = self.take();
         let hold = match self.memory.take(flushed.memory()) {
             Ok(hold) => hold,
             Err(full) => {
@@ -153,6 +187,19 @@ impl Api {
             }
         })
     }
+
+    fn take(&self) -> Flushed {
+        let mut span = trace::span("flush");
+        let flushed = self.postbox.flush();
+        let messages = flushed.messages.iter().map(|it| it.message.send_time);
+        let ids = messages.map(|time| time.nanos().cast_unsigned());
+        span.arrow(Point::End, Way::Postbox, ids);
+        flushed
+    }
+}
+
+fn text(body: &[u8]) -> String {
+    String::from_utf8_lossy(body).into()
 }
 
 fn refusal(error: &Error) -> Response {

@@ -10,6 +10,7 @@ mod link;
 pub mod postbox;
 mod prefer;
 mod sender;
+mod step;
 mod stream_reader;
 
 use std::sync::Arc;
@@ -30,6 +31,8 @@ pub use api::NEEDS;
 use line::Line;
 use link::Link;
 use sender::Sender;
+pub use step::Stepper;
+use step::Stepping;
 use stream_reader::StreamReader;
 
 #[derive(Clone, Debug)]
@@ -48,6 +51,8 @@ pub struct Config {
     pub connection: Settings,
     pub postbox: Capacity,
     pub http: Limits,
+    /// With it, the loop stops for somebody who looks.
+    pub step: Option<Arc<dyn Stepper>>,
 }
 
 impl Default for Config {
@@ -62,6 +67,7 @@ impl Default for Config {
             connection: Settings::default(),
             postbox: Capacity::default(),
             http: Limits::default(),
+            step: None,
         }
     }
 }
@@ -121,6 +127,9 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         false => Err("no subscription is live".into()),
     });
     ready.tries(move || asked.serves(TRIAL).is_ok());
+    let mut limits = config.http.clone();
+    let stepper = config.step.clone();
+    let stepping = stepper.map(|it| Stepping::new(it, &mut limits));
     let mut api = Api {
         sender: Sender {
             client: ChatClient::over(connection),
@@ -132,9 +141,10 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         memory: config.http.memory.clone(),
         last_sent: Timestamp::default(),
         losses: Arc::new(Throttle::new(api::LOSS_LINES)),
+        stepping,
     };
     let http = front.with_line(Arc::new(Line(api.postbox.clone()))).serve(
-        config.http.clone(),
+        limits,
         vec![move |request| api.handle(&request)],
         "http-loop",
     )?;

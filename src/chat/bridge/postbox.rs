@@ -118,7 +118,13 @@ impl Postbox {
 
     /// How many messages wait.
     pub fn waiting(&self) -> usize {
-        lock(&self.contents).messages.len()
+        self.size().0
+    }
+
+    /// The same, and the bytes of their authors and texts.
+    pub fn size(&self) -> (usize, usize) {
+        let contents = lock(&self.contents);
+        (contents.messages.len(), contents.bytes)
     }
 
     /// Takes everything out; each message is in exactly one flush.

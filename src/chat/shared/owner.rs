@@ -1,5 +1,6 @@
 //! The thread "chat-owner": the one that appends to the table, and that follows it.
 
+use std::collections::HashSet;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -51,6 +52,8 @@ pub struct Owner {
     /// Number and time of the last message that was published here.
     tail: (i64, i64),
     joins: Vec<Join>,
+    /// For the next batch.
+    held: Option<Waiting>,
 }
 
 impl Owner {
@@ -74,19 +77,23 @@ impl Owner {
             not_before: Instant::now(),
             tail: (0, 0),
             joins: Vec::new(),
+            held: None,
         }
     }
 
     /// Until nobody can send any more, and all is answered.
     pub fn run(&mut self) {
         loop {
-            let first = select! {
-                recv(self.commands) -> command => match command {
-                    Ok(command) => Some(command),
-                    Err(_over) => return,
+            let first = match &self.held {
+                Some(_) => None,
+                None => select! {
+                    recv(self.commands) -> command => match command {
+                        Ok(command) => Some(command),
+                        Err(_over) => return,
+                    },
+                    recv(self.looks) -> _ => None,
+                    default(LOOK) => None,
                 },
-                recv(self.looks) -> _ => None,
-                default(LOOK) => None,
             };
             let sends = self.take(first);
             if self.open().is_err() {
@@ -100,18 +107,24 @@ impl Owner {
 
     /// What has queued up, as much as goes into one batch.
     fn take(&mut self, first: Option<Command>) -> Vec<Waiting> {
-        let (mut sends, mut bytes) = (Vec::new(), 0);
-        let mut next = first.or_else(|| self.commands.try_recv().ok());
-        while let Some(command) = next {
-            match command {
-                Command::Join(join) => self.joins.push(join),
-                Command::Send(waiting) => {
+        let (mut sends, mut bytes, mut keys) = (Vec::<Waiting>::new(), 0, HashSet::new());
+        let mut next = first;
+        while sends.len() < BATCH && bytes < BATCH_BYTES {
+            let command = next.take().or_else(|| self.held.take().map(Command::Send));
+            match command.or_else(|| self.commands.try_recv().ok()) {
+                None => break,
+                Some(Command::Join(join)) => self.joins.push(join),
+                Some(Command::Send(waiting)) => {
+                    let key = waiting.draft.key.clone();
+                    if key.is_some_and(|key| !keys.insert(key)) {
+                        // The table takes a key once: the second one finds the first there.
+                        self.held = Some(waiting);
+                        break;
+                    }
                     bytes += waiting.draft.sender.len() + waiting.draft.text.len();
                     sends.push(waiting);
                 }
             }
-            let full = sends.len() == BATCH || bytes > BATCH_BYTES;
-            next = (!full).then(|| self.commands.try_recv().ok()).flatten();
         }
         sends
     }
@@ -150,7 +163,7 @@ impl Owner {
         let goes_on = self.goes_on(&epochs);
         *lock(&self.hub.epochs) = epochs;
         if goes_on {
-            return self.look().map(drop);
+            return self.follow(PAGE).map(drop);
         }
         self.begin()
     }
@@ -183,19 +196,10 @@ impl Owner {
     }
 
     fn page(&mut self, page: Page) -> Result<Vec<Entry>, db::Error> {
-        match &mut self.log {
-            Some(log) => log.page(page),
-            // Opened before.
-            None => Ok(Vec::new()),
-        }
+        self.log.as_mut().expect("opened before").page(page)
     }
 
-    /// Publishes what comes next in the table. False if there is nothing.
-    fn look(&mut self) -> Result<bool, db::Error> {
-        self.follow(PAGE)
-    }
-
-    /// As [`Owner::look`], at most so many.
+    /// Publishes what comes next in the table, at most so many. False if there is nothing.
     fn follow(&mut self, most: i64) -> Result<bool, db::Error> {
         let next = self.page(Page {
             from: From::After(self.tail.0),
@@ -247,7 +251,7 @@ impl Owner {
         }
         // Subscribers are let in behind all that was answered before they came: what there
         // was when a look found nothing more.
-        while (idle || !self.joins.is_empty()) && self.look()? && !self.joins.is_empty() {}
+        while (idle || !self.joins.is_empty()) && self.follow(PAGE)? && !self.joins.is_empty() {}
         for join in mem::take(&mut self.joins) {
             self.join(join);
         }
@@ -266,38 +270,12 @@ impl Owner {
         }
     }
 
-    /// The batch is of one transaction; but what the database refuses holds up nothing else.
     fn append(&mut self, sends: Vec<Waiting>) -> Result<(), db::Error> {
-        let Some(log) = &mut self.log else {
-            self.refuse(sends);
-            return Ok(());
-        };
         let parts = sends.into_iter().map(|it| (it.draft, (it.answer, it.hold)));
         let (mut drafts, answers): (Vec<_>, Vec<_>) = parts.unzip();
+        let log = self.log.as_mut().expect("opened before");
         match metrics::committing("chat", || log.append(&mut drafts)) {
             Ok(appended) => self.appended(appended, answers),
-            Err(failure) if failure.is_of_the_data() && drafts.len() > 1 => {
-                let mut failed = Ok(());
-                for (draft, (answer, hold)) in drafts.into_iter().zip(answers) {
-                    let send = Waiting {
-                        draft,
-                        answer,
-                        hold,
-                    };
-                    match failed {
-                        Ok(()) => failed = self.append(vec![send]),
-                        Err(_) => Command::Send(send).refuse(unavailable(Stored::No)),
-                    }
-                }
-                failed
-            }
-            Err(failure) if failure.is_of_the_data() => {
-                let reason = format!("the database refuses it: {}", failure.reason);
-                for (answer, _) in answers {
-                    answer.send(Err(Error::invalid(&*reason)));
-                }
-                Ok(())
-            }
             Err(Failure { reason, stored }) => {
                 for (answer, _) in answers {
                     answer.send(Err(unavailable(stored)));

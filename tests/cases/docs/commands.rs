@@ -44,6 +44,7 @@ const WAYS: &[(&str, Way)] = &[
         Way::Not("stops a process and waits for somebody to type"),
     ),
     ("grpcurl", Way::Not("no test installs it")),
+    ("jq", Way::Not("no test installs it")),
     ("docker/install.sh", Way::Not("installs packages")),
     ("cargo", Way::Not("a build within the tests of that build")),
     ("find", Way::Run),

@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::Path;
 
+use messenger::compare::behaviour::names;
 use messenger::compare::peer::Peer;
 use messenger::compare::report::Outcome;
 
 use super::three;
+use crate::cases::compare_behaviour::faults::BRIDGE_FAULTS;
 use crate::cases::compare_behaviour::{cells, plan, planted, run_all};
 use crate::support::process::{Process, command};
 use crate::support::programs::{Program, accepts, free_port};
@@ -57,8 +59,16 @@ fn all_checks_of_the_chat_hold_where_each_connection_goes_to_another_server() {
     let folder = planted("none", "none");
     let server = [Peer::Foreign(balancer.address.clone())];
     let bridges = [Peer::Ours, Peer::Python];
+    // Without what looks at HTTP alone, or for 18 s at one connection.
+    let names = names().into_iter().map(|(name, _)| name);
+    let of_the_order = |name: &&str| {
+        let bridge = BRIDGE_FAULTS.iter().any(|(check, _)| check == name);
+        let messages = ["send-", "flush", "bridge-times"].map(|it| name.starts_with(it));
+        *name != "vanished-reader" && (!bridge || messages.contains(&true))
+    };
+    let only: Vec<_> = names.filter(of_the_order).collect();
     // One after the other: each check wants the chat for itself.
-    let mut tables = run_all(vec![plan(folder.path(), &server, &bridges[..1], &[])]);
+    let mut tables = run_all(vec![plan(folder.path(), &server, &bridges[..1], &only)]);
     let python = ["flush", "send-text", "order"];
     tables.extend(run_all(vec![plan(
         folder.path(),
@@ -77,5 +87,5 @@ fn all_checks_of_the_chat_hold_where_each_connection_goes_to_another_server() {
     }
     println!("{passed} checks passed");
     assert!(others.is_empty(), "{others:#?}");
-    assert!(passed > 50, "{passed}");
+    assert!(passed > 45, "{passed}");
 }

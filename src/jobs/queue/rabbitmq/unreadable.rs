@@ -259,7 +259,13 @@ mod tests {
         broker.write_all(said).unwrap();
         broker.shutdown(Shutdown::Write).unwrap();
         let (stream, until) = (BufReader::new(stream), Instant::now() + CONFIRM);
-        (Client { stream, until }, broker)
+        let frame = MAX_FRAME;
+        let client = Client {
+            stream,
+            until,
+            frame,
+        };
+        (client, broker)
     }
 
     #[test]
