@@ -5,7 +5,7 @@ VENV := $(BUILT)/venv
 # Modules of the integration tests that need no more than the build does: chat,
 # bridge, and the HTTP front. Whoever needs more fails there, on any machine. Not
 # among them, since they take too long: cases::many and cases::shutdown.
-QUICK := cases::bridge cases::bridge_faults cases::front cases::health cases::layout \
+QUICK := cases::bridge cases::bridge_faults cases::bridge_wait cases::front cases::health cases::layout \
 	cases::limits cases::order cases::slow cases::transport
 
 # Where rustup puts cargo; a shell that was open before does not know.

@@ -1,6 +1,7 @@
 //! The access log, one line for each HTTP request and gRPC call, and the request id
 //! that such lines have in common: it comes in `X-Request-Id` or is made, and goes on
-//! with the calls that are made for a request. Off until [`turn_on`] is called.
+//! with the calls that are made for a request. Off until [`turn_on`] is called; a trace
+//! wants the ids alone.
 //!
 //! Lines go through the log, at info. They never have a token, a text or a query.
 
@@ -16,6 +17,7 @@ pub const HEADER: &str = "x-request-id";
 const MOST: usize = 64;
 
 static ON: AtomicBool = AtomicBool::new(false);
+static LINES: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     static CURRENT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -23,11 +25,22 @@ thread_local! {
 
 /// Writes lines from now on.
 pub fn turn_on() {
+    LINES.store(true, Ordering::Relaxed);
+    give_ids();
+}
+
+/// Gives requests their ids from now on.
+pub fn give_ids() {
     ON.store(true, Ordering::Relaxed);
 }
 
+/// Whether there are lines, not ids alone.
+pub fn has_lines() -> bool {
+    LINES.load(Ordering::Relaxed)
+}
+
 /// The id of a request: the one that came, if it is one, else a new one. `None` when
-/// there is no access log.
+/// nobody wants ids.
 pub fn request_id<'a>(came: impl FnOnce() -> Option<&'a str>) -> Option<String> {
     ON.load(Ordering::Relaxed).then(|| {
         let sound = came().filter(|id| is_visible(id, MOST)).map(str::to_owned);

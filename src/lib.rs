@@ -11,7 +11,8 @@
 //! Arrows run one way:
 //! `cli -> compare -> console -> services -> grpc | http | db -> access | fanout`,
 //! and every module may use `access_log`, `budget`, `error`, `json`, `latency`, `metrics`,
-//! `number`, `readiness`, `reload`, `retry`, `status`, `sync`, `throttle` and `tls`.
+//! `number`, `readiness`, `reload`, `retry`, `status`, `sync`, `throttle`, `tls`
+//! and `trace`.
 //! Services do not know each other; `console` and `compare` know a service's
 //! `client` and `wire` alone.
 //!
@@ -122,3 +123,5 @@ pub mod ticker;
 pub mod tls;
 #[cfg(not(feature = "shuttle"))]
 pub mod todo;
+#[cfg(not(feature = "shuttle"))]
+pub mod trace;

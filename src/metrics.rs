@@ -63,6 +63,8 @@ table! {
         "Messages in one transaction of the log; the sum is all that were stored." SIZES;
     POSTBOX: IntGaugeVec "messenger_postbox_messages" []
         "Messages that were received and not flushed yet.";
+    WAITING: IntGaugeVec "messenger_bridge_waiting" []
+        "Flushes that wait for messages.";
     GAPS: IntCounterVec "messenger_bridge_gaps_total" []
         "Subscriptions of the bridge before which messages may have been missed.";
     DROPPED: IntCounterVec "messenger_dropped_total" ["what"]

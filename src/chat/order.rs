@@ -19,6 +19,7 @@ use crate::grpc::meter::count_fanout;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::Pair;
 use crate::sync::lock;
+use crate::trace::{self, Point, Way};
 use crate::{key, metrics};
 
 /// A message within the limits, to be sent.
@@ -117,10 +118,14 @@ impl Order for Own {
     }
 
     fn publish(&self, sent: Sent, answer: Answer) -> Option<Wakeups> {
+        let mut span = trace::span("publish");
         let (time, wakeups) = match self.place(sent) {
             Ok((time, wakeups)) => (Ok(time), wakeups),
             Err(error) => (Err(error), None),
         };
+        let id = time.as_ref().ok().map(|time| time.nanos().cast_unsigned());
+        span.arrow(Point::Step, Way::Message, id);
+        drop(span);
         answer.send(time.map(wire::response));
         wakeups
     }

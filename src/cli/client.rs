@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::step::Step;
 use super::{
     Error, access, affinity, descriptors, drain, duration, memory, metrics, signals, target, tls,
+    trace,
 };
 use crate::access::gate;
 use crate::chat::bridge;
@@ -47,10 +49,16 @@ pub struct Args {
     /// waking one on another CPU is most of its cost
     #[arg(long, env = "MESSENGER_PIN_CPU", value_name = "N")]
     pin_cpu: Option<u16>,
+    /// Stop before each request, gRPC call and answer, show it with the bridge's state, and
+    /// go on at a key: step, next request, run; needs a terminal
+    #[arg(long, env = "MESSENGER_STEP")]
+    step: bool,
     #[command(flatten)]
     drain: drain::Args,
     #[command(flatten)]
     metrics: metrics::Args,
+    #[command(flatten)]
+    trace: trace::Args,
     #[command(flatten)]
     limits: Limits,
 }
@@ -59,6 +67,8 @@ const EXAMPLES: &str = "\
 Examples:
   messenger client
   messenger client --server chat.example:51075 --http-port 8081
+  messenger client --step                      one step of a request at each key
+  messenger client --trace bridge.json         for ui.perfetto.dev
   curl -d '{\"author\":\"anna\",\"text\":\"Hello\"}' localhost:8080/sendMessage
   curl -X POST localhost:8080/getAndFlushMessages";
 
@@ -188,13 +198,16 @@ impl Args {
                 bytes: self.limits.postbox_bytes,
             },
             http: self.limits.http.limits(bridge::NEEDS)?,
+            step: None,
         })
     }
 
     pub fn run(&self) -> Result<(), Error> {
         self.pin_cpu.map(affinity::pin).transpose()?;
         let stop = signals::stop_or_reload()?;
-        let config = self.config()?;
+        let mut config = self.config()?;
+        let step = self.step.then(Step::start).transpose()?;
+        config.step = step.as_ref().map(|(step, _)| step.clone() as _);
         let (limit, full) = (config.http.memory.limit(), config.postbox.memory());
         if limit < full {
             return Err(format!(
@@ -207,16 +220,21 @@ impl Args {
         access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(config.http.connections);
         let ready = &config.http.ready;
-        let _metrics = self.metrics.open(ready)?;
+        let _trace = self.trace.start("messenger client")?;
+        let open = self.metrics.open(ready)?;
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());
         };
+        open.ready(&[("client", handle.local_addr().to_string())])?;
         println!(
             "messenger client listening on {}://{}",
             config.http.scheme(),
             handle.local_addr()
         );
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
+        if let Some((step, _)) = &step {
+            step.run();
+        }
         handle.shut_down();
         Ok(())
     }

@@ -1,6 +1,9 @@
-//! `--metrics-port`, a port for those who watch a process, and `--access-log`: for
-//! every command that serves others.
+//! `--metrics-port`, a port for those who watch a process, `--access-log`, and
+//! `--port-file`, for those who have started it: for every command that serves others.
 
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::Error;
@@ -28,32 +31,89 @@ pub struct Args {
     /// Log a line for each HTTP request and gRPC call, at info, with a request id
     #[arg(long, env = "MESSENGER_ACCESS_LOG")]
     access_log: bool,
+    /// File for the addresses: a line NAME HOST:PORT for each. It appears, whole, when the
+    /// process is ready, so nobody has to read the log for a port
+    #[arg(long, env = "MESSENGER_PORT_FILE", value_name = "FILE")]
+    port_file: Option<PathBuf>,
+}
+
+/// The port for metrics, as long as this is not dropped.
+pub struct Open<'a> {
+    args: &'a Args,
+    serving: Option<Serving>,
 }
 
 impl Args {
-    /// Turns on the access log, and opens the port, where /readyz tells this too; `None` if
-    /// it is not wanted.
+    /// Turns on the access log, removes the file of a run before, and opens the port if it
+    /// is wanted, where /readyz tells this too.
     /// To be called once, before the services start, which count only if it is open.
-    /// Dropping the result closes it.
-    pub fn open(&self, ready: &Readiness) -> Result<Option<Serving>, Error> {
+    pub fn open(&self, ready: &Readiness) -> Result<Open<'_>, Error> {
+        let open = self.open_quietly(ready)?;
+        if let Some(serving) = &open.serving {
+            let address = serving.local_addr();
+            println!("messenger metrics listening on http://{address}");
+        }
+        Ok(open)
+    }
+
+    /// The same, without a line on standard output.
+    pub fn open_quietly(&self, ready: &Readiness) -> Result<Open<'_>, Error> {
         if self.access_log {
             access_log::turn_on();
         }
-        let Some(port) = self.metrics_port else {
-            return Ok(None);
-        };
+        if let Some(file) = &self.port_file {
+            let _ = std::fs::remove_file(file);
+        }
+        let serving = self.metrics_port.map(|port| self.serve(port, ready));
+        let serving = serving.transpose()?;
+        let args = self;
+        Ok(Open { args, serving })
+    }
+
+    fn serve(&self, port: u16, ready: &Readiness) -> Result<Serving, Error> {
         let front = Front::bind_named(&self.metrics_host, port)?.named("metrics");
         metrics::turn_on();
-        let serving = front.serve(
-            limits(ready.clone()),
-            vec![|request| answer(&request)],
-            "metrics",
-        )?;
-        println!(
-            "messenger metrics listening on http://{}",
-            serving.local_addr()
-        );
-        Ok(Some(serving))
+        let handler = |request| answer(&request);
+        Ok(front.serve(limits(ready.clone()), vec![handler], "metrics")?)
+    }
+}
+
+impl Open<'_> {
+    /// Writes the file, for a process that is ready and listens on these ports too.
+    ///
+    /// # Errors
+    /// Names the file.
+    pub fn ready(&self, listeners: &[(&str, String)]) -> Result<(), Error> {
+        let Some(file) = &self.args.port_file else {
+            return Ok(());
+        };
+        let line = |name: &str, address: String| format!("{name} {}\n", reachable(address));
+        let listeners = listeners.iter().map(|(name, at)| line(name, at.clone()));
+        let own = self
+            .serving
+            .as_ref()
+            .map(|it| line("metrics", it.local_addr().to_string()));
+        let lines: String = listeners.chain(own).collect();
+        let write = || {
+            // In the same folder: a rename does not leave its file system.
+            let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
+            let mut new = tempfile::Builder::new()
+                .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+                .tempfile_in(folder.unwrap_or(".".as_ref()))?;
+            new.write_all(lines.as_bytes())?;
+            new.persist(file).map_err(|error| error.error)
+        };
+        let failed = |error| format!("--port-file {}: {error}", file.display());
+        Ok(write().map(drop).map_err(failed)?)
+    }
+}
+
+/// Where a client on this machine reaches it.
+pub fn reachable(address: String) -> String {
+    match address.parse() {
+        Ok(SocketAddr::V4(at)) if at.ip().is_unspecified() => format!("127.0.0.1:{}", at.port()),
+        Ok(SocketAddr::V6(at)) if at.ip().is_unspecified() => format!("[::1]:{}", at.port()),
+        _ => address,
     }
 }
 

@@ -29,12 +29,14 @@ mod jobs;
 mod log;
 mod memory;
 mod metrics;
+mod once;
 mod rows;
 mod send;
 mod server;
 mod services;
 mod shared_chat;
 mod signals;
+mod step;
 mod tail;
 mod target;
 mod terminal;
@@ -42,6 +44,7 @@ mod ticker;
 mod tls;
 mod todo;
 mod token;
+mod trace;
 mod web;
 
 use clap::{Parser, Subcommand};
@@ -49,7 +52,7 @@ use clap::{Parser, Subcommand};
 /// Small messaging services on one ordered fan-out.
 ///
 /// Every flag has an environment variable, except for the addresses of
-/// `healthcheck`; the flag wins. Results go to standard output, the log to standard
+/// `healthcheck` and the command of `demo --once`; the flag wins. Results go to standard output, the log to standard
 /// error.
 #[derive(Parser, Debug)]
 #[command(name = "messenger", version, propagate_version = true, after_help = EXAMPLES)]

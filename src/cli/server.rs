@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use super::shared_chat::{self, Order};
-use super::{Error, access, descriptors, drain, duration, memory, metrics, services, signals, tls};
+use super::{
+    Error, access, descriptors, drain, duration, memory, metrics, services, signals, tls, trace,
+};
 use crate::budget::Budget;
 use crate::fanout::{broadcast, replay};
 use crate::grpc::server;
@@ -44,6 +46,8 @@ pub struct Args {
     #[command(flatten)]
     metrics: metrics::Args,
     #[command(flatten)]
+    trace: trace::Args,
+    #[command(flatten)]
     tls: tls::Listen,
     #[command(flatten)]
     limits: Limits,
@@ -59,6 +63,7 @@ Examples:
   messenger server --database-url postgresql://me@db/chat    one of several servers
   messenger server --auth-tokens tokens.jsonl  only for who has a token
   messenger server --tls-cert server.pem --tls-key server.key
+  messenger server --trace server.json         for ui.perfetto.dev
   MESSENGER_SERVER_PORT=6000 messenger server";
 
 #[derive(clap::Args, Debug)]
@@ -221,7 +226,8 @@ impl Args {
         let tls = transport.tls.is_some();
         self.access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(transport.streams);
-        let _metrics = self.metrics.open(&transport.ready)?;
+        let _trace = self.trace.start("messenger server")?;
+        let open = self.metrics.open(&transport.ready)?;
         let shared = match self.services.have_chat() {
             true => self.shared.open(&limits, &transport.ready, &stop)?,
             false => Order::Own,
@@ -232,6 +238,11 @@ impl Args {
             Order::Stopped => return Ok(()),
         };
         let handle = self.services.host(&transport, limits, shared)?;
+        let ports = handle.ports().iter();
+        let listeners: Vec<_> = ports
+            .map(|port| ("server", server::address(&self.host, *port)))
+            .collect();
+        open.ready(&listeners)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);
         }

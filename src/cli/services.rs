@@ -1,6 +1,6 @@
 //! The services that `server` and `demo` host, and their settings.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub struct Args {
     services: Vec<Service>,
     /// Folder for data that survives a restart; without it, data is in memory only
     #[arg(long, env = "MESSENGER_DATA_DIR", value_name = "DIR")]
-    data_dir: Option<PathBuf>,
+    pub data_dir: Option<PathBuf>,
     /// Interval of price changes, 10ms to 60m
     #[arg(long, env = "MESSENGER_TICKER_INTERVAL", default_value = duration::text(ticker::server::Config::default().interval), value_name = "TIME", value_parser = interval)]
     ticker_interval: Duration,
@@ -124,11 +124,6 @@ impl Args {
             Service::Message => Ok(Box::new(jobs::server::Messages::start()?) as _),
         });
         hosted.collect()
-    }
-
-    /// The folder that was given.
-    pub fn data_dir(&self) -> Option<&Path> {
-        self.data_dir.as_deref()
     }
 
     fn todo(&self, limits: Limits, ready: &Readiness) -> Result<Box<dyn Hosted>, Error> {

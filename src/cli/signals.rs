@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use super::Error;
+use super::{Error, terminal};
 use crate::reload;
 
 /// Receives once when the process is asked to end. A second signal ends it at
@@ -40,6 +40,7 @@ fn receive(reload: impl Fn() -> bool + Send + 'static) -> Result<Receiver<()>, E
     let asked = Arc::new(AtomicBool::new(false));
     let ask = move || {
         if asked.swap(true, Ordering::Relaxed) {
+            terminal::restore();
             std::process::exit(130);
         }
         // There is room for one, and this is the one.

@@ -1,9 +1,13 @@
 //! Terminal input and output that commands share.
 
 use std::io::{self, BufRead as _, Write};
+use std::sync::Mutex;
 use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+
+use crate::sync::lock;
 
 /// The text with control characters escaped: users' text must not be able to move
 /// the terminal's cursor.
@@ -27,6 +31,41 @@ pub fn print_line(out: &mut impl Write, line: &str) -> io::Result<bool> {
 pub fn colours() -> bool {
     use std::io::IsTerminal as _;
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// While this is there, standard input gives keys as they are pressed, without showing
+/// them. Ctrl-C is a signal all the same.
+#[derive(Debug)]
+pub struct Unbuffered;
+
+/// The terminal's settings before that.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+impl Unbuffered {
+    /// # Errors
+    /// When standard input is no terminal.
+    pub fn start() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut now = before.clone();
+        now.local_modes -= LocalModes::ICANON | LocalModes::ECHO;
+        *lock(&BEFORE) = Some(before);
+        tcsetattr(io::stdin(), OptionalActions::Now, &now)?;
+        Ok(Self)
+    }
+}
+
+impl Drop for Unbuffered {
+    fn drop(&mut self) {
+        restore();
+    }
+}
+
+/// Gives the terminal back as it was; for an end that drops nothing.
+pub fn restore() {
+    if let Some(before) = lock(&BEFORE).take() {
+        // A terminal that has gone wants nothing.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+    }
 }
 
 /// The lines of standard input, read by the thread "stdin"; disconnected at

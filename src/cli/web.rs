@@ -94,8 +94,9 @@ impl Args {
         access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(config.http.connections);
         let ready = &config.http.ready;
-        let _metrics = self.metrics.open(ready)?;
+        let open = self.metrics.open(ready)?;
         let handle = console::start(&config)?;
+        open.ready(&[("web", handle.local_addr().to_string())])?;
         println!(
             "messenger web listening on {}://{}",
             config.http.scheme(),

@@ -24,7 +24,8 @@ use super::request::{Decoder, Requests, Unfinished};
 use crate::access::Need;
 use crate::budget::{Budget, Hold};
 use crate::error::{Code, Error};
-use crate::status;
+use crate::trace::{self, Point};
+use crate::{access_log, status};
 
 /// Smaller answers count, but are never refused: what the call itself takes in
 /// the C core is more.
@@ -225,13 +226,21 @@ impl Methods {
             let call = caller.call.take();
             let (unfinished, budget) = (unfinished.clone(), budget.clone());
             let (handler, looked) = (handler.clone(), look(&ctx));
+            let id = trace::is_on().then(|| metadata(&ctx, access_log::HEADER));
+            let id = id
+                .flatten()
+                .map(|id| String::from_utf8_lossy(id).into_owned());
             ctx.spawn(guarded(name, async move {
                 let (peer, request) = unfinished
                     .request(caller.peer, &mut requests, decoder)
                     .await;
                 let (reply, mut answer) = oneshot::channel();
                 let after = match request {
-                    Ok(request) => guard(name, || handler(looked, request, Reply(reply))),
+                    Ok(request) => guard(name, || {
+                        let mut span = trace::span(name);
+                        span.request(Point::Step, id.as_deref());
+                        handler(looked, request, Reply(reply))
+                    }),
                     Err(error) => {
                         Reply(reply).send(Err(error));
                         None
@@ -249,10 +258,10 @@ impl Methods {
                 if let Some(call) = call {
                     call.answered(answer.as_ref().err(), None);
                 }
-                let (sending, hold) = match answer {
+                let (sending, hold) = trace::during("answer", || match answer {
                     Ok(Shared(encoded, hold)) => (sink.success(encoded), Some(hold)),
                     Err(error) => (sink.fail(status::to_grpc(&error)), None),
-                };
+                });
                 drop(after);
                 // The client may have gone.
                 let sent = sending.map(drop);

@@ -41,6 +41,7 @@ impl Call {
             let (_, id) = headers.find(|(key, _)| *key == access_log::HEADER)?;
             std::str::from_utf8(id).ok()
         });
+        let request_id = request_id.filter(|_| access_log::has_lines());
         let logged = logged || request_id.is_some();
         if let Some(meter) = meter {
             meter.started.inc();

@@ -141,7 +141,8 @@ pub(super) fn key(name: &'static str) -> CString {
     CString::new(name).unwrap_or_default()
 }
 
-fn address(host: &str, port: u16) -> String {
+/// Host and port; an IPv6 address gets its brackets.
+pub fn address(host: &str, port: u16) -> String {
     if host.contains(':') && !host.starts_with('[') {
         return format!("[{host}]:{port}");
     }

@@ -18,6 +18,7 @@ use super::connection::{Shared, serve};
 use super::journal;
 use super::open::Connection;
 use super::refusal::Refusal;
+use crate::trace;
 
 /// Enough for the parser and for a callback, small enough for a thousand.
 const STACK_BYTES: usize = 128 * 1024;
@@ -95,6 +96,7 @@ fn start(
     peer: IpAddr,
     shared: &Arc<Shared>,
 ) -> Result<(), (io::Error, Option<TcpStream>)> {
+    let _span = trace::span("accept");
     let connection = shared.connections.add(number, stream, peer);
     let (theirs, with) = (Arc::clone(&connection), Arc::clone(shared));
     // A thread's name has at most 15 bytes.

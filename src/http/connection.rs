@@ -20,6 +20,7 @@ use super::refusal::Refusal;
 use super::socket::{Client as _, Socket};
 use super::stream::Streams;
 use super::tls::Failed;
+use super::wait::Lines;
 use crate::budget::Hold;
 
 /// What all connections share.
@@ -27,6 +28,7 @@ pub(super) struct Shared {
     pub(super) limits: Limits,
     pub(super) exchange: Exchange,
     pub(super) streams: Streams,
+    pub(super) lines: Lines,
     pub(super) stopping: AtomicBool,
     pub(super) connections: Connections,
     /// The name under which requests are counted and logged.
@@ -136,24 +138,34 @@ fn answer(
 ) -> Fate {
     let Buffers { out, answer, entry } = buffers;
     let limits = &shared.limits;
-    let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     let allowed = origin::check(head, client.local(), &shared.limits.hosts);
     // Anything else may change something, and then its answer cannot be refused.
     let only_reads = matches!(&*head.method, "GET" | "HEAD");
-    let gate = limits.gate.as_ref();
-    let passed = allowed.and_then(|()| match gate {
-        Some(gate) => gate.request(peer, &head.asked()),
+    let asked = head.asked();
+    let ask = || match &limits.gate {
+        Some(gate) => gate.request(peer, &asked),
         None => Ok(None),
-    });
-    let answered = passed.and_then(|pass| {
+    };
+    let answered = allowed.and_then(|()| ask()).and_then(|mut pass| {
         if !only_reads {
             limits.memory.take(0)?;
         }
-        match &*head.target {
-            "*" => Ok((methods(answer), pass)),
-            _ => Ok((shared.exchange.run(head, body, out, answer)?, pass)),
+        if head.target == "*" {
+            return Ok((methods(answer), pass));
+        }
+        let mut waiting = shared.lines.join(&asked)?;
+        loop {
+            let waited = match &mut waiting {
+                Some(place) => place.wait(client, &shared.stopping, &mut pass, ask)?,
+                None => false,
+            };
+            let answered = shared.exchange.run(head, waited, body, out, answer)?;
+            if !(waited && answered.attached.wait_again) {
+                return Ok((answered, pass));
+            }
         }
     });
+    let keep_alive = head.keep_alive && !shared.stopping.load(Ordering::SeqCst);
     out.clear();
     let admitted = answered.and_then(|(answered, pass)| {
         let Attached { stream, length, .. } = &answered.attached;
@@ -168,6 +180,8 @@ fn answer(
         let place = endless.then(|| shared.streams.enter(limits.streams));
         Ok((answered, place.transpose()?, pass))
     });
+    let message = admitted.as_ref().ok().and_then(|it| it.0.attached.message);
+    let writing = entry.as_mut().map(|entry| entry.writing(message));
     let fate = match admitted {
         Ok((Answered { extent, attached }, place, pass)) => {
             let Attached {
@@ -175,6 +189,7 @@ fn answer(
                 length,
                 receipt,
                 hold: _until_taken,
+                ..
             } = attached;
             let streamed = stream.is_some();
             let form = match length {
@@ -226,6 +241,7 @@ fn answer(
             }
         }
     };
+    drop(writing);
     *entry = None;
     for buffer in [out, answer] {
         buffer.clear();

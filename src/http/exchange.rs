@@ -15,6 +15,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
@@ -22,9 +23,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use super::answer::{Extent, measure};
 use super::head::Head;
 use super::limits::Limits;
-use super::receipt::{Attached, NUMBER_HEADER, Receipts};
+use super::receipt::{Attached, NUMBER_HEADER, Receipts, WAITED_HEADER};
 use super::refusal::Refusal;
 use crate::sync::lock;
+use crate::trace;
 
 /// The number of a request that only asks whether the lane answers.
 pub(super) const PROBE: u64 = 0;
@@ -135,6 +137,7 @@ impl Exchange {
     pub(super) fn run(
         &self,
         head: &Head,
+        waited: bool,
         body: &[u8],
         out: &mut Vec<u8>,
         answer: &mut Vec<u8>,
@@ -144,7 +147,7 @@ impl Exchange {
             lane: Some(self.take(head)?),
         };
         match &mut taken.lane {
-            Some(lane) => self.run_in(lane, head, body, out, answer),
+            Some(lane) => self.run_in(lane, (head, waited), body, out, answer),
             None => Err(busy()),
         }
     }
@@ -164,18 +167,27 @@ impl Exchange {
         if let Ok(lane) = free.try_recv() {
             return Ok(lane);
         }
+        let _span = trace::span("wait for the lane");
+        let list = self.limits.waiting.as_ref();
+        let thread = thread::current();
+        let thread = thread.name().unwrap_or("?");
+        let entry = list.map(|_| format!("{} {path}, on {thread}", head.method));
+        let entry = entry.unwrap_or_default();
+        list.inspect(|list| lock(list).push(entry.clone()));
         // crossbeam wakes those who wait in turn.
-        select! {
+        let taken = select! {
             recv(free) -> lane => lane.map_err(|_| shutting_down()),
             recv(self.closed) -> _ => Err(shutting_down()),
             default(self.limits.lane_wait) => Err(busy()),
-        }
+        };
+        list.inspect(|list| lock(list).retain(|it| *it != entry));
+        taken
     }
 
     fn run_in(
         &self,
         lane: &mut Lane,
-        head: &Head,
+        (head, waited): (&Head, bool),
         body: &[u8],
         out: &mut Vec<u8>,
         answer: &mut Vec<u8>,
@@ -197,9 +209,10 @@ impl Exchange {
             }
             let _ = stream.set_read_timeout(Some(self.limits.answer_time));
         }
+        let _span = trace::span("in the lane");
         let number = self.next_number.fetch_add(1, Ordering::Relaxed);
         out.clear();
-        encode(number, head, body.len(), out);
+        encode(number, head, waited, body.len(), out);
         let mut rest = body;
         if body.len() <= READ_BYTES {
             out.extend_from_slice(std::mem::take(&mut rest));
@@ -258,7 +271,7 @@ impl Exchange {
 }
 
 /// The head as tiny_http gets it: always with a length, never chunked.
-fn encode(number: u64, head: &Head, length: usize, out: &mut Vec<u8>) {
+fn encode(number: u64, head: &Head, waited: bool, length: usize, out: &mut Vec<u8>) {
     let mut field = |name: &str, separator: &str, value: &str, end: &str| {
         for part in [name, separator, value, end] {
             out.extend_from_slice(part.as_bytes());
@@ -266,6 +279,9 @@ fn encode(number: u64, head: &Head, length: usize, out: &mut Vec<u8>) {
     };
     field(&head.method, " ", &head.target, " HTTP/1.1\r\n");
     field(NUMBER_HEADER, ": ", &number.to_string(), "\r\n");
+    if waited {
+        field(WAITED_HEADER, ": ", "1", "\r\n");
+    }
     field("Content-Length", ": ", &length.to_string(), "\r\n");
     for (name, value) in &head.headers {
         field(name, ": ", value, "\r\n");

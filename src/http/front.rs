@@ -24,6 +24,7 @@ use super::open::Connections;
 use super::ready;
 use super::receipt::Receipts;
 use super::stream::Streams;
+use super::wait::{Line, Lines};
 use crate::metrics;
 use crate::retry::supervised;
 
@@ -40,6 +41,7 @@ pub struct Front {
     local_addr: SocketAddr,
     kept: Kept,
     service: &'static str,
+    line: Option<Arc<dyn Line>>,
 }
 
 impl Front {
@@ -87,6 +89,13 @@ impl Front {
         Front { service, ..self }
     }
 
+    /// Has requests wait in `line` before their lane.
+    #[must_use]
+    pub fn with_line(self, line: Arc<dyn Line>) -> Front {
+        let line = Some(line);
+        Front { line, ..self }
+    }
+
     /// The address, with the real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -122,6 +131,7 @@ impl Front {
         let exchange = Exchange::open(lanes.socket(), count, self.kept, &limits, receipts)?;
         let shared = Arc::new(Shared {
             service: self.service,
+            lines: Lines::new(self.line, limits.connections),
             limits,
             exchange,
             streams: Streams::default(),
@@ -161,6 +171,7 @@ impl Front {
             local_addr,
             kept,
             service: "http",
+            line: None,
         })
     }
 }

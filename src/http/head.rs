@@ -50,7 +50,7 @@ impl Head {
 }
 
 /// Fields that belong to one connection or to framing. The lane gets its own.
-const NOT_FORWARDED: [&str; 10] = [
+const NOT_FORWARDED: [&str; 11] = [
     "connection",
     "content-length",
     "expect",
@@ -61,6 +61,7 @@ const NOT_FORWARDED: [&str; 10] = [
     "transfer-encoding",
     "upgrade",
     super::receipt::NUMBER_HEADER,
+    super::receipt::WAITED_HEADER,
 ];
 
 /// Parses the head at the start of `input`. `None`: it is not complete yet.

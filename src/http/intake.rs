@@ -12,6 +12,7 @@ use super::limits::Limits;
 use super::refusal::Refusal;
 use super::socket::{Client, ReadError};
 use crate::budget::Hold;
+use crate::trace;
 
 /// Memory that a connection keeps between two requests, per buffer.
 pub(super) const KEPT_BYTES: usize = 4 * 1024;
@@ -77,6 +78,7 @@ impl Intake {
             }
         }
         begun();
+        let _span = trace::span("receive");
         let mut source = Source {
             client,
             deadline: Instant::now() + limits.request_time,

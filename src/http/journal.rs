@@ -1,12 +1,13 @@
-//! Counts a front's requests, and writes their lines of the access log.
+//! Counts a front's requests, writes their lines of the access log, and traces them.
 //!
-//! It must not know sockets. A connection's thread runs it; when both are off, that is
-//! a look at two flags.
+//! It must not know sockets. A connection's thread runs it; when all is off, that is
+//! a look at a few flags.
 
 use std::net::IpAddr;
 use std::time::Instant;
 
 use super::head::Head;
+use crate::trace::{self, Point, Span, Way};
 use crate::{access_log, metrics};
 
 /// The most of a path that a line shows.
@@ -21,10 +22,11 @@ pub(super) struct Entry {
     status: u16,
     /// Request id, method and path for the access log.
     line: Option<(String, String, String)>,
+    span: Span,
 }
 
-/// `None` when nothing is counted or logged. Gives the request its id, if there is an
-/// access log; one without a head was malformed.
+/// `None` when nothing is counted, logged or traced. Gives the request its id, if one is
+/// wanted; one without a head was malformed.
 pub(super) fn begin(
     service: &'static str,
     peer: IpAddr,
@@ -47,13 +49,30 @@ pub(super) fn begin(
             (id, head.method.clone(), path)
         }
     });
+    let mut span = Span::default();
+    if let (true, Some((id, method, path))) = (trace::is_on(), &line) {
+        span = trace::span(format!("{method} {path}"));
+        span.request(Point::Start, Some(id));
+    }
     Some(Entry {
         service,
         peer,
         since: Instant::now(),
         status: 500,
         line,
+        span,
     })
+}
+
+impl Entry {
+    /// The slice of a trace in which the answer is written. The message that the request
+    /// has brought is on its way since the request came.
+    pub(super) fn writing(&mut self, message: Option<u64>) -> Span {
+        self.span.arrow(Point::Start, Way::Message, message);
+        let mut span = trace::span("write");
+        span.request(Point::End, self.line.as_ref().map(|(id, ..)| &**id));
+        span
+    }
 }
 
 fn is_id(name: &str) -> bool {
@@ -80,7 +99,9 @@ impl Drop for Entry {
         let took = self.since.elapsed();
         count(service, status);
         metrics::observe(&metrics::ANSWERING, &[service], took.as_secs_f64());
-        if let Some((id, method, path)) = self.line.take() {
+        if let Some((id, method, path)) = self.line.take()
+            && access_log::has_lines()
+        {
             tracing::info!(service, %peer, method, path, status, ?took, id, "request");
         }
     }

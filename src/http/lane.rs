@@ -21,9 +21,10 @@ use super::answer::has_no_body;
 use super::exchange::PROBE;
 use super::head::token;
 use super::message::{Request, Response};
-use super::receipt::{Attached, NUMBER_HEADER, Receipts};
+use super::receipt::{Attached, NUMBER_HEADER, Receipts, WAITED_HEADER};
 use crate::access_log;
 use crate::retry::supervised;
+use crate::trace::{self, Point};
 
 use rustix::fs::{Mode, OFlags};
 
@@ -180,6 +181,8 @@ fn run(
             continue;
         }
         access_log::work_for(|| request.header(access_log::HEADER));
+        let mut span = trace::span("handle");
+        span.request(Point::Step, request.header(access_log::HEADER));
         let mut response = catch_unwind(AssertUnwindSafe(|| handler(request)))
             .unwrap_or_else(|panic| internal_error(&*panic));
         // Before the answer leaves, so that the front finds it there.
@@ -199,11 +202,13 @@ fn read(incoming: &mut tiny_http::Request) -> io::Result<(u64, Request)> {
         Some((path, query)) => (path.to_owned(), query.to_owned()),
         None => (incoming.url().to_owned(), String::new()),
     };
-    let mut number = None;
+    let (mut number, mut waited) = (None, false);
     let mut headers = Vec::with_capacity(incoming.headers().len());
     for header in incoming.headers() {
         if header.field.equiv(NUMBER_HEADER) {
             number = header.value.as_str().parse().ok();
+        } else if header.field.equiv(WAITED_HEADER) {
+            waited = true;
         } else if !header.field.equiv("Content-Length") {
             headers.push((header.field.to_string(), header.value.to_string()));
         }
@@ -229,6 +234,7 @@ fn read(incoming: &mut tiny_http::Request) -> io::Result<(u64, Request)> {
             query,
             headers,
             body,
+            waited,
         },
     ))
 }

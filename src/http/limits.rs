@@ -2,7 +2,7 @@
 //!
 //! Owns numbers only. It must not know how a bound is enforced. No thread runs it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::gate::Gate;
@@ -58,6 +58,8 @@ pub struct Limits {
     pub gate: Option<Arc<dyn Gate>>,
     /// What /readyz tells.
     pub ready: Readiness,
+    /// With it, requests that wait for a lane are on this list, in order of arrival.
+    pub waiting: Option<Arc<Mutex<Vec<String>>>>,
     /// With it, all clients have to speak TLS; each handshake takes what is there then.
     pub tls: Option<Arc<Live<tls::Server>>>,
 }
@@ -88,6 +90,7 @@ impl Default for Limits {
             drain_time: Duration::from_secs(2),
             gate: None,
             ready: Readiness::default(),
+            waiting: None,
             tls: None,
         }
     }

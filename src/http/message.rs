@@ -23,6 +23,9 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Decoded: chunked framing is gone.
     pub body: Vec<u8>,
+    /// Whether it has waited before its lane for something that was there then, and may be
+    /// answered with [`Response::wait_again`].
+    pub waited: bool,
 }
 
 impl Request {
@@ -56,6 +59,11 @@ pub struct Response {
     /// What the handler holds of the budget for this answer, until the client has
     /// taken it or is gone.
     pub hold: Option<Hold>,
+    /// For a trace: the id of a message that the request has brought
+    /// ([`Way::Message`](crate::trace::Way::Message)).
+    pub message: Option<u64>,
+    /// Instead of all this: see [`Response::wait_again`].
+    pub wait_again: bool,
 }
 
 impl Response {
@@ -96,6 +104,14 @@ impl Response {
         Response {
             stream: Some(Box::new(source)),
             ..Response::typed(200, content_type, String::new())
+        }
+    }
+
+    /// No answer: what a request has `waited` for is gone by now, so it goes on waiting.
+    pub fn wait_again() -> Response {
+        Response {
+            wait_again: true,
+            ..Response::error(500, "INTERNAL", "the request has not waited")
         }
     }
 

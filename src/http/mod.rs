@@ -28,6 +28,9 @@
 //! too (`array`), so no answer is in memory whole. What is in memory for clients
 //! counts against one [`Budget`](crate::budget::Budget) over all connections.
 //!
+//! A request may wait before its lane ([`Line`]), on its connection's thread too
+//! (`wait`), so that a loop never waits for what another request has to bring.
+//!
 //! `client` is the other side: a minimal client that puts load on such a front.
 //!
 //! Every buffer, queue and wait is bounded, most of them by [`Limits`].
@@ -56,6 +59,7 @@ mod refusal;
 mod socket;
 mod stream;
 mod tls;
+mod wait;
 
 pub use front::{Front, Serving};
 pub use gate::{Asked, Gate, Pass, Refusal};
@@ -65,3 +69,4 @@ pub use limits::Limits;
 pub use message::{Request, Response, Undelivered};
 pub use socket::{Client, ReadError};
 pub use stream::{Next, Source};
+pub use wait::{Line, Place, Turn};

@@ -17,6 +17,9 @@ use crate::sync::lock;
 /// Carries a request's number to the lane. A client's own is stripped.
 pub(super) const NUMBER_HEADER: &str = "x-front-request";
 
+/// Tells the lane that a request has waited. A client's own is stripped too.
+pub(super) const WAITED_HEADER: &str = "x-front-waited";
+
 /// A promise to call back if an answer is lost. Dropping it is the loss, so no
 /// path can forget it, and none can call twice.
 pub(super) struct Receipt(Option<Undelivered>);
@@ -46,6 +49,8 @@ pub(super) struct Attached {
     pub(super) length: Option<usize>,
     pub(super) receipt: Option<Receipt>,
     pub(super) hold: Option<Hold>,
+    pub(super) message: Option<u64>,
+    pub(super) wait_again: bool,
 }
 
 impl Attached {
@@ -54,12 +59,16 @@ impl Attached {
         let receipt = response.undelivered.take().map(|call| Receipt(Some(call)));
         let stream = response.stream.take().map(Stream::new);
         let hold = response.hold.take();
+        let (message, wait_again) = (response.message, response.wait_again);
         let any = receipt.is_some() || stream.is_some() || hold.is_some();
+        let any = any || message.is_some() || wait_again;
         any.then_some(Attached {
             stream,
             length: response.length,
             receipt,
             hold,
+            message,
+            wait_again,
         })
     }
 }

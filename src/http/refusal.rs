@@ -94,6 +94,7 @@ fn describe(status: u16) -> (&'static str, &'static str) {
         421 => ("Misdirected Request", "PERMISSION_DENIED"),
         429 => ("Too Many Requests", "RESOURCE_EXHAUSTED"),
         431 => ("Request Header Fields Too Large", "RESOURCE_EXHAUSTED"),
+        499 => ("Client Closed Request", "CANCELLED"),
         501 => ("Not Implemented", "UNIMPLEMENTED"),
         502 => ("Bad Gateway", "INTERNAL"),
         503 => ("Service Unavailable", "UNAVAILABLE"),

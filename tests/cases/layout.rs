@@ -23,6 +23,7 @@ const LEAVES: &[&str] = &[
     "sync",
     "throttle",
     "tls",
+    "trace",
 ];
 
 /// What a module may name, besides what is below itself and, unless it is one of
@@ -39,6 +40,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &["budget", "sync"]),
     ("number", &[]),
     ("throttle", &["sync"]),
+    ("trace", &["retry", "sync"]),
     ("generated", &[]),
     ("json", &["error"]),
     ("key", &["error"]),
@@ -59,6 +61,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "retry",
             "sync",
             "tls",
+            "trace",
         ],
     ),
     ("db", &["LEAVES"]),

@@ -211,6 +211,26 @@ impl Bridge {
         Program::announced(process, "messenger client listening on http://", 1)
     }
 
+    /// `messenger client --step` at a terminal of its own, and its port.
+    pub fn step(server: &str, flags: &[&str]) -> (Terminal, u16) {
+        let arguments = [
+            "client",
+            "--step",
+            "--host",
+            "127.0.0.1",
+            "--http-port",
+            "0",
+        ];
+        // A session of its own, so that Ctrl-C is typed and not sent.
+        let mut session = command("setsid");
+        session.args(["--ctty", MESSENGER]).args(arguments);
+        session.args(["--server", server]).args(flags);
+        let mut terminal = Terminal::spawn(session);
+        terminal.wait_for("messenger client listening on http://127.0.0.1:");
+        let port = terminal.wait_for("\r\n").trim().parse();
+        (terminal, port.expect("a port"))
+    }
+
     /// Does not wait until it listens.
     pub fn spawn(server: &str, port: u16, flags: &[&str]) -> Process {
         let port = port.to_string();

@@ -10,6 +10,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, unbounded};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 
 use super::SOON;
 use super::process::Process;
@@ -62,6 +63,18 @@ impl Terminal {
     /// Types this and presses Enter.
     pub fn enter(&mut self, line: &str) {
         writeln!(self.keyboard, "{line}").expect("a terminal that takes input");
+    }
+
+    /// Presses these keys.
+    pub fn press(&mut self, keys: &str) {
+        let pressed = self.keyboard.write_all(keys.as_bytes());
+        pressed.expect("a terminal that takes input");
+    }
+
+    /// Whether it is as a program finds it: lines at a time, and what is typed is shown.
+    pub fn is_as_before(&self) -> bool {
+        let modes = tcgetattr(&self.keyboard).expect("settings").local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO)
     }
 
     /// Waits until the screen shows this; what was shown before it is returned

@@ -8,12 +8,12 @@ use ::shuttle::thread::{self, JoinHandle};
 use futures_util::stream::AbortHandle;
 
 use super::*;
-use crate::chat::bridge::postbox::{Capacity, Flushed, Postbox};
+use crate::chat::bridge::postbox::{Capacity, Flushed, Place, Postbox};
 use crate::chat::message::Message;
 use crate::sync::{Arc, explore};
 
 /// Those of this module.
-const TESTS: usize = 7;
+const TESTS: usize = 11;
 
 /// Longer than any wait here.
 const LONG: Duration = Duration::from_secs(3600);
@@ -23,6 +23,8 @@ const LONG: Duration = Duration::from_secs(3600);
 struct Bridge {
     postbox: Arc<Postbox>,
     link: Arc<Link>,
+    /// Held by the request that "http-loop" answers.
+    turn: Arc<Mutex<()>>,
 }
 
 fn time(number: i64) -> Timestamp {
@@ -44,6 +46,7 @@ impl Bridge {
         let bridge = Self {
             postbox: Arc::new(Postbox::new(capacity)),
             link: Arc::default(),
+            turn: Arc::default(),
         };
         bridge.connect();
         bridge
@@ -73,6 +76,22 @@ impl Bridge {
     fn flush(&self, own: i64) -> Flushed {
         self.link.wait_for(time(own), LONG);
         self.postbox.flush()
+    }
+
+    fn line_up(&self, least: usize) -> Place {
+        Postbox::line_up(&self.postbox, least)
+    }
+
+    /// A flush that has waited in this place.
+    fn flush_after(&self, place: Place, least: usize) -> Vec<i64> {
+        loop {
+            assert!(place.wait(LONG));
+            let turn = lock(&self.turn);
+            if self.postbox.has(least) {
+                return numbers(&self.postbox.flush());
+            }
+            drop(turn);
+        }
     }
 
     fn does<T: Send + 'static>(
@@ -226,5 +245,80 @@ fn a_gap_is_told_by_one_flush_that_is_taken() {
         lost.join().unwrap();
         let second = bridge.postbox.flush();
         assert!(first.gap != second.gap, "{first:?}, {second:?}");
+    });
+}
+
+#[test]
+fn those_who_wait_get_their_messages_in_order_of_arrival() {
+    explore(TESTS, || {
+        let bridge = Bridge::start(100);
+        let [first, second] = [bridge.line_up(2), bridge.line_up(1)];
+        let [first, second] = [(first, 2), (second, 1)]
+            .map(|(place, least)| bridge.does(move |it| it.flush_after(place, least)));
+        let reader = bridge.does(|it| it.deliver_all(2));
+        assert_eq!(first.join().unwrap(), [1, 2]);
+        reader.join().unwrap();
+        bridge.deliver(3);
+        assert_eq!(second.join().unwrap(), [3]);
+    });
+}
+
+#[test]
+fn a_flush_waits_on_when_another_was_faster_and_for_what_that_one_puts_back() {
+    explore(TESTS, || {
+        let bridge = Bridge::start(100);
+        let place = bridge.line_up(1);
+        let waiter = bridge.does(|it| it.flush_after(place, 1));
+        let reader = bridge.does(|it| it.deliver(1));
+        let rivals = [true, false].map(|lost| {
+            bridge.does(move |it| {
+                let turn = lock(&it.turn);
+                let flushed = it.postbox.flush();
+                drop(turn);
+                match lost {
+                    true => (it.postbox.put_back(flushed), vec![]).1,
+                    false => numbers(&flushed),
+                }
+            })
+        });
+        let rivals = rivals.map(|rival| rival.join().unwrap()).concat();
+        reader.join().unwrap();
+        let mut last = 1;
+        if !rivals.is_empty() {
+            last = 2;
+            bridge.deliver(last);
+        }
+        assert_eq!(waiter.join().unwrap(), [last]);
+    });
+}
+
+#[test]
+fn whoever_leaves_the_line_is_in_nobodys_way() {
+    explore(TESTS, || {
+        let bridge = Bridge::start(100);
+        let places = [1, 5, 1].map(|least| bridge.line_up(least));
+        let [first, second, third] = places;
+        let leavers = [
+            // Its client turns out to have left when its turn comes, and before.
+            bridge.does(move |_| drop((first.wait(LONG), first))),
+            bridge.does(move |_| drop(second)),
+        ];
+        let waiter = bridge.does(|it| it.flush_after(third, 1));
+        bridge.deliver(1);
+        assert_eq!(waiter.join().unwrap(), [1]);
+        for leaver in leavers {
+            leaver.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_full_postbox_ends_a_wait_for_more() {
+    explore(TESTS, || {
+        let bridge = Bridge::start(2);
+        let place = bridge.line_up(5);
+        let waiter = bridge.does(|it| it.flush_after(place, 5));
+        bridge.deliver_all(2);
+        assert_eq!(waiter.join().unwrap(), [1, 2]);
     });
 }

@@ -1,12 +1,16 @@
 //! The bridge: a gateway from plain HTTP to the chat, for programs that poll.
 //!
 //! Two threads and a postbox: "http-loop" answers one request after the other,
-//! "stream-reader" fills the postbox and reconnects. They share nothing else.
+//! "stream-reader" fills the postbox and reconnects. They share nothing else. A flush that
+//! waits for messages does so in `line`, before the loop.
 
 mod api;
+mod line;
 mod link;
 pub mod postbox;
+mod prefer;
 mod sender;
+mod step;
 mod stream_reader;
 
 use std::sync::Arc;
@@ -24,8 +28,11 @@ use postbox::{Capacity, Postbox};
 
 use api::Api;
 pub use api::NEEDS;
+use line::Line;
 use link::Link;
 use sender::Sender;
+pub use step::Stepper;
+use step::Stepping;
 use stream_reader::StreamReader;
 
 #[derive(Clone, Debug)]
@@ -44,6 +51,8 @@ pub struct Config {
     pub connection: Settings,
     pub postbox: Capacity,
     pub http: Limits,
+    /// With it, the loop stops for somebody who looks.
+    pub step: Option<Arc<dyn Stepper>>,
 }
 
 impl Default for Config {
@@ -58,6 +67,7 @@ impl Default for Config {
             connection: Settings::default(),
             postbox: Capacity::default(),
             http: Limits::default(),
+            step: None,
         }
     }
 }
@@ -90,6 +100,7 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
     metrics::at_scrape(move || metrics::set(&metrics::POSTBOX, &[], kept.waiting()));
     metrics::add(&metrics::REPEATED, &["bridge"], 0);
     metrics::add(&metrics::GAPS, &[], 0);
+    drop(metrics::hold(&metrics::WAITING, &[]));
     let link = Arc::new(Link::default());
     let (live_sender, live) = bounded(1);
     let reader = StreamReader::start(config, &reading, &postbox, &link, live_sender)?;
@@ -116,6 +127,9 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         false => Err("no subscription is live".into()),
     });
     ready.tries(move || asked.serves(TRIAL).is_ok());
+    let mut limits = config.http.clone();
+    let stepper = config.step.clone();
+    let stepping = stepper.map(|it| Stepping::new(it, &mut limits));
     let mut api = Api {
         sender: Sender {
             client: ChatClient::over(connection),
@@ -127,9 +141,10 @@ pub fn start(config: &Config, stop: &Receiver<()>) -> std::io::Result<Option<Han
         memory: config.http.memory.clone(),
         last_sent: Timestamp::default(),
         losses: Arc::new(Throttle::new(api::LOSS_LINES)),
+        stepping,
     };
-    let http = front.serve(
-        config.http.clone(),
+    let http = front.with_line(Arc::new(Line(api.postbox.clone()))).serve(
+        limits,
         vec![move |request| api.handle(&request)],
         "http-loop",
     )?;

@@ -2,9 +2,10 @@
 //! when it is full, the oldest messages are dropped and counted.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::chat::message::Message;
-use crate::sync::{Mutex, lock};
+use crate::sync::{Arc, Condvar, Mutex, lock, unpoisoned};
 
 /// Bounds of the postbox.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +56,19 @@ struct Contents {
     bytes: usize,
     dropped: u64,
     gap: bool,
+    /// The flushes that wait, in order of arrival.
+    line: VecDeque<Waiter>,
+}
+
+struct Waiter {
+    least: usize,
+    bell: Arc<Condvar>,
+}
+
+/// The place of a flush that waits, until it is dropped.
+pub struct Place {
+    postbox: Arc<Postbox>,
+    bell: Arc<Condvar>,
 }
 
 impl Capacity {
@@ -92,7 +106,9 @@ impl Postbox {
         let number = contents.next;
         contents.next += 1;
         contents.messages.push_back(Kept { number, message });
-        contents.make_room(&self.capacity)
+        let dropped = contents.make_room(&self.capacity);
+        contents.call_first(&self.capacity);
+        dropped
     }
 
     /// Messages may have been missed: the next flush tells.
@@ -102,7 +118,13 @@ impl Postbox {
 
     /// How many messages wait.
     pub fn waiting(&self) -> usize {
-        lock(&self.contents).messages.len()
+        self.size().0
+    }
+
+    /// The same, and the bytes of their authors and texts.
+    pub fn size(&self) -> (usize, usize) {
+        let contents = lock(&self.contents);
+        (contents.messages.len(), contents.bytes)
     }
 
     /// Takes everything out; each message is in exactly one flush.
@@ -129,11 +151,71 @@ impl Postbox {
         // Two sorted runs, which this merges in one pass.
         flushed.messages.sort_by_key(|kept| kept.number);
         contents.messages = flushed.messages.into();
-        contents.make_room(&self.capacity)
+        let dropped = contents.make_room(&self.capacity);
+        contents.call_first(&self.capacity);
+        dropped
+    }
+
+    /// Whether a flush that waits for so many messages has waited long enough. A full
+    /// postbox is enough for all: more of it would be dropped.
+    pub fn has(&self, least: usize) -> bool {
+        lock(&self.contents).has(least, &self.capacity)
+    }
+
+    /// A place at the end of the line, for a flush of so many messages at least.
+    pub fn line_up(postbox: &Arc<Self>, least: usize) -> Place {
+        let (postbox, bell) = (postbox.clone(), Arc::new(Condvar::new()));
+        let waiter = Waiter {
+            least,
+            bell: bell.clone(),
+        };
+        lock(&postbox.contents).line.push_back(waiter);
+        Place { postbox, bell }
+    }
+}
+
+impl Place {
+    /// Blocks until this is the first place and its messages are there, at most so long.
+    /// Whether they are: until the place is dropped, no other in the line takes them.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let capacity = &self.postbox.capacity;
+        let waits = |contents: &mut Contents| {
+            let first = contents.first(capacity);
+            first.is_none_or(|first| !Arc::ptr_eq(&first.bell, &self.bell))
+        };
+        let contents = lock(&self.postbox.contents);
+        let waited = self.bell.wait_timeout_while(contents, timeout, waits);
+        !unpoisoned(waited).1.timed_out()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut contents = lock(&self.postbox.contents);
+        let others = |waiter: &Waiter| !Arc::ptr_eq(&waiter.bell, &self.bell);
+        contents.line.retain(others);
+        contents.call_first(&self.postbox.capacity);
     }
 }
 
 impl Contents {
+    fn has(&self, least: usize, capacity: &Capacity) -> bool {
+        let enough = least.min(capacity.messages).max(1);
+        self.messages.len() >= enough || self.dropped > 0
+    }
+
+    /// The first in the line, if it need not wait any longer.
+    fn first(&self, capacity: &Capacity) -> Option<&Waiter> {
+        let first = self.line.front();
+        first.filter(|first| self.has(first.least, capacity))
+    }
+
+    fn call_first(&self, capacity: &Capacity) {
+        if let Some(first) = self.first(capacity) {
+            first.bell.notify_one();
+        }
+    }
+
     fn make_room(&mut self, capacity: &Capacity) -> u64 {
         let mut dropped = 0;
         while self.messages.len() > capacity.messages || self.bytes > capacity.bytes {

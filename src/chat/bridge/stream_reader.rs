@@ -15,6 +15,7 @@ use crate::fanout::clock::Timestamp;
 use crate::grpc::client::Proof;
 use crate::metrics;
 use crate::retry::{Retry, supervised};
+use crate::trace::{self, Point, Way};
 
 /// The first and the longest wait between two tries. A server that was restarted
 /// has its bridges back within two seconds.
@@ -198,6 +199,9 @@ impl Work {
 
     fn deliver(&mut self, message: crate::chat::message::Message) {
         let time = message.send_time;
+        let mut span = trace::span("message");
+        span.arrow(Point::End, Way::Message, [time.nanos().cast_unsigned()]);
+        span.arrow(Point::Start, Way::Postbox, [time.nanos().cast_unsigned()]);
         self.heard = Some(time);
         let dropped = self.postbox.deliver(message);
         if dropped > 0 {

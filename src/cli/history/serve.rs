@@ -121,11 +121,12 @@ impl Args {
         access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(config.http.connections);
         let ready = &config.http.ready;
-        let _metrics = self.metrics.open(ready)?;
+        let open = self.metrics.open(ready)?;
         let Some(handle) = server::start(&config, &stop)? else {
             return Ok(());
         };
         tracing::info!(database = %config.database, "the log is open");
+        open.ready(&[("history", handle.local_addr().to_string())])?;
         println!(
             "messenger history listening on {}://{}",
             config.http.scheme(),

@@ -69,7 +69,7 @@ impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let stop = signals::stop_or_reload()?;
         let ready = Readiness::default();
-        let _metrics = self.metrics.open(&ready)?;
+        let open = self.metrics.open(&ready)?;
         let config = workers::Config {
             queue: self.places.queue()?,
             store: self.places.store()?,
@@ -89,6 +89,7 @@ impl Args {
         };
         let handle = workers::start(&config, print)?;
         tracing::info!(target = self.target, "working");
+        open.ready(&[])?;
         drain::tell(NotifyState::Ready);
         select! {
             recv(stop) -> _ => {}

@@ -44,6 +44,7 @@ const WAYS: &[(&str, Way)] = &[
         Way::Not("stops a process and waits for somebody to type"),
     ),
     ("grpcurl", Way::Not("no test installs it")),
+    ("jq", Way::Not("no test installs it")),
     ("docker/install.sh", Way::Not("installs packages")),
     ("cargo", Way::Not("a build within the tests of that build")),
     ("find", Way::Run),
@@ -57,6 +58,10 @@ const WAYS: &[(&str, Way)] = &[
     ("messenger compare", Way::Parse),
     ("messenger compare --list", Way::Run),
     ("messenger demo", Way::Parse),
+    (
+        "messenger demo --once",
+        Way::Not("a test of its own does, with a suite"),
+    ),
     ("messenger healthcheck", Way::Run),
     ("messenger help", Way::Run),
     ("messenger history load", Way::Run),

@@ -12,6 +12,7 @@ mod origin;
 mod parsers;
 mod program;
 mod stream;
+mod wait;
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -40,6 +41,7 @@ fn echo(request: Request) -> Response {
         query,
         headers,
         body,
+        ..
     } = request;
     let body = String::from_utf8_lossy(&body);
     let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
