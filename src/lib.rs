@@ -49,12 +49,12 @@
 //!   not known to be so.
 //! - No queue, buffer, body, header, count of threads or wait without a bound.
 //! - No service imports another; bridge and console reach services as clients only.
-//! - No number, count or date of the log from anywhere but the transaction that
+//! - No number, count or date of the log and of a chat that servers share from anywhere but the transaction that
 //!   stores it: no sequence, no counter in a process.
 //! - No SendMessage that may have reached the server is sent again.
-//! - No future but those that grpcio and lapin ask for, in `grpc`, in
-//!   `jobs::queue::rabbitmq` and in the laboratory's baseline server; nothing else
-//!   awaits anything.
+//! - No future but those that grpcio, lapin and tokio-postgres ask for, in `grpc`, in
+//!   `jobs::queue::rabbitmq`, in `db` and in the laboratory's baseline server; nothing
+//!   else awaits anything.
 //!
 //! The cargo feature `compare`, on by default, adds the laboratory: [`compare`] and
 //! the commands that use it. The feature `shuttle` builds only the fan-out, the

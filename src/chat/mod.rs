@@ -17,7 +17,11 @@ pub mod json;
 pub mod keys;
 pub mod message;
 #[cfg(not(feature = "shuttle"))]
+pub mod order;
+#[cfg(not(feature = "shuttle"))]
 pub mod server;
+#[cfg(not(feature = "shuttle"))]
+pub mod shared;
 #[cfg(not(feature = "shuttle"))]
 mod subscribe;
 #[cfg(not(feature = "shuttle"))]

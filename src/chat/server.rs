@@ -1,24 +1,20 @@
-//! The chat: SendMessage, ReadMessages and Subscribe on one ordered fan-out.
+//! The chat: SendMessage, ReadMessages and Subscribe on one order of messages.
 
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::sync::Arc;
 
-use super::keys::{self, Keyed, Keys};
+use futures_util::FutureExt as _;
+
 use super::message::Limits;
+use super::order::{Order, Own, Sent};
 use super::subscribe::Subscriptions;
-use super::wire;
-use super::wire::Draft;
+use super::{keys, wire};
 use crate::access::Right;
 use crate::error::{Code, Error};
-use crate::fanout::broadcast::{Broadcast, Capacity, Wakeups};
-use crate::fanout::clock::Timestamp;
+use crate::fanout::broadcast::Capacity;
 use crate::fanout::replay::Bound;
 use crate::grpc::handler::{Methods, metadata};
 use crate::grpc::host::Hosted;
-use crate::grpc::meter::count_fanout;
-use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Opening, Streams};
-use crate::sync::lock;
 use crate::{key, metrics};
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,12 +34,9 @@ type Once = (Vec<u8>, Option<Vec<u8>>);
 /// The chat, to be hosted; clones share it.
 #[derive(Clone)]
 pub struct Chat {
-    messages: Broadcast<Encoded>,
+    order: Arc<dyn Order>,
     subscriptions: Subscriptions,
-    /// Locked by sends with a key alone, around the publish: so a key that comes twice at
-    /// once waits for its first answer.
-    keys: Arc<Mutex<Keys>>,
-    config: Config,
+    limits: Limits,
 }
 
 impl Hosted for Chat {
@@ -62,93 +55,76 @@ impl Hosted for Chat {
                     let owned = |name| metadata(ctx, name).map(<[u8]>::to_vec);
                     owned(wire::KEY_METADATA).map(|key| (key, owned(wire::EPOCH_METADATA)))
                 },
-                move |once, request, reply| {
-                    let (time, wakeups) = match sender.publish(once, request) {
-                        Ok((time, wakeups)) => (Ok(time), wakeups),
-                        Err(error) => (Err(error), None),
-                    };
-                    reply.send(time.map(wire::response));
+                move |once, request, answer| match sender.checked(once, request) {
                     // Dropped when the answer is on its way: a sender does not wait
                     // until a thousand readers are woken.
-                    wakeups
+                    Ok(sent) => sender.order.publish(sent, answer),
+                    Err(error) => {
+                        answer.send(Err(error));
+                        None
+                    }
                 },
             )
             .stream(
                 &wire::READ_MESSAGES_ENCODED,
                 Right::ChatRead,
                 move |caller, _, sink| {
-                    read_streams.serve(caller, sink, "read", || {
-                        Opening::one_by_one(reader.messages.subscribe(), None)
-                    });
+                    let one_by_one = |pair| Opening::one_by_one(pair, None);
+                    let open = || reader.order.read().map(one_by_one);
+                    read_streams.serve_when(caller, sink, "read", open);
                 },
             )
             .stream(
                 &wire::SUBSCRIBE_ENCODED,
                 Right::ChatRead,
                 move |caller, request, sink| {
-                    let open = || subscriber.subscriptions.open(&subscriber.messages, request);
-                    streams.serve(caller, sink, "subscribe", open);
+                    let open = || subscriber.subscriptions.open(&*subscriber.order, request);
+                    streams.serve_when(caller, sink, "subscribe", open);
                 },
             )
     }
 
     fn close(&self) {
-        self.messages.close();
+        self.order.close();
     }
 }
 
 impl Chat {
+    /// Alone, with all in memory.
     pub fn new(config: Config) -> Self {
-        let messages = Broadcast::with_replay(config.backlog, config.replay);
-        count_fanout(wire::SERVICE, &messages);
+        let own = Own::new(config.backlog, config.replay, config.keys);
+        Self::on(Arc::new(own), config)
+    }
+
+    /// On this order.
+    pub fn on(order: Arc<dyn Order>, config: Config) -> Self {
         metrics::add(&metrics::REPEATED, &[wire::SERVICE], 0);
         Self {
-            messages,
+            order,
             subscriptions: Subscriptions::new(config.backlog.together),
-            keys: Arc::new(Mutex::new(Keys::new(config.keys))),
-            config,
+            limits: config.limits,
         }
     }
 
-    /// Gives a message its place. What was sent with its key before has one, and wakes
-    /// nobody.
-    fn publish(
+    fn checked(
         &self,
         once: Option<Once>,
         request: wire::SendMessageRequest,
-    ) -> Result<(Timestamp, Option<Wakeups>), Error> {
+    ) -> Result<Sent, Error> {
         let wire::SendMessageRequest { author, text, .. } = request;
-        self.config.limits.check(&author, &text)?;
-        let keyed = once.map(|once| self.keyed(&once, &author, &text));
-        let keyed = keyed.transpose()?;
-        let draft = Draft::new(author, text);
-        let publish = || match self
-            .messages
-            .publish(Timestamp::now(), |it| draft.stamp(it))
-        {
-            Ok((time, wakeups)) => Ok((time, Some(wakeups))),
-            Err(_) => Err(Error::shutting_down()),
-        };
-        let Some(keyed) = keyed else { return publish() };
-        let mut keys = lock(&self.keys);
-        let now = Instant::now();
-        if let Some(time) = keys.find(keyed, now)? {
-            metrics::add(&metrics::REPEATED, &[wire::SERVICE], 1);
-            return Ok((time, None));
-        }
-        let published = publish()?;
-        keys.remember(keyed, now, published.0);
-        Ok(published)
+        self.limits.check(&author, &text)?;
+        let key = once.map(|once| self.checked_key(&once)).transpose()?;
+        Ok(Sent { author, text, key })
     }
 
-    fn keyed(&self, (key, epoch): &Once, author: &str, text: &str) -> Result<Keyed, Error> {
+    fn checked_key(&self, (key, epoch): &Once) -> Result<String, Error> {
         let key = key::checked(key)?;
-        let own = self.subscriptions.epoch().as_bytes();
-        if epoch.as_ref().is_some_and(|epoch| epoch != own) {
+        let is_own = |epoch: &Vec<u8>| epoch == self.order.epoch().as_bytes();
+        if !epoch.as_ref().is_none_or(is_own) {
             let other = "the server has another epoch, and does not know what was sent before";
             let reason = format!("{}: {other}", wire::EPOCH_METADATA);
             return Err(Error::new(Code::FailedPrecondition, reason));
         }
-        Ok(Keyed::new(key, author, text))
+        Ok(key.to_owned())
     }
 }

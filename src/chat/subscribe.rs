@@ -1,22 +1,23 @@
 //! Subscribe: where a subscription begins, what its peer is told of that, and the cursor
 //! with which it goes on after an end.
 
+use std::future::ready;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+
+use super::order::{Joined, Later, Order};
 use super::wire;
 use crate::budget::{Budget, Hold};
 use crate::error::{Detail, Error};
-use crate::fanout::broadcast::{Broadcast, Envelope};
+use crate::fanout::broadcast::Envelope;
 use crate::fanout::clock::Timestamp;
 use crate::grpc::method::Encoded;
 use crate::grpc::stream::{Framing, Opening};
-use crate::key;
 
 /// What all subscriptions to a chat have in common; clones share it.
 #[derive(Clone)]
 pub struct Subscriptions {
-    /// Names this run of the server: a cursor of another one has no place in this order.
-    epoch: Arc<str>,
     /// For the responses that are under way.
     memory: Budget,
 }
@@ -25,40 +26,33 @@ impl Subscriptions {
     /// A response of many messages may be under way as long as all of them take no more
     /// than so many bytes.
     pub fn new(response_bytes: usize) -> Self {
-        Self {
-            epoch: key::random().into(),
-            memory: Budget::new(response_bytes),
-        }
-    }
-
-    /// The name of this run of the server.
-    pub fn epoch(&self) -> &str {
-        &self.epoch
+        let memory = Budget::new(response_bytes);
+        Self { memory }
     }
 
     /// Opens a stream behind the place that is asked for, or with a gap where it is live.
-    ///
-    /// # Errors
-    /// INVALID_ARGUMENT for what cannot be a cursor; UNAVAILABLE when the chat is closed.
-    pub fn open(
-        &self,
-        messages: &Broadcast<Encoded>,
-        request: wire::SubscribeRequest,
-    ) -> Result<Opening, Error> {
-        let after = wire::place(request)?;
-        let of_this_run = after.as_ref().filter(|(epoch, _)| **epoch == *self.epoch);
-        let resumed = messages.resume(of_this_run.map(|(_, time)| *time));
-        let (pair, start) = resumed.map_err(|_closed| Error::shutting_down())?;
-        let gap = start.gap || (after.is_some() && of_this_run.is_none());
-        Ok(Opening {
-            pair,
-            first: Some(wire::subscribed(&self.epoch, start.position, gap)?),
-            framing: Box::new(Batches {
-                epoch: self.epoch.clone(),
-                position: start.position,
-                hold: self.memory.hold(),
-            }),
-        })
+    /// The error is INVALID_ARGUMENT for what cannot be a cursor, and UNAVAILABLE when the
+    /// chat is closed.
+    pub fn open(&self, order: &dyn Order, request: wire::SubscribeRequest) -> Later<Opening> {
+        let after = match wire::place(request) {
+            Ok(after) => after,
+            Err(error) => return ready(Err(error)).boxed(),
+        };
+        let hold = self.memory.hold();
+        let joined = order.subscribe(after);
+        let opening = joined.map(|joined| {
+            let Joined { pair, epoch, start } = joined?;
+            Ok(Opening {
+                pair,
+                first: Some(wire::subscribed(&epoch, start.position, start.gap)?),
+                framing: Box::new(Batches {
+                    epoch,
+                    position: start.position,
+                    hold,
+                }),
+            })
+        });
+        opening.boxed()
     }
 }
 

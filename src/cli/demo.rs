@@ -87,7 +87,7 @@ impl Args {
         config.ports.extend(&self.also_port);
         let _metrics = self.metrics.open(&config.ready)?;
         let limits = services::Limits::default();
-        let server = self.services.host(&config, limits)?;
+        let server = self.services.host(&config, limits, None)?;
         // Whatever happens to the others, the server shuts down gracefully.
         let result = self.run_others(server.ports(), &stop);
         server.shut_down();

@@ -44,6 +44,21 @@ pub fn text(duration: Duration) -> String {
     }
 }
 
+/// A duration of at least a second.
+pub fn at_least_1s(text: &str) -> Result<Duration, String> {
+    let age = parse(text)?;
+    let fits = (age >= Duration::from_secs(1)).then_some(age);
+    fits.ok_or_else(|| "has to be at least 1s".into())
+}
+
+/// A wait for a database, in a sensible range.
+pub fn of_database(text: &str) -> Result<Duration, String> {
+    let range = Duration::from_millis(1)..=Duration::from_secs(3600);
+    let time = parse(text)?;
+    let fits = range.contains(&time).then_some(time);
+    fits.ok_or_else(|| "has to be from 1ms to 60m".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -35,6 +35,7 @@ mod server;
 mod services;
 #[cfg(feature = "compare")]
 mod shadow;
+mod shared_chat;
 mod signals;
 mod tail;
 mod target;

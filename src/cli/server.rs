@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
+use super::shared_chat::{self, Order};
 use super::{Error, access, descriptors, drain, duration, memory, metrics, services, signals, tls};
 use crate::budget::Budget;
 use crate::fanout::{broadcast, replay};
@@ -35,6 +36,8 @@ pub struct Args {
     #[command(flatten)]
     services: services::Args,
     #[command(flatten)]
+    shared: shared_chat::Args,
+    #[command(flatten)]
     access: access::Args,
     #[command(flatten)]
     drain: drain::Args,
@@ -53,6 +56,7 @@ Examples:
   messenger server --also-port 50051           for clients that expect that one
   messenger server --services chat             only the chat
   messenger server --data-dir ~/messenger      tasks survive a restart
+  messenger server --database-url postgresql://me@db/chat    one of several servers
   messenger server --auth-tokens tokens.jsonl  only for who has a token
   messenger server --tls-cert server.pem --tls-key server.key
   MESSENGER_SERVER_PORT=6000 messenger server";
@@ -81,7 +85,7 @@ struct Limits {
     #[arg(long, env = "MESSENGER_IDEMPOTENCY_KEYS", default_value_t = chat::keys::Capacity::default().keys, value_name = "N")]
     idempotency_keys: NonZeroUsize,
     /// How long an idempotency key of a chat message is remembered
-    #[arg(long, env = "MESSENGER_IDEMPOTENCY_AGE", default_value = duration::text(chat::keys::Capacity::default().age), value_name = "TIME", value_parser = age)]
+    #[arg(long, env = "MESSENGER_IDEMPOTENCY_AGE", default_value = duration::text(chat::keys::Capacity::default().age), value_name = "TIME", value_parser = duration::at_least_1s)]
     idempotency_age: Duration,
     /// Largest title of a task, in bytes of UTF-8
     #[arg(
@@ -125,7 +129,7 @@ struct Limits {
     max_streams: usize,
     /// Greatest age of a stream, a tenth more or less for each; then it ends with
     /// UNAVAILABLE, so that clients spread anew over several servers
-    #[arg(long, env = "MESSENGER_MAX_STREAM_AGE", value_name = "TIME", value_parser = age)]
+    #[arg(long, env = "MESSENGER_MAX_STREAM_AGE", value_name = "TIME", value_parser = duration::at_least_1s)]
     max_stream_age: Option<Duration>,
     /// Backlog of one reader in messages; over it the reader is cut as a slow consumer
     #[arg(
@@ -156,12 +160,6 @@ struct Limits {
     keepalive_timeout: Duration,
     #[command(flatten)]
     memory: memory::Args,
-}
-
-fn age(text: &str) -> Result<Duration, String> {
-    let age = duration::parse(text)?;
-    let fits = (age >= Duration::from_secs(1)).then_some(age);
-    fits.ok_or_else(|| "has to be at least 1s".into())
 }
 
 impl Args {
@@ -224,7 +222,16 @@ impl Args {
         self.access.warn_of_plain_text(&self.host, tls);
         descriptors::check_limit(transport.streams);
         let _metrics = self.metrics.open(&transport.ready)?;
-        let handle = self.services.host(&transport, limits)?;
+        let shared = match self.services.have_chat() {
+            true => self.shared.open(&limits, &transport.ready, &stop)?,
+            false => Order::Own,
+        };
+        let shared = match shared {
+            Order::Own => None,
+            Order::Shared(order) => Some(order as _),
+            Order::Stopped => return Ok(()),
+        };
+        let handle = self.services.host(&transport, limits, shared)?;
         for port in handle.ports() {
             println!("messenger server listening on {}:{port}", self.host);
         }

@@ -1,11 +1,14 @@
 //! The services that `server` and `demo` host, and their settings.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
 use super::{Error, duration};
+use crate::chat::order::Order;
+use crate::chat::server::Chat;
 use crate::fanout::{broadcast, replay};
 use crate::grpc::host::{self, Handle, Hosted};
 use crate::grpc::server;
@@ -64,14 +67,26 @@ pub struct Limits {
 }
 
 impl Args {
+    /// Whether there is a chat.
+    pub fn have_chat(&self) -> bool {
+        self.services.contains(&Service::Chat)
+    }
+
     /// Whether it answers tasks.
     pub fn answers_tasks(&self) -> bool {
         self.services.contains(&Service::Message)
     }
 
     /// Starts the services, and the server that hosts them.
-    pub fn host(&self, transport: &server::Config, limits: Limits) -> Result<Handle, Error> {
-        let handle = host::start(transport, self.start(limits, &transport.ready)?)?;
+    ///
+    /// The chat's order is `shared` with other servers, if there is one.
+    pub fn host(
+        &self,
+        transport: &server::Config,
+        limits: Limits,
+        shared: Option<Arc<dyn Order>>,
+    ) -> Result<Handle, Error> {
+        let handle = host::start(transport, self.start(limits, &transport.ready, shared)?)?;
         // Only now, so that a server that cannot start logs only why.
         if self.services.contains(&Service::Todo) {
             match &self.data_dir {
@@ -82,17 +97,28 @@ impl Args {
         Ok(handle)
     }
 
-    fn start(&self, limits: Limits, ready: &Readiness) -> Result<Vec<Box<dyn Hosted>>, Error> {
+    fn start(
+        &self,
+        limits: Limits,
+        ready: &Readiness,
+        shared: Option<Arc<dyn Order>>,
+    ) -> Result<Vec<Box<dyn Hosted>>, Error> {
         let mut services = self.services.clone();
         services.sort_unstable_by_key(|service| *service as u8);
         services.dedup();
         let hosted = services.into_iter().map(|service| match service {
-            Service::Chat => Ok(Box::new(chat::server::Chat::new(chat::server::Config {
-                limits: limits.chat,
-                keys: limits.keys,
-                backlog: limits.backlog,
-                replay: limits.replay,
-            })) as Box<dyn Hosted>),
+            Service::Chat => {
+                let config = chat::server::Config {
+                    limits: limits.chat,
+                    keys: limits.keys,
+                    backlog: limits.backlog,
+                    replay: limits.replay,
+                };
+                Ok(Box::new(match &shared {
+                    Some(order) => Chat::on(order.clone(), config),
+                    None => Chat::new(config),
+                }) as Box<dyn Hosted>)
+            }
             Service::Todo => self.todo(limits, ready),
             Service::Ticker => Ok(Box::new(ticker::server::Ticker::start(self.ticker())?) as _),
             Service::Message => Ok(Box::new(jobs::server::Messages::start()?) as _),

@@ -139,6 +139,11 @@ impl Address {
         self.connect_for(self.timeout.mul_f64(STATEMENT), self.timeout.mul_f64(CALL))
     }
 
+    /// For a session that waits for notifications, with no limit to its statements.
+    pub(super) fn listening(&self) -> Result<(Config, MakeTlsConnector), Error> {
+        Ok((self.config.clone(), self.tls()?))
+    }
+
     /// Sets what a commit means, whatever the server's defaults are; a stricter one stays.
     fn connect_for(&self, statement: Duration, call: Duration) -> Result<Connection, Error> {
         // In the start packet, for a pooler in transaction mode would pass a SET on to

@@ -5,14 +5,19 @@
 //! of its own service, never to a handler.
 
 pub mod address;
+pub mod bell;
 pub mod connection;
 pub mod lock;
 pub mod log;
 pub mod sqlite;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use tokio_postgres::error::{DbError, Severity, SqlState};
+
+use crate::retry::Retry;
 
 /// Why a store cannot be opened, read or written. One line for people, which
 /// names the file.
@@ -53,10 +58,7 @@ pub enum Error {
         reason: tokio_postgres::Error,
     },
     #[error("{database} did not answer within {limit:?}")]
-    Silent {
-        database: String,
-        limit: std::time::Duration,
-    },
+    Silent { database: String, limit: Duration },
     #[error(
         "{database}: the encoding is {encoding}, and has to be UTF8: \
          CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0"
@@ -149,7 +151,43 @@ impl Error {
 }
 
 /// How long to wait for other processes that open the file at the same time.
-pub const OPENING: std::time::Duration = std::time::Duration::from_secs(10);
+pub const OPENING: Duration = Duration::from_secs(10);
+
+/// The first and the longest wait between two tries to reach a database.
+pub const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
+
+/// Brings a schema up to date by this call. A database that cannot be reached is waited
+/// for, at most so long, and another process that is at it too. Returns whether that was
+/// done before the `stop`.
+///
+/// # Errors
+/// What the call says last.
+pub fn migrate(
+    timeout: Duration,
+    stop: &Receiver<()>,
+    migrate: impl Fn() -> Result<(), Error>,
+) -> Result<bool, Error> {
+    let began = Instant::now();
+    let until = |error: &Error| match error {
+        Error::Migrating { .. } => began + address::MIGRATION.max(timeout),
+        _ => began + timeout,
+    };
+    let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
+    loop {
+        match migrate() {
+            Ok(()) => return Ok(true),
+            Err(error) if error.may_pass() && Instant::now() < until(&error) => {
+                if retry.is_news(&error) {
+                    tracing::warn!(%error, "cannot open the database; trying again");
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        if retry.wait(stop).is_err() {
+            return Ok(false);
+        }
+    }
+}
 
 /// Makes the data folder, readable for its owner only, if it is not there.
 ///

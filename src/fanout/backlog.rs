@@ -50,6 +50,8 @@ pub enum End {
     Closed,
     /// Slow consumer: the backlog outgrew the capacity, and was dropped.
     SlowConsumer,
+    /// What comes has no connection any more to what came.
+    Restarted,
     /// The subscriber's own [`Membership`](super::broadcast::Membership) was dropped.
     Left,
 }

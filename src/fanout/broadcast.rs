@@ -80,9 +80,36 @@ use std::time::Instant;
 use super::backlog::{self, Backlog};
 use super::clock::{Clock, Timestamp};
 use super::replay::{Bound, Replay};
+use crate::error::Error;
 use crate::sync::{Arc, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded};
 
 pub use super::backlog::{Bell, Capacity, End, Envelope, Wakeups};
+
+/// Messages of one subscriber that are not in the replay buffer any more, from somewhere
+/// else; to be dropped with the subscription.
+pub trait Stored<T>: Send {
+    /// Takes the next ones, oldest first. Never blocks: what is not there yet leaves the
+    /// batch empty, and rings the bell later. False if there are no more.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    fn next(&mut self, batch: &mut Vec<Envelope<T>>) -> Result<bool, Gone>;
+}
+
+/// Some of the messages are not stored any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// What a subscriber is still to read before what is on its channel.
+enum Missed<T> {
+    /// The messages of these numbers, from the replay buffer.
+    Kept(Range<u64>),
+    Stored(Box<dyn Stored<T>>),
+}
+
+impl<T> Missed<T> {
+    const NONE: Self = Self::Kept(0..0);
+}
 
 /// About what a message takes on one subscriber's channel; the payload is shared.
 const ENVELOPE_BYTES: usize = 64;
@@ -90,6 +117,12 @@ const ENVELOPE_BYTES: usize = 64;
 /// The broadcast takes no more messages and no more subscribers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
+
+impl From<Closed> for Error {
+    fn from(_: Closed) -> Self {
+        Self::shutting_down()
+    }
+}
 
 /// A subscriber: the half that reads, and its place in the list.
 pub type Pair<T> = (Subscription<T>, Membership<T>);
@@ -229,7 +262,7 @@ impl<T: Clone> Broadcast<T> {
     /// # Errors
     /// [`Closed`].
     pub fn subscribe(&self) -> Result<Pair<T>, Closed> {
-        let (pair, ()) = self.join(|_| (0..0, ()))?;
+        let (pair, ()) = self.join(|_, _| (Missed::NONE, ()))?;
         Ok(pair)
     }
 
@@ -241,25 +274,41 @@ impl<T: Clone> Broadcast<T> {
     /// # Errors
     /// [`Closed`].
     pub fn resume(&self, after: Option<Timestamp>) -> Result<(Pair<T>, Start), Closed> {
-        self.join(|state| {
+        self.resume_with(after, |_, _| None)
+    }
+
+    /// As [`Broadcast::resume`]; what the replay buffer does not have is read from what
+    /// `stored` returns for a time, and the bell to ring: all between `after` and that
+    /// time, inclusive, or a gap. It runs inside the critical section.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub fn resume_with(
+        &self,
+        after: Option<Timestamp>,
+        stored: impl FnOnce(Timestamp, Bell) -> Option<Box<dyn Stored<T>>>,
+    ) -> Result<(Pair<T>, Start), Closed> {
+        self.join(|state, backlog| {
             let (published, last) = (state.published, state.clock.last());
             let replay = state
                 .replay
                 .get_or_insert_with(|| Replay::new(self.replay, published, last));
             let missed = after.and_then(|time| {
-                let numbers = replay.after(time, Instant::now())?;
-                Some((numbers, time))
+                let kept = replay.after(time, Instant::now()).map(Missed::Kept);
+                let bell = || Box::new(move || backlog.ring());
+                let stored = || stored(last, bell()).map(Missed::Stored);
+                Some((kept.or_else(stored)?, time))
             });
             let gap = after.is_some() && missed.is_none();
-            let (numbers, position) = missed.unwrap_or((0..0, last));
-            (numbers, Start { position, gap })
+            let (missed, position) = missed.unwrap_or((Missed::NONE, last));
+            (missed, Start { position, gap })
         })
     }
 
-    /// Adds a subscriber that begins with the messages of the numbers that `place` returns.
+    /// Adds a subscriber that begins with what `place` returns.
     fn join<R>(
         &self,
-        place: impl FnOnce(&mut State<T>) -> (Range<u64>, R),
+        place: impl FnOnce(&mut State<T>, Arc<Backlog>) -> (Missed<T>, R),
     ) -> Result<(Pair<T>, R), Closed> {
         let (sender, receiver) = unbounded();
         let backlog = Arc::new(Backlog::new(self.capacity));
@@ -276,7 +325,7 @@ impl<T: Clone> Broadcast<T> {
             messages: 0,
             bytes: 0,
         });
-        let (missed, told) = place(&mut state);
+        let (missed, told) = place(&mut state, backlog.clone());
         drop(state);
         let subscription = Subscription {
             id,
@@ -303,6 +352,19 @@ impl<T: Clone> Broadcast<T> {
         }
     }
 
+    /// Ends every subscription with [`End::Restarted`], and goes on behind this time as if
+    /// nothing had been published: what comes then has no connection to what came before.
+    pub fn restart(&self, after: Timestamp) {
+        let ended = {
+            let mut state = lock(&self.state);
+            (state.clock, state.replay) = (Clock::from(after), None);
+            std::mem::take(&mut state.subscribers)
+        };
+        for subscriber in ended {
+            subscriber.end(End::Restarted);
+        }
+    }
+
     /// How many subscribers there are now.
     pub fn subscribers(&self) -> usize {
         lock(&self.state).subscribers.len()
@@ -323,6 +385,21 @@ impl<T: Clone> Broadcast<T> {
     /// How many subscribers were removed because they were too slow.
     pub fn slow_consumers(&self) -> u64 {
         lock(&self.state).slow_consumers
+    }
+}
+
+impl<T: Clone> Broadcast<T> {
+    /// The next of these messages from the replay buffer.
+    fn replay(
+        &self,
+        numbers: &mut Range<u64>,
+        batch: &mut Vec<Envelope<T>>,
+        most: usize,
+    ) -> Result<bool, Gone> {
+        let state = lock(&self.state);
+        let read = |replay: &Replay<T>| replay.read(numbers, batch, most);
+        let read = state.replay.as_ref().is_some_and(read);
+        read.then_some(true).ok_or(Gone)
     }
 }
 
@@ -401,9 +478,8 @@ pub struct Subscription<T> {
     receiver: Receiver<Envelope<T>>,
     backlog: Arc<Backlog>,
     broadcast: Broadcast<T>,
-    /// The numbers of the messages that are still to be read from the replay buffer,
-    /// before those of the channel.
-    missed: Range<u64>,
+    /// Still to be read, before what is on the channel.
+    missed: Missed<T>,
     /// Messages and bytes of the last batch, which still count in the backlog.
     taken: (usize, usize),
 }
@@ -419,8 +495,22 @@ impl<T: Clone> Subscription<T> {
     pub fn try_batch(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
         batch.clear();
         self.release();
-        if !self.missed.is_empty() && self.end() != Some(End::SlowConsumer) {
-            return self.read_missed(batch, most);
+        if let (Missed::Stored(_), Some(end)) = (&self.missed, self.end()) {
+            // The pages may be long in coming: its reader goes on elsewhere.
+            self.clear();
+            return Err(end);
+        }
+        if self.end() != Some(End::SlowConsumer) {
+            let missed = match &mut self.missed {
+                Missed::Kept(numbers) if numbers.is_empty() => Ok(false),
+                Missed::Kept(numbers) => self.broadcast.replay(numbers, batch, most),
+                Missed::Stored(stored) => stored.next(batch),
+            };
+            match missed {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.missed = Missed::NONE,
+                Err(Gone) => return Err(self.lose()),
+            }
         }
         // A message may come after the look, so look again with the bell armed.
         for armed in [false, true] {
@@ -460,23 +550,17 @@ impl<T: Clone> Subscription<T> {
         }
     }
 
-    fn read_missed(&mut self, batch: &mut Vec<Envelope<T>>, most: usize) -> Result<(), End> {
-        let mut state = lock(&self.broadcast.state);
-        let replay = state.replay.as_ref();
-        if replay.is_some_and(|replay| replay.read(&mut self.missed, batch, most)) {
-            return Ok(());
-        }
-        // The channel goes on behind what is lost.
-        state.slow_consumers += 1;
-        drop(state);
+    /// The channel goes on behind what is lost.
+    fn lose(&mut self) -> End {
+        lock(&self.broadcast.state).slow_consumers += 1;
         self.broadcast.remove(self.id, End::SlowConsumer);
         self.clear();
-        Err(End::SlowConsumer)
+        End::SlowConsumer
     }
 
     /// Drops what has queued up, so that a slow consumer that is cut holds nothing.
     pub fn clear(&mut self) {
-        self.missed = 0..0;
+        self.missed = Missed::NONE;
         while self.receiver.try_recv().is_ok() {}
     }
 

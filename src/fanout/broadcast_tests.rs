@@ -75,6 +75,83 @@ mod cases {
         assert_eq!(drain(&mut early), (vec![(time, 2)], End::Closed));
     }
 
+    /// Values and their times, one at a time and each after a look that finds nothing.
+    struct Slow(std::collections::VecDeque<(Timestamp, u32)>, Bell, bool);
+
+    impl Stored<u32> for Slow {
+        fn next(&mut self, batch: &mut Vec<Envelope<u32>>) -> Result<bool, Gone> {
+            self.2 = !self.2;
+            if self.2 {
+                (self.1)();
+                return Ok(!self.0.is_empty());
+            }
+            batch.extend(self.0.pop_front().map(|(time, payload)| Envelope {
+                time,
+                bytes: 1,
+                payload,
+            }));
+            Ok(true)
+        }
+    }
+
+    #[test]
+    fn what_the_replay_buffer_does_not_have_comes_from_elsewhere_and_then_what_is_live() {
+        let broadcast = keeping(1);
+        drop(broadcast.resume(None).unwrap());
+        let sent: Vec<_> = (0..4).map(|n| (publish(&broadcast, n), n)).collect();
+        let (after, missed) = (sent[0].0, sent[1..].to_vec());
+        let stored = |up_to, bell| {
+            assert_eq!(up_to, sent[3].0);
+            Some(Box::new(Slow(missed.into(), bell, false)) as _)
+        };
+        let ((mut subscription, _membership), start) =
+            broadcast.resume_with(Some(after), stored).unwrap();
+        assert_eq!((start.gap, start.position), (false, after));
+        let live = (publish(&broadcast, 4), 4);
+        let (mut read, mut batch) = (Vec::new(), Vec::new());
+        while read.len() < 4 {
+            subscription.try_batch(&mut batch, 3).unwrap();
+            read.extend(batch.iter().map(|it| (it.time, it.payload)));
+        }
+        assert_eq!(read, [&sent[1..], &[live]].concat());
+        broadcast.close();
+        assert_eq!(drain(&mut subscription), (vec![], End::Closed));
+    }
+
+    #[test]
+    fn what_is_gone_elsewhere_cuts_its_reader_alone() {
+        struct Nothing;
+        impl Stored<u32> for Nothing {
+            fn next(&mut self, _: &mut Vec<Envelope<u32>>) -> Result<bool, Gone> {
+                Err(Gone)
+            }
+        }
+        let broadcast = keeping(0);
+        let time = publish(&broadcast, 1);
+        drop(broadcast.resume(None).unwrap());
+        publish(&broadcast, 2);
+        let stored = |_, _| Some(Box::new(Nothing) as _);
+        let (mut cut, _) = broadcast.resume_with(Some(time), stored).unwrap();
+        let (mut other, _membership) = broadcast.subscribe().unwrap();
+        assert_eq!(drain(&mut cut.0), (vec![], End::SlowConsumer));
+        let time = publish(&broadcast, 3);
+        broadcast.close();
+        assert_eq!(drain(&mut other), (vec![(time, 3)], End::Closed));
+    }
+
+    #[test]
+    fn a_restart_ends_all_and_knows_no_place_from_before() {
+        let broadcast = keeping(10);
+        let (mut before, _) = broadcast.resume(None).unwrap();
+        let time = publish(&broadcast, 1);
+        broadcast.restart(at(100));
+        assert_eq!(drain(&mut before.0), (vec![(time, 1)], End::Restarted));
+        let (_, start) = broadcast.resume(Some(time)).unwrap();
+        assert!(start.gap);
+        assert_eq!(start.position, at(100));
+        assert_eq!(publish(&broadcast, 2), at(101));
+    }
+
     #[test]
     fn a_closed_broadcast_takes_nothing() {
         let broadcast = Broadcast::<u32>::new(TWO);

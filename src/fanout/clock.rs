@@ -54,6 +54,13 @@ pub struct Clock {
     last: Timestamp,
 }
 
+impl From<Timestamp> for Clock {
+    /// All time stamps are later.
+    fn from(last: Timestamp) -> Self {
+        Self { last }
+    }
+}
+
 impl Clock {
     /// `max(now, last + 1 ns)`: the wall clock's time unless that has stepped
     /// back or stood still.

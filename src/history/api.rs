@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::entry::{self as rules, Limits, Message, Page};
 use super::executor::Executor;
-use super::keeper::Keeper;
 use super::operation::{Append, Read};
 use super::tail::Tail;
 use super::wire as json;
 use crate::access::gate::Path;
 use crate::access::{Need, Right};
 use crate::budget::{Budget, Hold};
+use crate::db::log::Keeper;
 use crate::error::{Code, Error};
 use crate::http::{Request, Response};
 use crate::key::IDEMPOTENCY_KEY;

@@ -12,14 +12,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::database::Database;
 use super::oneshot::Oneshot;
+use crate::db::BACKOFF;
 use crate::db::log::{Failure, Log, Stored};
 use crate::error::{Code, Error};
 use crate::retry::{Retry, supervised};
 use crate::sync::lock;
-
-/// The first and the longest wait between two tries to reach the database.
-pub(super) const BACKOFF: (Duration, Duration) =
-    (Duration::from_millis(50), Duration::from_millis(500));
 
 /// How long a shutdown waits for the thread, which may be in a transaction.
 const JOIN_WAIT: Duration = Duration::from_millis(400);

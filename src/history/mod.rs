@@ -6,7 +6,6 @@ pub mod client;
 pub mod database;
 pub mod entry;
 mod executor;
-mod keeper;
 pub mod load;
 mod oneshot;
 mod operation;

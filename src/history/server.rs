@@ -8,23 +8,20 @@
 //! followers. "history-keeper" does from time to time what no request waits for.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 use super::database::Database;
 use super::entry::{self as rules, Page};
-use crate::db::Error as StoreError;
-use crate::db::address::MIGRATION;
-use crate::db::log::Retain;
+use crate::db::log::{Keeper, Retain};
+use crate::db::{self, Error as StoreError};
 use crate::http::{Front, Limits, Serving};
-use crate::retry::Retry;
 
 use super::api::Api;
 pub use super::api::NEEDS;
 use super::api::is_quick;
-use super::executor::{BACKOFF, Executor};
-use super::keeper::Keeper;
+use super::executor::Executor;
 use super::operation::{Append, Read};
 use super::tail::Tail;
 
@@ -83,7 +80,12 @@ pub fn start(
     let looker = Executor::start("history-looker", database, config.lanes, timeout)?;
     let (writer, reader, looker) = (Arc::new(writer), Arc::new(reader), Arc::new(looker));
     let tail = Tail::start(looker.clone())?;
-    let keeper = Keeper::start(database, config.retain)?;
+    let kept = database.clone();
+    let keeper = Keeper::start(
+        "history-keeper",
+        Box::new(move || kept.open()),
+        config.retain,
+    )?;
     let (reads, writes) = (looker.clone(), writer.clone());
     let ready = &config.http.ready;
     ready.needs("database", move || {
@@ -123,30 +125,14 @@ pub fn start(
 
 /// Returns whether it was done before the `stop`.
 fn migrate(config: &Config, stop: &Receiver<()>) -> Result<bool, Box<dyn std::error::Error>> {
-    let began = Instant::now();
-    let until = |error: &StoreError| match error {
-        StoreError::Migrating { .. } => began + MIGRATION.max(config.timeout),
-        _ => began + config.timeout,
-    };
-    let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
-    loop {
-        match config.database.migrate() {
-            Ok(()) => return Ok(true),
-            Err(error) if error.may_pass() && Instant::now() < until(&error) => {
-                if retry.is_news(&error) {
-                    tracing::warn!(%error, "cannot open the database; trying again");
-                }
-            }
-            Err(error @ StoreError::PostgresSchema { .. }) => {
-                let may = "a role that may change it runs `messenger history migrate`";
-                return Err(format!("{error}; {may}").into());
-            }
-            Err(error) => return Err(error.into()),
+    let migrated = db::migrate(config.timeout, stop, || config.database.migrate());
+    migrated.map_err(|error| match error {
+        StoreError::PostgresSchema { .. } => {
+            let may = "a role that may change it runs `messenger history migrate`";
+            format!("{error}; {may}").into()
         }
-        if retry.wait(stop).is_err() {
-            return Ok(false);
-        }
-    }
+        error => error.into(),
+    })
 }
 
 impl Handle {

@@ -30,7 +30,7 @@ use super::layout::root;
 const PARALLEL: usize = 6;
 
 /// A folder whose programs are those of `faults.py` with these faults.
-fn planted(server: &str, bridge: &str) -> tempfile::TempDir {
+pub fn planted(server: &str, bridge: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let faults = root().join("tests/reference/faults.py");
     for (file, kind, fault) in [
@@ -46,7 +46,7 @@ fn planted(server: &str, bridge: &str) -> tempfile::TempDir {
     folder
 }
 
-fn plan(scripts: &Path, servers: &[Peer], bridges: &[Peer], only: &[&str]) -> Plan {
+pub fn plan(scripts: &Path, servers: &[Peer], bridges: &[Peer], only: &[&str]) -> Plan {
     Plan {
         toolbox: Toolbox {
             messenger: env!("CARGO_BIN_EXE_messenger").into(),
@@ -61,7 +61,7 @@ fn plan(scripts: &Path, servers: &[Peer], bridges: &[Peer], only: &[&str]) -> Pl
 }
 
 /// Runs the plans, several at a time, and returns all their tables.
-fn run_all(plans: Vec<Plan>) -> Vec<BehaviourTable> {
+pub fn run_all(plans: Vec<Plan>) -> Vec<BehaviourTable> {
     let plans = Mutex::new(plans.into_iter());
     let tables = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -80,7 +80,7 @@ fn run_all(plans: Vec<Plan>) -> Vec<BehaviourTable> {
 }
 
 /// Column, row and outcome of each cell.
-fn cells(tables: &[BehaviourTable]) -> impl Iterator<Item = (&str, &CheckRow, &Outcome)> {
+pub fn cells(tables: &[BehaviourTable]) -> impl Iterator<Item = (&str, &CheckRow, &Outcome)> {
     tables.iter().flat_map(|table| {
         table.rows.iter().flat_map(|row| {
             let columns = table.columns.iter().map(String::as_str);

@@ -26,6 +26,7 @@ mod order;
 mod program;
 mod proxy;
 mod python;
+mod several;
 mod shadow;
 mod shutdown;
 mod slow;

@@ -15,7 +15,7 @@ const TEXTS: [&str; 5] = ["Привет", "世界", "\u{1f980}", "\"\\\r\n\t/", 
 
 /// Whose program.
 #[derive(Clone, Copy, Debug)]
-enum Side {
+pub enum Side {
     Ours,
     Python,
 }
@@ -30,13 +30,12 @@ fn server(side: Side) -> Program {
 /// Bridges whose subscriptions are live. A Python program does not show when
 /// that is, so messages are sent until every bridge has one, and the last of
 /// them.
-fn bridges(side: Side, server: &Program) -> [Program; 2] {
-    let address = server.address();
-    let bridges = [(); 2].map(|()| match side {
-        Side::Ours => Bridge::start(&address, &[]),
-        Side::Python => Python::bridge(&address),
+pub fn bridges(sides: [(Side, &Program); 2]) -> [Program; 2] {
+    let bridges = sides.map(|(side, server)| match side {
+        Side::Ours => Bridge::start(&server.address(), &[]),
+        Side::Python => Python::bridge(&server.address()),
     });
-    let sender = client(&address);
+    let sender = client(&sides[0].1.address());
     for bridge in &bridges {
         eventually(SOON, "a first message at a bridge", || {
             send(&sender, "", "first");
@@ -82,19 +81,23 @@ fn exchange(bridges: &[Program; 2], messages: &[(usize, String, String)]) {
 fn pairing(server_side: Side, bridge_side: Side) {
     let _machine = heavy();
     let server = server(server_side);
-    let bridges = bridges(bridge_side, &server);
+    agree(&bridges([(bridge_side, &server); 2]));
+}
+
+/// What is sent through either comes to both, in one order.
+pub fn agree(bridges: &[Program; 2]) {
     let message = |n: usize, bridge: usize| {
         let text = format!("{n} {}", TEXTS[n % TEXTS.len()]);
         (bridge, format!("автор {bridge}"), text)
     };
-    exchange(&bridges, &[message(0, 0)]);
-    exchange(&bridges, &[message(1, 1)]);
+    exchange(bridges, &[message(0, 0)]);
+    exchange(bridges, &[message(1, 1)]);
     let several: Vec<_> = (0..10).map(|n| message(n, 0)).collect();
-    exchange(&bridges, &several);
+    exchange(bridges, &several);
     let interleaved: Vec<_> = (0..20).map(|n| message(n, n % 2)).collect();
-    exchange(&bridges, &interleaved);
+    exchange(bridges, &interleaved);
     exchange(
-        &bridges,
+        bridges,
         &[
             (0, String::new(), "t".into()),
             (1, "a".into(), String::new()),

@@ -13,6 +13,7 @@ use super::history::MessageLog;
 use super::jobs::Jobs;
 use super::record::History;
 use super::run::{Outcome, World, run};
+use super::several::Several;
 use super::todo::Todo;
 use super::verdict::{judge, tell};
 use crate::support::heavy;
@@ -35,7 +36,7 @@ const fn row<W: World>() -> Row {
 }
 
 // The first one whose name a file's name begins with has judged it.
-static WORLDS: [Row; 7] = [
+static WORLDS: [Row; 8] = [
     row::<Chat>(),
     row::<Bridge>(),
     row::<Todo>(),
@@ -43,6 +44,7 @@ static WORLDS: [Row; 7] = [
     row::<MessageLog<true>>(),
     row::<Jobs<true>>(),
     row::<Jobs<false>>(),
+    row::<Several>(),
 ];
 
 /// What is run in the suite, and how long.
@@ -82,6 +84,11 @@ fn jobs() {
 #[test]
 fn jobs_embedded() {
     short::<Jobs<true>>();
+}
+
+#[test]
+fn several() {
+    short::<Several>();
 }
 
 fn short<W: World>() {

@@ -20,6 +20,7 @@ pub mod proxy;
 mod record;
 mod run;
 pub mod schedule;
+mod several;
 mod stage;
 mod todo;
 mod verdict;

@@ -65,7 +65,7 @@ fn judge(input: &[u8]) -> String {
         reason: reason.clone(),
         attempts: u32::MAX - input.len() as u32,
     };
-    let properties_of_dead = dead_letter_properties(&given, &dead);
+    let properties_of_dead = dead_letter_properties(&given, &dead, u32::MAX);
     let arrived = read(&wire(&properties_of_dead)).expect("what we write can be read");
     let listed = letter(arrived.clone());
     assert_eq!(

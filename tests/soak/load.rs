@@ -258,7 +258,7 @@ fn tasks(world: &World, receivers: &mut Group, senders: &mut Group) {
     senders.each(4 * MOMENT, "add and complete a task", move || {
         turn += 1;
         // The list grows, and with it what everybody holds who shows it: slowly.
-        if turn < MANY_TASKS || turn % 8 == 0 {
+        if turn < MANY_TASKS || turn % 16 == 0 {
             let task = writer.add("to be done")?;
             writer.complete(task.id)?;
         }

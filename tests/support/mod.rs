@@ -18,6 +18,7 @@ pub mod process;
 pub mod programs;
 pub mod rabbitmq;
 pub mod rpc;
+pub mod standby;
 pub mod tab;
 pub mod terminal;
 pub mod tls;

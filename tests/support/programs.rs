@@ -144,8 +144,13 @@ impl Server {
 
     /// The same for one that may end at once instead.
     pub fn try_listening(process: Process) -> Option<Program> {
+        Self::try_listening_within(process, SOON)
+    }
+
+    /// The same; one that says nothing for so long is killed.
+    pub fn try_listening_within(process: Process, within: Duration) -> Option<Program> {
         let start = "messenger server listening on ";
-        let announced = Program::try_announced(process, start, 1, SOON);
+        let announced = Program::try_announced(process, start, 1, within);
         announced.map_err(|mut it| Program::gave_up(&mut it)).ok()
     }
 }

@@ -35,7 +35,7 @@ pub struct Place {
     #[command(flatten)]
     data_dir: data_dir::Args,
     /// Maximum wait for the database, of a request and at the start
-    #[arg(long, env = "MESSENGER_DATABASE_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = timeout)]
+    #[arg(long, env = "MESSENGER_DATABASE_TIMEOUT", default_value = "5s", value_name = "TIME", value_parser = duration::of_database)]
     database_timeout: Duration,
 }
 
@@ -48,14 +48,6 @@ impl Place {
             None => Database::sqlite(&self.data_dir.folder()?),
         })
     }
-}
-
-/// A duration in a sensible range.
-fn timeout(text: &str) -> Result<Duration, String> {
-    let range = Duration::from_millis(1)..=Duration::from_secs(3600);
-    let time = duration::parse(text)?;
-    let fits = range.contains(&time).then_some(time);
-    fits.ok_or_else(|| "has to be from 1ms to 60m".into())
 }
 
 impl Args {

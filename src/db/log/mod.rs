@@ -9,11 +9,13 @@
 //! its migrations.
 
 pub mod entry;
+mod keeper;
 mod postgres;
 mod sqlite;
 
 pub use entry::{Appended, BEFORE, Draft, Entry, From, Page, Placed, Retain, Sender};
-pub use postgres::PostgresLog;
+pub use keeper::Keeper;
+pub use postgres::{Epoch, PostgresLog, Table};
 pub use sqlite::{LogFile, SqliteLog};
 
 use super::Error;
@@ -79,17 +81,22 @@ impl Failure {
 
 /// The statement for a page of this table, in both dialects, and its first parameter;
 /// the other two are the limit and the bytes.
-fn page_statement(table: &str, from: From) -> (String, i64) {
+fn page_statement(table: &str, counts: bool, from: From) -> (String, i64) {
     let (place, beyond, order) = match from {
         From::End => (i64::MAX, '<', "DESC"),
         From::Before(number) => (number, '<', "DESC"),
         From::After(number) => (number, '>', "ASC"),
     };
+    let count = if counts {
+        "sender_count"
+    } else {
+        "CAST(0 AS bigint) AS sender_count"
+    };
     let statement = format!(
         "SELECT number, sender, text, sent_at, sender_count FROM (
          SELECT part.*, row_number() OVER (ORDER BY number {order}) AS nth,
          sum(octet_length(sender) + octet_length(text)) OVER (ORDER BY number {order}) AS bytes
-         FROM (SELECT number, sender, text, sent_at, sender_count FROM {table}
+         FROM (SELECT number, sender, text, sent_at, {count} FROM {table}
          WHERE number {beyond} $1 ORDER BY number {order} LIMIT $2) AS part
          ) AS measured WHERE nth = 1 OR bytes <= $3 ORDER BY number"
     );

@@ -15,27 +15,72 @@ use crate::db::connection::{Connection, Parameter};
 /// lost to a closed one.
 const IDLE: Duration = Duration::from_millis(500);
 
+/// The table of a log, with the functions `append_NAME` and `keep_NAME`.
+#[derive(Clone, Copy, Debug)]
+pub struct Table {
+    pub name: &'static str,
+    /// Has the column `sender_count`, and the function `senders_of_NAME`. Without it
+    /// each count reads as 0.
+    pub counts: bool,
+}
+
+/// From when on the order is another one: a database that was promoted, or restored, may
+/// lack the last messages of the epoch before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    pub name: String,
+    /// Date of the last entry that it has of the epochs before.
+    pub after: i64,
+}
+
 /// An open connection. For one thread.
 pub struct PostgresLog {
     client: Connection,
-    table: &'static str,
+    table: Table,
     used: Instant,
     failed: Box<dyn Fn(tokio_postgres::Error) -> Error + Send>,
 }
 
 impl PostgresLog {
-    /// The log in this table, with the functions `append_TABLE`, `keep_TABLE` and
-    /// `senders_of_TABLE`.
-    ///
     /// # Errors
     /// What the server says, or that it says nothing.
-    pub fn open(address: &Address, table: &'static str) -> Result<Self, Error> {
+    pub fn open(address: &Address, table: Table) -> Result<Self, Error> {
         Ok(Self {
             client: address.connect()?,
             table,
             used: Instant::now(),
             failed: Box::new(address.failed()),
         })
+    }
+
+    /// All epochs of a log that has them (`epochs_of_NAME`), the one that is now last.
+    /// `seen` is the date of the newest entry that this process has ever read.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn epochs(&mut self, seen: i64) -> Result<Vec<Epoch>, Error> {
+        let epochs = format!("SELECT name, after FROM epochs_of_{}($1)", self.table.name);
+        let rows = self.client.query(&epochs, &[(&seen, Type::INT8)])?;
+        let epoch = |row: &Row| {
+            Ok(Epoch {
+                name: row.try_get(0)?,
+                after: row.try_get(1)?,
+            })
+        };
+        let epochs: Result<_, _> = rows.iter().map(epoch).collect();
+        epochs.map_err(&self.failed)
+    }
+
+    /// The number of the last entry up to this date (`number_in_NAME`); `None` if some
+    /// that came later are gone.
+    ///
+    /// # Errors
+    /// What the database says.
+    pub fn number_at(&mut self, date: i64) -> Result<Option<i64>, Error> {
+        let number = format!("SELECT * FROM number_in_{}($1)", self.table.name);
+        let rows = self.client.query(&number, &[(&date, Type::INT8)])?;
+        let number = rows.first().map(|row| row.try_get(0));
+        number.transpose().map_err(&self.failed)
     }
 
     /// The number of the entry with the key of each draft; and the others.
@@ -67,7 +112,7 @@ impl Log for PostgresLog {
         let texts: Vec<_> = batch.iter().map(|draft| &*draft.text).collect();
         let keys: Vec<_> = batch.iter().map(|draft| draft.key.as_deref()).collect();
         let keys = keys.iter().any(Option::is_some).then_some(keys);
-        let append = format!("SELECT * FROM append_{}($1, $2, $3)", self.table);
+        let append = format!("SELECT * FROM append_{}($1, $2, $3)", self.table.name);
         let given: [Parameter<'_>; 3] = [&senders, &texts, &keys];
         let given = given.map(|array| (array, Type::TEXT_ARRAY));
         let rows = self
@@ -90,7 +135,7 @@ impl Log for PostgresLog {
     }
 
     fn page(&mut self, page: Page) -> Result<Vec<Entry>, Error> {
-        let (statement, place) = page_statement(self.table, page.from);
+        let (statement, place) = page_statement(self.table.name, self.table.counts, page.from);
         let given = [&place, &page.limit, &page.bytes];
         let given = given.map(|value| (value as Parameter<'_>, Type::INT8));
         let rows = self.client.query(&statement, &given)?;
@@ -99,7 +144,8 @@ impl Log for PostgresLog {
     }
 
     fn senders(&mut self, most: i64) -> Result<Vec<Sender>, Error> {
-        let senders = format!("SELECT sender, count FROM senders_of_{}($1)", self.table);
+        let name = self.table.name;
+        let senders = format!("SELECT sender, count FROM senders_of_{name}($1)");
         let rows = self.client.query(&senders, &[(&most, Type::INT8)])?;
         let sender = |row: &Row| {
             Ok(Sender {
@@ -112,7 +158,7 @@ impl Log for PostgresLog {
     }
 
     fn keep(&mut self, retain: Retain, most: i64) -> Result<bool, Error> {
-        let keep = format!("SELECT keep_{}($1, $2, $3)", self.table);
+        let keep = format!("SELECT keep_{}($1, $2, $3)", self.table.name);
         let age = retain.age();
         let given: [Parameter<'_>; 3] = [&most, &retain.newest, &age];
         let rows = self

@@ -167,7 +167,7 @@ impl Log for SqliteLog {
     }
 
     fn page(&mut self, page: Page) -> Result<Vec<Entry>, Error> {
-        let (statement, place) = page_statement("messages", page.from);
+        let (statement, place) = page_statement("messages", true, page.from);
         let read = || -> rusqlite::Result<Vec<Entry>> {
             self.connection
                 .prepare_cached(&statement)?

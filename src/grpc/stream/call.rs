@@ -20,6 +20,9 @@ use crate::grpc::journal::StreamLog;
 use crate::grpc::method::Encoded;
 use crate::status;
 
+/// What the peers of a broadcast that was restarted are told.
+const RESTARTED: &str = "what comes next does not follow what was sent: subscribe again";
+
 /// How the streams of a method are put to their peers: all that is different between
 /// methods that stream the same messages.
 pub trait Framing: Send {
@@ -153,6 +156,9 @@ impl Peer for Call {
         match end {
             Some(End::SlowConsumer) => stream_log.cut(messages),
             Some(End::Closed) => stream_log.ended(&Err(self.closed()), messages),
+            Some(End::Restarted) => {
+                stream_log.ended(&Err(Error::unavailable(RESTARTED)), messages);
+            }
             Some(End::Left) | None => stream_log.ended(&Err(Error::client_left()), messages),
         }
     }
@@ -169,6 +175,7 @@ impl Call {
                     format!("slow consumer: the backlog is full; last sendTime sent: {last}"),
                 )
             }
+            End::Restarted => Error::unavailable(RESTARTED),
             End::Closed | End::Left => self.closed(),
         }
     }

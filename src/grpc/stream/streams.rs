@@ -1,10 +1,10 @@
 //! Starts streams: registers the subscription, starts the thread and the task.
 
+use std::future::{Future, ready};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
 use grpcio::Environment;
 
 use super::call::{Call, Framing, OneByOne, Task};
@@ -13,7 +13,7 @@ use super::ends::{Ending, Ends};
 use super::places::{Place, Places};
 use super::wake_queue::WakeQueues;
 use crate::error::{Code, Error};
-use crate::fanout::broadcast::{self, Closed};
+use crate::fanout::broadcast;
 use crate::grpc::STACK_BYTES;
 use crate::grpc::handler::{Caller, StreamSink};
 use crate::grpc::journal::{Journal, StreamLog};
@@ -41,11 +41,13 @@ impl Opening {
     ///
     /// # Errors
     /// UNAVAILABLE when the broadcast is closed.
-    pub fn one_by_one(pair: Result<Pair, Closed>, first: Option<Encoded>) -> Result<Self, Error> {
-        let pair = pair.map_err(|Closed| Error::shutting_down())?;
+    pub fn one_by_one(
+        pair: Result<Pair, impl Into<Error>>,
+        first: Option<Encoded>,
+    ) -> Result<Self, Error> {
         let framing = Box::new(OneByOne);
         Ok(Self {
-            pair,
+            pair: pair.map_err(Into::into)?,
             first,
             framing,
         })
@@ -109,44 +111,63 @@ impl Streams {
         name: &str,
         open: impl FnOnce() -> Result<Opening, Error>,
     ) {
+        self.serve_when(caller, sink, name, || ready(open()));
+    }
+
+    /// As [`Streams::serve`], once what `open` returns is done.
+    pub fn serve_when<O>(
+        &self,
+        caller: &Caller,
+        sink: StreamSink,
+        name: &str,
+        open: impl FnOnce() -> O,
+    ) where
+        O: Future<Output = Result<Opening, Error>> + Send + 'static,
+    {
         let (number, name) = self.number_and_name(name);
         let stream_log = self.stream_log(&name, caller.call.take());
-        let begun = self.place(number).and_then(|place| Ok((place, open()?)));
-        let (place, opening) = match begun {
-            Ok(begun) => begun,
-            Err(error) => return refuse(caller, sink, &error, stream_log.as_deref()),
-        };
-        let Opening {
-            pair,
-            first,
-            framing,
-        } = opening;
-        let call = Call::new(sink, framing, place, stream_log.clone());
-        let queue = self.queues.own();
-        let delivery = Arc::new(Delivery::new(pair, call, first, move |task| {
-            queue.push(task);
-        }));
-        self.list(number, Arc::downgrade(&delivery) as Weak<dyn Ending>);
-        let leased = Arc::downgrade(&delivery);
-        let lease = caller.pass.lease(move |error| {
-            if let Some(delivery) = leased.upgrade() {
-                delivery.cut(|call| call.early = Some(error));
+        let begun = self.place(number).map(|place| (place, open()));
+        let (streams, pass) = (self.clone(), caller.pass.clone());
+        caller.spawn(async move {
+            let opened = match begun {
+                Ok((place, opening)) => opening.await.map(|opening| (place, opening)),
+                Err(error) => Err(error),
+            };
+            let (place, opening) = match opened {
+                Ok(opened) => opened,
+                Err(error) => return refuse(sink, &error, stream_log.as_deref()).await,
+            };
+            let call = Call::new(sink, opening.framing, place, stream_log.clone());
+            let delivery = streams.delivery(opening.pair, call, opening.first);
+            streams.list(number, Arc::downgrade(&delivery) as Weak<dyn Ending>);
+            let leased = Arc::downgrade(&delivery);
+            let _lease = pass.lease(move |error| {
+                if let Some(delivery) = leased.upgrade() {
+                    delivery.cut(|call| call.early = Some(error));
+                }
+            });
+            let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
+            let running = delivery.clone();
+            if let Err(error) = thread.spawn(move || running.run(STATUS_WAIT)) {
+                tracing::error!(%error, "cannot start a thread for a stream");
+                if let Some(sink) = delivery.take_back().and_then(Call::into_sink) {
+                    let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
+                    refuse(sink, &error, stream_log.as_deref()).await;
+                }
+                return;
             }
+            if let Some(stream_log) = stream_log {
+                stream_log.opened();
+            }
+            Task(delivery).await;
         });
-        let thread = thread::Builder::new().name(name).stack_size(STACK_BYTES);
-        let running = delivery.clone();
-        if let Err(error) = thread.spawn(move || running.run(STATUS_WAIT)) {
-            tracing::error!(%error, "cannot start a thread for a stream");
-            if let Some(sink) = delivery.take_back().and_then(Call::into_sink) {
-                let error = Error::new(Code::ResourceExhausted, "no thread left for a stream");
-                refuse(caller, sink, &error, stream_log.as_deref());
-            }
-            return;
-        }
-        if let Some(stream_log) = stream_log {
-            stream_log.opened();
-        }
-        caller.spawn(Task(delivery).inspect(move |()| drop(lease)));
+    }
+
+    fn delivery(&self, pair: Pair, call: Call, first: Option<Encoded>) -> Arc<Delivery<Call>> {
+        let queue = self.queues.own();
+        Arc::new(Delivery::new(pair, call, first, move |task| {
+            queue.push(task);
+        }))
     }
 
     /// Log entry for a stream; `None` if streams are neither logged nor counted.
@@ -192,10 +213,9 @@ impl Streams {
     }
 }
 
-fn refuse(caller: &Caller, sink: StreamSink, error: &Error, stream_log: Option<&StreamLog>) {
+async fn refuse(sink: StreamSink, error: &Error, stream_log: Option<&StreamLog>) {
     if let Some(stream_log) = stream_log {
         stream_log.refused(error);
     }
-    let failed = sink.fail(status::to_grpc(error));
-    caller.spawn(async move { drop(failed.await) });
+    drop(sink.fail(status::to_grpc(error)).await);
 }

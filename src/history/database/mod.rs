@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use crate::db::Error;
 use crate::db::address::Address;
-use crate::db::log::{Log, LogFile, PostgresLog, SqliteLog};
+use crate::db::log::{Log, LogFile, PostgresLog, SqliteLog, Table};
+
+const TABLE: Table = Table {
+    name: "messages",
+    counts: true,
+};
 
 mod in_postgres {
     refinery::embed_migrations!("src/history/database/migrations/postgres");
@@ -59,7 +64,7 @@ impl Database {
     pub fn open(&self) -> Result<Box<dyn Log>, Error> {
         Ok(match self {
             Self::Sqlite(file) => Box::new(SqliteLog::open(file)?),
-            Self::Postgres(address) => Box::new(PostgresLog::open(address, "messages")?),
+            Self::Postgres(address) => Box::new(PostgresLog::open(address, TABLE)?),
         })
     }
 }

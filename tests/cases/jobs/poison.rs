@@ -180,6 +180,67 @@ fn a_message_with_binary_properties_is_a_dead_letter_and_holds_up_nothing() {
     );
 }
 
+/// Arrays in arrays, and tables in tables, as deep as one frame of AMQP holds them; and
+/// headers beside which no reason has room.
+#[test]
+fn headers_that_fill_a_frame_hold_up_nothing() {
+    let place = Place::rabbitmq();
+    let server = message_server();
+    let first = place.send(&["fact:4"]);
+    let publish = |kind: &str| {
+        let script = "import struct\n\
+             class Raw(pika.BasicProperties):\n  \
+                 def encode(self): return [self.raw]\n\
+             def nested(kind, key, depth):\n  \
+                 sizes = [n * (len(key) + 5) for n in range(depth)]\n  \
+                 return b''.join(kind + struct.pack('>I', size) + key * (size > 0)\n      \
+                     for size in reversed(sizes))\n\
+             def publish(name, value):\n  \
+                 table = b'\\1k' + value\n  \
+                 properties = Raw()\n  \
+                 properties.raw = (struct.pack('>HI', 1 << 13 | 1 << 7, len(table)) + table\n      \
+                     + bytes([len(name)]) + name.encode())\n  \
+                 channel.basic_publish('', queue, b'fact:3', properties)\n";
+        let size = 131_072 - 20 - 21 - kind.len();
+        place.pika(&format!(
+            "{script}publish('{kind} arrays', nested(b'A', b'', 26000))\n\
+             publish('{kind} tables', nested(b'F', b'\\0', 21000))\n\
+             publish('{kind} long', b'S' + struct.pack('>I', {size}) + b'x' * {size})"
+        ));
+    };
+    publish("good");
+    let last = place.send(&["fact:6"]);
+    let worker = place.work(&server.address(), &["--prefetch", "2"]);
+    let jobs = place.wait_for(5);
+    for id in ["good arrays", "good tables", "good long"] {
+        assert_eq!(jobs[id]["result"], "6");
+    }
+    assert_eq!(jobs[&first[0]]["result"], "24");
+    assert_eq!(jobs[&last[0]]["result"], "720");
+    drop(worker);
+
+    // UNIMPLEMENTED: it lacks the service.
+    let chat = Server::start(&["--services", "chat"]);
+    publish("bad");
+    let worker = place.work(&chat.address(), &["--attempts", "1"]);
+    let dead = || place.dead(&["list"]);
+    eventually(A_WHILE, "all are dead", || dead().lines().count() == 3);
+    assert!(!worker.log().contains("FRAME_ERROR"), "{}", worker.log());
+    drop(worker);
+    let listed = dead();
+    let noted: Vec<_> = listed
+        .lines()
+        .map(|line| line.contains("without its headers"))
+        .collect();
+    assert_eq!(noted, [false, false, true], "{listed}");
+    assert_eq!(place.dead(&["requeue"]), "3 requeued\n");
+    let _worker = place.work(&server.address(), &[]);
+    let jobs = place.wait_for(8);
+    for id in ["bad arrays", "bad tables", "bad long"] {
+        assert_eq!(jobs[id]["result"], "6");
+    }
+}
+
 fn header(properties: &BasicProperties) -> Vec<u8> {
     let (bytes, _) = gen_properties(properties)(vec![0; 12].into())
         .unwrap()

@@ -20,9 +20,9 @@ use crate::support::rpc::{Stream, raw};
 
 /// A place in the order of a server's run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
-    epoch: String,
-    nanos: i64,
+pub(super) struct Place {
+    pub(super) epoch: String,
+    pub(super) nanos: i64,
 }
 
 impl Place {
@@ -34,7 +34,7 @@ impl Place {
         }
     }
 
-    fn cursor(&self) -> Cursor {
+    pub(super) fn cursor(&self) -> Cursor {
         let (seconds, nanos) = Timestamp::from_nanos(self.nanos).parts();
         Cursor {
             epoch: self.epoch.clone(),
@@ -48,7 +48,7 @@ impl Place {
     }
 
     /// As far as this time.
-    fn at(&self, nanos: i64) -> Self {
+    pub(super) fn at(&self, nanos: i64) -> Self {
         let epoch = self.epoch.clone();
         Self { epoch, nanos }
     }
@@ -63,45 +63,61 @@ fn call(client: &Client, after: Option<Cursor>) -> Stream<SubscribeResponse> {
 }
 
 /// A stream that is live, on a connection of its own.
-struct Subscriber {
+pub(super) struct Subscriber {
     /// The stream ends with it.
     _client: Client,
     stream: Stream<SubscribeResponse>,
-    gap: bool,
+    pub(super) gap: bool,
     /// Behind the last message that was taken.
-    place: Place,
+    pub(super) place: Place,
     waiting: VecDeque<Seen>,
 }
 
 impl Subscriber {
-    fn live(address: &str) -> Self {
+    pub(super) fn live(address: &str) -> Self {
         Self::open(address, None)
     }
 
     /// Goes on behind this place, and does not miss anything.
-    fn resume(address: &str, place: &Place) -> Self {
+    pub(super) fn resume(address: &str, place: &Place) -> Self {
         let subscriber = Self::open(address, Some(place.cursor()));
         assert_eq!((subscriber.gap, &subscriber.place), (false, place));
         subscriber
     }
 
-    fn open(address: &str, after: Option<Cursor>) -> Self {
+    /// A call whose first answer is not waited for.
+    pub(super) fn raw(address: &str) -> (Client, Stream<SubscribeResponse>) {
+        let client = raw(address);
+        let stream = call(&client, None);
+        (client, stream)
+    }
+
+    pub(super) fn open(address: &str, after: Option<Cursor>) -> Self {
+        Self::call(address, after).expect("a subscription")
+    }
+
+    /// Behind this place, or with a gap; `None` where the server does not let it in.
+    pub(super) fn try_open(address: &str, place: &Place) -> Option<Self> {
+        Self::call(address, Some(place.cursor())).ok()
+    }
+
+    fn call(address: &str, after: Option<Cursor>) -> Result<Self, RpcStatus> {
         let client = raw(address);
         let mut stream = call(&client, after);
-        let mut first = stream.wait().expect("a subscription");
+        let mut first = stream.wait()?;
         assert!(first.messages.is_empty(), "it is told alone");
         let subscribed = first.subscribed.take().expect("where it begins");
-        Self {
+        Ok(Self {
             _client: client,
             stream,
             gap: subscribed.gap,
             place: Place::of(&subscribed.position),
             waiting: VecDeque::new(),
-        }
+        })
     }
 
     /// The next message, or the end.
-    fn next(&mut self) -> Result<Seen, RpcStatus> {
+    pub(super) fn next(&mut self) -> Result<Seen, RpcStatus> {
         while self.waiting.is_empty() {
             let response = self.stream.wait()?;
             assert!(response.subscribed.is_none(), "told once");
@@ -116,7 +132,7 @@ impl Subscriber {
         Ok(message)
     }
 
-    fn take(&mut self, count: usize) -> Vec<Seen> {
+    pub(super) fn take(&mut self, count: usize) -> Vec<Seen> {
         (0..count)
             .map(|_| self.next().expect("a message"))
             .collect()

@@ -374,6 +374,9 @@ impl<'a> Lives<'a> {
             if let Some(flush) = flushed.get(&message) {
                 let all = gaps.entry(*flush).or_default();
                 all.missing += gap.missing;
+                let ended = life.flushes[*flush].ended;
+                let may_return = |asked: &&u64| life.may_be_put_back(**asked, ended);
+                all.may_return += gap.asked.iter().filter(may_return).count();
                 if !gap.untold.is_empty() {
                     all.untold.append(&mut gap.untold);
                     all.around.push(message);
@@ -383,6 +386,7 @@ impl<'a> Lives<'a> {
                 (before, server) = (Some(message), Some(place.0));
             } else if !doubtful.contains(&message) {
                 gap.missing += 1;
+                gap.asked.push(sent.0);
                 let after_live = life.live.is_some_and(|live| sent.0 > live + SLACK);
                 let is_due = after_live || server == Some(place.0);
                 let is_excused = self.is_told(life, place, message)
@@ -432,6 +436,10 @@ impl<'a> Lives<'a> {
 #[derive(Default)]
 pub struct Gap {
     pub missing: usize,
+    /// When they were sent.
+    asked: Vec<u64>,
+    /// How many of them may have been put back into the postbox later.
+    pub may_return: usize,
     pub untold: Vec<u64>,
     pub needs_one_before: bool,
     /// What shows it: a message in the flush, and perhaps one in a flush before.

@@ -95,6 +95,11 @@ fn nothing_added(history: &Bridge) -> Verdict {
         for (number, flush) in life.flushes.iter().enumerate() {
             let (dropped, _) = flush.took().unwrap_or_default();
             let missing = gaps.get(&number).map_or(0, |gap| gap.missing);
+            // Put back behind the flush that they are missing from, and dropped then.
+            let older = gaps
+                .iter()
+                .filter(|(it, _)| life.flushes[**it].ended < flush.ended);
+            let missing = missing + older.map(|(_, gap)| gap.may_return).sum::<usize>();
             let unplaced = it.unplaced.iter().filter(|asked| **asked < flush.ended);
             let missing = (missing + unplaced.count()) as u64;
             let is_placed = |(message, ..): &(u64, i64, usize)| it.places.contains_key(message);

@@ -20,7 +20,8 @@ use crate::support::rpc::client;
 const TRIES: usize = 6;
 
 struct Sender<'a> {
-    sender: ChatClient,
+    /// At servers that are one chat: each try by the next one.
+    senders: Vec<ChatClient>,
     /// Of the server that was there last.
     epoch: Option<String>,
     stop: &'a Stop,
@@ -29,13 +30,16 @@ struct Sender<'a> {
 pub fn send<E: Event + From<ChatEvent>>(
     seed: u64,
     number: usize,
-    port: u16,
+    ports: &[u16],
     mut pen: Pen<E>,
     stop: &Stop,
 ) {
     let mut rng = Rng::with_seed(seed ^ first(number));
     let mut it = Sender {
-        sender: client(&format!("127.0.0.1:{port}")),
+        senders: ports
+            .iter()
+            .map(|port| client(&format!("127.0.0.1:{port}")))
+            .collect(),
         epoch: None,
         stop,
     };
@@ -73,9 +77,8 @@ impl Sender<'_> {
         let (key, author) = (message.to_string(), "with keys");
         let mut tries = 1;
         loop {
-            let sent = self
-                .sender
-                .send_once(Some(&key), Some(epoch), author, text, TIMEOUT);
+            self.senders.rotate_left(1);
+            let sent = self.senders[0].send_once(Some(&key), Some(epoch), author, text, TIMEOUT);
             let failed = match sent {
                 Err(error) if error.code == Code::FailedPrecondition => {
                     self.epoch = None;
@@ -95,7 +98,7 @@ impl Sender<'_> {
     /// Asks the server for it, unless it is known.
     fn epoch(&mut self) -> Option<String> {
         if self.epoch.is_none() {
-            let (stream, _) = self.sender.subscribe(TIMEOUT, Duration::ZERO).ok()?;
+            let (stream, _) = self.senders[0].subscribe(TIMEOUT, Duration::ZERO).ok()?;
             self.epoch = Some(stream.cursor()?.epoch().to_owned());
         }
         self.epoch.clone()

@@ -1,7 +1,7 @@
 //! The chat: one server, senders and readers over links that fail.
 
 pub mod event;
-mod keys;
+pub mod keys;
 mod planted;
 pub mod promises;
 pub mod readers;
@@ -100,7 +100,7 @@ impl World for Chat {
                 let port = self.senders[number % self.senders.len()];
                 let pen = recorder.pen(format!("sender with keys {number}"));
                 let number = SENDERS + 1 + number;
-                scope.spawn(move || keys::send(seed, number, port, pen, stop))
+                scope.spawn(move || keys::send(seed, number, &[port], pen, stop))
             }));
             let mut pen = recorder.pen("bursts");
             sending.push(scope.spawn(move || {

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::event::{ChatEvent, End};
 use super::{SERVER, keys};
 use crate::chaos::record::{History, Note};
+use crate::chaos::run::World as _;
 use crate::chaos::schedule::Fault;
+use crate::chaos::several::Several;
 use crate::chaos::verdict::{Promise, Violation};
 
 type Chat = History<ChatEvent>;
@@ -332,9 +334,10 @@ fn to_the_end(history: &Chat) -> Verdict {
                 let says = format!("the end names {last:?} as the last one sent");
                 return Err(Violation::new(says, records));
             }
+            // Where several servers are one chat, the others go on.
             ChatEvent::Ended {
                 end: End::Shutdown, ..
-            } => {
+            } if history.head.world != Several::NAME => {
                 let from = delivered.map(|it| it.time + 1);
                 for (message, shown) in order.range(from.unwrap_or(0)..).map(|(_, it)| it) {
                     let asked = view.sent.get(message).map(|sent| sent.asked);

@@ -58,6 +58,19 @@ pub fn read<E: Event + From<ChatEvent>>(
     seed: u64,
     number: usize,
     (port, direct): (u16, bool),
+    pen: Pen<E>,
+    stop: &Stop,
+    last: &Last,
+) {
+    read_at(seed, number, (&[port], direct), pen, stop, last);
+}
+
+/// The same at servers that are one chat: each stream at the next one, and where it
+/// resumes too.
+pub fn read_at<E: Event + From<ChatEvent>>(
+    seed: u64,
+    number: usize,
+    (ports, direct): (&[u16], bool),
     mut pen: Pen<E>,
     stop: &Stop,
     last: &Last,
@@ -68,14 +81,16 @@ pub fn read<E: Event + From<ChatEvent>>(
             return;
         }
         let plan = Plan::draw(&mut rng);
-        let address = format!("127.0.0.1:{port}");
+        let mut addresses: Vec<_> = ports.iter().map(|it| format!("127.0.0.1:{it}")).collect();
+        addresses.rotate_left((number + stream as usize) % ports.len());
+        let address = &addresses[0];
         pen.note(ChatEvent::Opens { stream, direct });
         // Every other one is a client of ours, half of which resume; of the rest half take
         // little that they do not read, so that they are cut soon.
         let mut next = match number % 4 {
-            0 => plain(raw(&address)),
-            2 => batches(narrow(&address)),
-            odd => ours(&address, odd == 1),
+            0 => plain(raw(address)),
+            2 => batches(narrow(address)),
+            odd => ours(&addresses, odd == 1),
         };
         if follow(stream, plan, &mut *next, &mut pen, stop, last) {
             return;
@@ -150,12 +165,13 @@ fn subscribe(client: &ChatClient, after: Option<&Cursor>) -> Result<Option<Feed<
     Ok(Some(feed))
 }
 
-/// Such a stream; one that `resumes` goes on where it was when it is lost, so that the
-/// promises of one stream hold over all of it.
-fn ours(address: &str, resumes: bool) -> Source {
-    let client = client(address);
+/// Such a stream at the first address; one that `resumes` goes on where it was when it is
+/// lost, at the next address that lets it, so that the promises of one stream hold over
+/// all of it.
+fn ours(addresses: &[String], resumes: bool) -> Source {
+    let mut clients: Vec<_> = addresses.iter().map(|it| client(it)).collect();
     let lost = |error: &Error| reason(status::name(error.code), &error.message);
-    let mut feed = match subscribe(&client, None) {
+    let mut feed = match subscribe(&clients[0], None) {
         Ok(feed) => feed.expect("a stream"),
         Err(error) => {
             let mut end = Some(lost(&error));
@@ -176,12 +192,18 @@ fn ours(address: &str, resumes: bool) -> Source {
             Some(Ok(None)) => Next::End(End::Lost("OK".into())),
             Some(Err(error)) => {
                 let after = cursor.as_ref().filter(|_| resumes);
-                match after.map(|after| subscribe(&client, Some(after))) {
-                    Some(Ok(Some(again))) => {
+                let again = after.and_then(|after| {
+                    (0..clients.len()).find_map(|_| {
+                        clients.rotate_left(1);
+                        subscribe(&clients[0], Some(after)).ok().flatten()
+                    })
+                });
+                match again {
+                    Some(again) => {
                         feed = again;
                         Next::NothingYet
                     }
-                    _ => Next::End(lost(&error)),
+                    None => Next::End(lost(&error)),
                 }
             }
             None => Next::NothingYet,

@@ -56,7 +56,7 @@ type Stopped = Mutex<(Cluster, Option<&'static str>)>;
 
 /// Its clock does not step: PostgreSQL 15 writes its log in signal handlers, in which
 /// libfaketime may deadlock. The replicas' clocks do.
-fn on_postgres(stage: &mut Stage) -> String {
+pub fn on_postgres(stage: &mut Stage, application: &'static str) -> String {
     let cluster = cluster(&[]);
     let url = cluster.create("log").expect("a database");
     // Programs end here, never the machine: what is written is there afterwards.
@@ -88,14 +88,16 @@ fn on_postgres(stage: &mut Stage) -> String {
     }
     let sessions = url.clone();
     stage.own("sessions end", 1, move |begins| {
-        let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                   WHERE application_name = 'messenger history'";
+        let end = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE application_name = '{application}'"
+        );
         // Another fault may have stopped PostgreSQL.
         if let (true, Ok(mut client)) = (
             begins,
             postgres::Client::connect(&sessions, postgres::NoTls),
         ) {
-            let _ = client.batch_execute(end);
+            let _ = client.batch_execute(&end);
         }
     });
     url
@@ -132,7 +134,7 @@ impl<const SQLITE: bool> World for MessageLog<SQLITE> {
             }
             Table::Sqlite(folder)
         } else {
-            let url = on_postgres(&mut stage);
+            let url = on_postgres(&mut stage, "messenger history");
             let links = ["a to PostgreSQL", "b to PostgreSQL", "c to PostgreSQL"];
             let mut behind = Url::parse(&url).expect("a URL");
             let server = behind.port().expect("a port");

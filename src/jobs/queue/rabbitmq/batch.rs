@@ -39,8 +39,8 @@ impl Content {
         }
     }
 
-    /// Body and properties of one message.
-    pub fn message(&self, place: usize) -> (&[u8], BasicProperties) {
+    /// Body and properties of one message, for frames of this size.
+    pub fn message(&self, place: usize, frame: u32) -> (&[u8], BasicProperties) {
         match self {
             Self::Tasks(publication) => {
                 let task = &publication.tasks[place];
@@ -48,7 +48,7 @@ impl Content {
             }
             Self::DeadLetters(_, properties, dead) => {
                 let dead = &dead[place];
-                (&dead.body, dead_letter_properties(properties, dead))
+                (&dead.body, dead_letter_properties(properties, dead, frame))
             }
             Self::Requeued { messages, .. } => {
                 let message = &messages[place];

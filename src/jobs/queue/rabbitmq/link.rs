@@ -160,10 +160,11 @@ impl Link {
             mandatory: true,
             ..Default::default()
         };
+        let frame = self.connection.configuration().frame_max();
         for chunk in places.chunks(CHUNK) {
             batch.written(chunk.len());
             let writing = chunk.iter().map(|place| {
-                let (body, properties) = batch.content.message(*place);
+                let (body, properties) = batch.content.message(*place, frame);
                 let queue = queue.as_str().into();
                 self.channel
                     .basic_publish("".into(), queue, options, body, properties)

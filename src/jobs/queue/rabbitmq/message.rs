@@ -3,6 +3,7 @@
 use std::io;
 
 use amq_protocol::frame::parsing::parse_content_header;
+use amq_protocol::protocol::basic::gen_properties;
 use amq_protocol::types::parsing::parse_field_table;
 use lapin::BasicProperties;
 use lapin::message::Delivery as Message;
@@ -20,6 +21,10 @@ const ATTEMPTS: &str = "x-messenger-attempts";
 
 /// The longest reason in a header.
 const REASON_CHARACTERS: usize = 1000;
+
+/// What a header frame has beside the properties: type, channel, size, class, weight, the
+/// body's size, and its end.
+const HEADER_FRAME: usize = 20;
 
 /// Written to the broker's disk before it is confirmed.
 const PERSISTENT: u8 = 2;
@@ -39,14 +44,29 @@ pub fn properties(task: &Outgoing) -> BasicProperties {
         .with_headers(headers)
 }
 
-/// Those of a dead letter: as its message's producer set them, and the reason.
-pub fn dead_letter_properties(properties: &BasicProperties, dead: &DeadLetter) -> BasicProperties {
-    let reason: String = dead.reason.chars().take(REASON_CHARACTERS).collect();
-    let reason = AMQPValue::LongString(LongString::from(reason));
-    let attempts = AMQPValue::LongLongInt(dead.attempts.into());
-    let id = dead.id.clone().unwrap_or_default();
-    let more = [(REASON, reason), (ATTEMPTS, attempts)];
-    again(properties, more).with_message_id(ShortString::try_new(id).unwrap_or_default())
+/// Those of a dead letter: as its message's producer set them, and the reason. They have to
+/// fit into a frame of this size, so the headers of a producer that leaves no room go.
+pub fn dead_letter_properties(
+    properties: &BasicProperties,
+    dead: &DeadLetter,
+    frame: u32,
+) -> BasicProperties {
+    let id = ShortString::try_new(dead.id.clone().unwrap_or_default()).unwrap_or_default();
+    let with = |properties: &BasicProperties, note: &str| {
+        let reason = note.chars().chain(dead.reason.chars());
+        let reason: String = reason.take(REASON_CHARACTERS).collect();
+        let reason = AMQPValue::LongString(LongString::from(reason));
+        let attempts = AMQPValue::LongLongInt(dead.attempts.into());
+        let more = [(REASON, reason), (ATTEMPTS, attempts)];
+        again(properties, more).with_message_id(id.clone())
+    };
+    let whole = with(properties, "");
+    let size = gen_properties(&whole)(Vec::new().into()).map(|it| it.into_inner().0.len());
+    if size.is_ok_and(|size| size + HEADER_FRAME <= frame as usize) {
+        return whole;
+    }
+    let without = properties.clone().with_headers(FieldTable::default());
+    with(&without, "(without its headers, which fill a frame) ")
 }
 
 /// Those of a dead letter that is requeued: without the reason.

@@ -67,6 +67,8 @@ pub fn bury(broker: &Broker, queue: &str, most: usize, buried: &mut u64) -> io::
 struct Client<S: Read> {
     stream: BufReader<S>,
     until: Instant,
+    /// The largest frame that the broker takes.
+    frame: u32,
 }
 
 impl<S: Read + Write> Client<S> {
@@ -75,6 +77,7 @@ impl<S: Read + Write> Client<S> {
         let mut client = Self {
             stream: BufReader::new(stream),
             until: Instant::now() + CONFIRM,
+            frame: MAX_FRAME,
         };
         client.stream.get_mut().write_all(b"AMQP\0\0\x09\x01")?;
         client.answer(&[START])?;
@@ -87,11 +90,12 @@ impl<S: Read + Write> Client<S> {
         client.tell(0, START_OK, &start)?;
         let (_, tune) = client.answer(&[TUNE])?;
         // 0 is no limit.
-        let size = match u32::from_be_bytes(array(&tune, 6)?) {
+        client.frame = match u32::from_be_bytes(array(&tune, 6)?) {
             0 => MAX_FRAME,
             size => size.min(MAX_FRAME),
         };
-        let tune = [&CHANNEL.to_be_bytes()[..], &size.to_be_bytes(), &[0; 2]];
+        let (channel, size) = (CHANNEL.to_be_bytes(), client.frame.to_be_bytes());
+        let tune = [&channel[..], &size, &[0; 2]];
         client.tell(0, TUNE_OK, &tune)?;
         client.tell(0, OPEN, &[&short(&broker.uri.vhost)?, &[0; 2]])?;
         client.answer(&[OPEN_OK])?;
@@ -129,7 +133,7 @@ impl<S: Read + Write> Client<S> {
         let header = AMQPContentHeader {
             class_id: 60,
             body_size: size,
-            properties: dead_letter_properties(&properties, &dead),
+            properties: dead_letter_properties(&properties, &dead, self.frame),
         };
         self.stream.get_mut().write_all(&encoded(header)?)?;
         self.body(size, |client, piece| {
@@ -255,7 +259,13 @@ mod tests {
         broker.write_all(said).unwrap();
         broker.shutdown(Shutdown::Write).unwrap();
         let (stream, until) = (BufReader::new(stream), Instant::now() + CONFIRM);
-        (Client { stream, until }, broker)
+        let frame = MAX_FRAME;
+        let client = Client {
+            stream,
+            until,
+            frame,
+        };
+        (client, broker)
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! What is to be done for the log from time to time: the thread "history-keeper", with
-//! a connection of its own, counts senders and removes what is not retained, in small
-//! steps between which others have their turn.
+//! What is to be done for a log from time to time: a thread with a connection of its own
+//! counts senders and removes what is not retained, in small steps between which others
+//! have their turn.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,10 +9,8 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::database::Database;
-use super::executor::BACKOFF;
-use crate::db::Error;
-use crate::db::log::{Log, Retain};
+use super::{Log, Retain};
+use crate::db::{BACKOFF, Error};
 use crate::retry::{Retry, supervised};
 use crate::sync::lock;
 
@@ -23,7 +21,10 @@ const LOOK: Duration = Duration::from_secs(1);
 const STEP: i64 = 1000;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Shared by the lanes and the thread.
+/// Opens a connection.
+type Open = Box<dyn Fn() -> Result<Box<dyn Log>, Error> + Send>;
+
+/// Shared by who appends and the thread.
 pub struct Keeper {
     appended: AtomicBool,
     /// Taken at the end.
@@ -31,11 +32,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Starts the thread, which ends after [`Keeper::close`].
+    /// Starts the thread of this name, which ends after [`Keeper::close`].
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(database: &Database, retain: Retain) -> std::io::Result<Arc<Self>> {
+    pub fn start(name: &str, open: Open, retain: Retain) -> std::io::Result<Arc<Self>> {
         let (running, stop) = bounded(0);
         let keeper = Arc::new(Self {
             // Another process may have left something to do.
@@ -44,14 +45,14 @@ impl Keeper {
         });
         let mut work = Work {
             keeper: keeper.clone(),
-            database: database.clone(),
+            open,
             retain,
             stop,
             log: None,
             retry: Retry::new(BACKOFF.0, BACKOFF.1),
         };
         thread::Builder::new()
-            .name("history-keeper".into())
+            .name(name.into())
             .spawn(move || supervised(|| work.run()))?;
         Ok(keeper)
     }
@@ -70,7 +71,7 @@ impl Keeper {
 /// The thread's side.
 struct Work {
     keeper: Arc<Keeper>,
-    database: Database,
+    open: Open,
     retain: Retain,
     stop: Receiver<()>,
     log: Option<Box<dyn Log>>,
@@ -113,7 +114,7 @@ impl Work {
         self.log.take_if(|log| !log.is_open());
         let log = match &mut self.log {
             Some(log) => log,
-            none => none.insert(self.database.open()?),
+            none => none.insert((self.open)()?),
         };
         log.keep(self.retain, STEP)
     }

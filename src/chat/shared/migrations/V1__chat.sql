@@ -1,0 +1,149 @@
+-- The chat's order. A row is added once and never changed, so that what a snapshot
+-- somewhere (pg_dump) holds on to costs nothing.
+CREATE TABLE chat_messages (
+    number  bigint PRIMARY KEY,     -- from 1, without gaps
+    sender  text   NOT NULL,        -- here and in the text, U+0001 is written as U+0001 '1',
+    text    text   NOT NULL,        -- and U+0000, which cannot be stored, as U+0001 '0'
+    sent_at bigint NOT NULL UNIQUE, -- nanoseconds since 1970; rises strictly with the number
+    key     text COLLATE "C"
+);
+CREATE UNIQUE INDEX chat_messages_key ON chat_messages (key) WHERE key IS NOT NULL;
+
+-- There is no message up to this number any more.
+CREATE TABLE chat_gone (number bigint NOT NULL);
+INSERT INTO chat_gone VALUES (0);
+
+-- Each promotion of a standby, which may lack the newest messages, begins an epoch.
+CREATE TABLE chat_epochs (
+    nth      integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name     text   NOT NULL UNIQUE,
+    timeline text   NOT NULL, -- of the write-ahead log
+    after    bigint NOT NULL  -- the time of the last message before the epoch
+);
+
+-- Held until the transaction is committed.
+CREATE FUNCTION lock_chat_messages() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'the chat sees too little in a transaction that is %',
+            current_setting('transaction_isolation') USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    -- 'mlog', and which table.
+    PERFORM pg_advisory_xact_lock((1835822951::bigint << 32) + 'chat_messages'::regclass::oid::bigint);
+END
+$$;
+
+-- Appends a batch in its order. new_keys is NULL if nobody gave one; one that is there
+-- twice violates the index. Returns numbers and times of what is new, and before them a
+-- row for each whose key is in the table already: its place in the batch, and the number
+-- that the message has, or 0 if that is another one.
+--
+-- One call is one round trip, so that no server waits for another's network while the
+-- lock is held; and what other servers wrote is not returned, since a client that does
+-- not read a long answer would hold the lock meanwhile. The function is VOLATILE: with
+-- READ COMMITTED each of its statements sees what was committed before that statement,
+-- so all after the lock see what the server wrote that had it before.
+CREATE FUNCTION append_chat_messages(new_senders text[], new_texts text[], new_keys text[])
+RETURNS TABLE (number bigint, sender text, text text, sent_at bigint, sender_count bigint, place bigint)
+LANGUAGE plpgsql VOLATILE
+-- Plans are made once, and have to be good also if the table was small then.
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    last bigint;
+    first_time bigint;
+BEGIN
+    PERFORM lock_chat_messages();
+    SELECT m.number, m.sent_at INTO last, first_time
+      FROM chat_messages m ORDER BY m.number DESC LIMIT 1;
+    last := coalesce(last, 0);
+    -- clock_timestamp() is not from before the wait.
+    first_time := greatest(first_time + 1, (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint);
+
+    -- Subqueries with one row each: as a join they might read the whole table.
+    IF new_keys IS NOT NULL THEN
+        RETURN QUERY
+        SELECT * FROM (
+            SELECT (SELECT CASE WHEN m.sender = d.sender AND m.text = d.text THEN m.number ELSE 0 END
+                      FROM chat_messages m WHERE m.key = d.key) AS number,
+                   NULL::text, NULL::text, NULL::bigint, NULL::bigint, d.place
+              FROM unnest(new_senders, new_texts, new_keys) WITH ORDINALITY AS d (sender, text, key, place)
+        ) AS known WHERE known.number IS NOT NULL;
+        SELECT array_agg(d.sender ORDER BY d.place), array_agg(d.text ORDER BY d.place),
+               array_agg(d.key ORDER BY d.place)
+          INTO new_senders, new_texts, new_keys
+          FROM unnest(new_senders, new_texts, new_keys) WITH ORDINALITY AS d (sender, text, key, place)
+         WHERE (SELECT m.number FROM chat_messages m WHERE m.key = d.key) IS NULL;
+    END IF;
+
+    RETURN QUERY
+    INSERT INTO chat_messages AS m (number, sender, text, sent_at, key)
+    SELECT last + d.place, d.sender, d.text, first_time + d.place - 1, d.key
+      FROM unnest(new_senders, new_texts, new_keys) WITH ORDINALITY AS d (sender, text, key, place)
+    RETURNING m.number, '', NULL::text, m.sent_at, 0::bigint, NULL::bigint;
+END
+$$;
+
+-- To be called from time to time: removes at most so many of the oldest, except the
+-- newest ones, those of an age in nanoseconds (either may be NULL), and the last ten.
+-- Returns whether there is more to do. Does nothing while another server is at it.
+CREATE FUNCTION keep_chat_messages(most bigint, newest bigint, age bigint) RETURNS boolean
+LANGUAGE plpgsql VOLATILE
+-- Planned for the rows of this call: another plan may read all of the table.
+SET plan_cache_mode = force_custom_plan SET enable_seqscan = off SET jit = off
+AS $$
+DECLARE
+    gone bigint;
+    last bigint;
+    up_to bigint;
+    removed bigint;
+    since bigint := (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint - age;
+BEGIN
+    SELECT g.number INTO gone FROM chat_gone g FOR UPDATE SKIP LOCKED;
+    SELECT m.number INTO last FROM chat_messages m ORDER BY m.number DESC LIMIT 1;
+    IF gone IS NULL OR last IS NULL THEN RETURN false; END IF;
+    up_to := least(gone + most, last - 10);
+    SELECT max(m.number) INTO removed FROM chat_messages m
+     WHERE m.number > gone AND m.number <= up_to
+       AND (m.number <= last - newest OR m.sent_at < since);
+    IF removed IS NULL THEN RETURN false; END IF;
+    DELETE FROM chat_messages m WHERE m.number > gone AND m.number <= removed;
+    UPDATE chat_gone SET number = removed;
+    RETURN removed - gone = most;
+END
+$$;
+
+-- The number of the last message up to this time, and so the one after which a reader
+-- goes on who has all up to then. No row if some of what came later is gone.
+CREATE FUNCTION number_in_chat_messages(up_to bigint) RETURNS SETOF bigint
+LANGUAGE sql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off
+AS $$
+    SELECT at.number FROM (
+        SELECT coalesce((SELECT m.number FROM chat_messages m WHERE m.sent_at <= up_to
+                          ORDER BY m.sent_at DESC LIMIT 1), 0) AS number
+    ) AS at WHERE at.number >= (SELECT g.number FROM chat_gone g);
+$$;
+
+-- All epochs, the one that is now last. One begins with a new timeline of the
+-- write-ahead log, or if the caller has seen a message of a later time than there is.
+-- To be called on each new connection, before anything is appended.
+CREATE FUNCTION epochs_of_chat_messages(seen bigint) RETURNS TABLE (name text, after bigint)
+LANGUAGE plpgsql VOLATILE
+AS $$
+#variable_conflict use_column
+DECLARE
+    timeline_now text := left(pg_walfile_name(pg_current_wal_lsn()), 8);
+    last bigint;
+BEGIN
+    PERFORM lock_chat_messages();
+    SELECT m.sent_at INTO last FROM chat_messages m ORDER BY m.number DESC LIMIT 1;
+    last := coalesce(last, 0);
+    INSERT INTO chat_epochs (name, timeline, after)
+    SELECT replace(gen_random_uuid()::text, '-', ''), timeline_now, last
+     WHERE seen > last OR timeline_now IS DISTINCT FROM
+           (SELECT e.timeline FROM chat_epochs e ORDER BY e.nth DESC LIMIT 1);
+    RETURN QUERY SELECT e.name, e.after FROM chat_epochs e ORDER BY e.nth;
+END
+$$;

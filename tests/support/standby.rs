@@ -1,0 +1,127 @@
+//! A PostgreSQL "a" with a streaming standby "b", which is promoted when "a" is gone.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use super::history::Store;
+use super::programs::free_port;
+use super::{SOON, eventually, missing, need};
+
+/// As that of `messenger::compare::load::postgres`, which has one server.
+const SHELL: &str = r#"
+PATH="$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>&1 | sort -rV | tr '\n' ':')"
+folder=$(mktemp -d -t messenger-standby-XXXXXX)
+options="-h 127.0.0.1 -c unix_socket_directories= -c max_connections=100 -c fsync=off"
+control() {
+    node=$1 port=$2; shift 2
+    pg_ctl -w -D "$folder/$node" -l "$folder/$node.log" -o "$options -p $port" "$@" >&2 </dev/null
+}
+start_b() { control b $b start; }
+stop_b() { control b $b -m fast stop; }
+promote_b() { control b $b promote; }
+crash_a() { control a $a -m immediate stop; }
+begin() {
+    initdb --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync "$folder/a" >&2 &&
+    control a $a start &&
+    pg_basebackup -h 127.0.0.1 -p $a -U postgres -c fast -D "$folder/b" -R >&2 &&
+    start_b
+}
+begin && echo done || cat "$folder"/*.log
+while read -r order; do "$order" && echo done || cat "$folder"/*.log; done
+for node in a b; do pg_ctl -D "$folder/$node" -m immediate stop >&2; done
+rm -rf "$folder"
+"#;
+
+/// PostgreSQL refuses to run as root.
+const AS_OWNER: &str = r#"
+[ "$(id -u)" = 0 ] || exec "$@"
+owner=$(id -un postgres || echo nobody)
+exec setpriv --reuid="$owner" --regid="$(id -g "$owner")" --clear-groups "$@"
+"#;
+
+/// Both are stopped and removed when this is dropped.
+pub struct Pair {
+    ports: [u16; 2],
+    shell: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Pair {
+    pub fn start() -> Self {
+        need("PostgreSQL", true);
+        let ports = [free_port(), free_port()];
+        let mut command = Command::new("sh");
+        let [a, b] = [("a", ports[0]), ("b", ports[1])].map(|(name, it)| format!("{name}={it}"));
+        command.args(["-c", AS_OWNER, "sh", "env", "LC_ALL=C", &a, &b]);
+        command.args(["sh", "-c", SHELL]);
+        command.current_dir("/").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut shell = command.stderr(Stdio::null()).spawn().expect("a shell");
+        let answers = BufReader::new(shell.stdout.take().expect("a pipe"));
+        let mut pair = Self {
+            ports,
+            shell,
+            answers,
+        };
+        pair.answer();
+        pair
+    }
+
+    /// `stop_b`, `start_b`, `promote_b` or `crash_a`; returns when it is done.
+    pub fn order(&mut self, order: &str) {
+        let stdin = self.shell.stdin.as_mut().expect("a pipe");
+        writeln!(stdin, "{order}").expect("a shell that reads");
+        self.answer();
+    }
+
+    fn answer(&mut self) {
+        let mut said = String::new();
+        self.answers.read_line(&mut said).expect("an answer");
+        if said != "done\n" {
+            missing(&format!("PostgreSQL with a standby ({said})"));
+        }
+    }
+
+    /// A new database, at whichever of them takes writes.
+    pub fn create(&self) -> String {
+        self.at_a().batch_execute("CREATE DATABASE chat").unwrap();
+        let [a, b] = self.ports;
+        format!("postgresql://postgres@127.0.0.1:{a},127.0.0.1:{b}/chat")
+    }
+
+    fn at_a(&self) -> postgres::Client {
+        let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", self.ports[0]);
+        Store::postgres_connection(&url)
+    }
+
+    /// From now on a commit waits for the standby.
+    pub fn be_synchronous(&self) {
+        let mut a = self.at_a();
+        // It may not be within a transaction.
+        a.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            .unwrap();
+        a.batch_execute("SELECT pg_reload_conf()").unwrap();
+        self.wait_for("sync_state = 'sync'");
+    }
+
+    /// Waits until the standby has all that there is.
+    pub fn wait_until_replicated(&self) {
+        self.wait_for("replay_lsn = pg_current_wal_lsn()");
+    }
+
+    fn wait_for(&self, condition: &str) {
+        let mut a = self.at_a();
+        let select = format!("SELECT 1 FROM pg_stat_replication WHERE {condition}");
+        eventually(SOON, condition, || {
+            !a.query(&select, &[]).unwrap().is_empty()
+        });
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
