@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc docs deny msrv bench chaos mutants histories fuzz soak overload shuttle compare build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench chaos mutants histories fuzz soak overload shuttle compare shadow build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -125,6 +125,12 @@ compare: build-needs ## hold Rust and Python side by side; ARGS="--peer tonic"
 	@docker/install.sh python $(VENV)
 	$(BUILT)/release/messenger compare --python $(VENV)/bin/python \
 		--work $(BUILT)/compare --out $(BUILT)/comparison $(ARGS)
+
+shadow: build-needs ## Python and ours behind one proxy that shows what differs; ARGS="--answer right"
+	$(CARGO) build --release --locked
+	@docker/install.sh python $(VENV)
+	$(BUILT)/release/messenger shadow --python $(VENV)/bin/python \
+		--work $(BUILT)/compare $(ARGS)
 
 build-needs:
 	@docker/install.sh build

@@ -70,6 +70,16 @@ pub struct Args {
         value_name = "FOLDER"
     )]
     out: PathBuf,
+    #[command(flatten)]
+    python: Python,
+    /// Print the report as JSON instead of text
+    #[arg(long, env = "MESSENGER_JSON")]
+    json: bool,
+}
+
+/// Where the Python programs run.
+#[derive(clap::Args, Debug)]
+pub struct Python {
     /// Folder for the Python environment and other programs that are built
     #[arg(
         long,
@@ -77,13 +87,10 @@ pub struct Args {
         default_value_os_t = cache(),
         value_name = "FOLDER"
     )]
-    work: PathBuf,
+    pub work: PathBuf,
     /// A Python interpreter that has the packages and stubs already
     #[arg(long, env = "MESSENGER_COMPARE_PYTHON", value_name = "PROGRAM")]
-    python: Option<PathBuf>,
-    /// Print the report as JSON instead of text
-    #[arg(long, env = "MESSENGER_JSON")]
-    json: bool,
+    pub python: Option<PathBuf>,
 }
 
 const EXAMPLES: &str = "\
@@ -116,8 +123,8 @@ impl Args {
         }
         let (checks, kinds) = self.chosen()?;
         let toolbox = prepare(&Options {
-            folder: self.work.clone(),
-            python: self.python.clone(),
+            folder: self.python.work.clone(),
+            python: self.python.python.clone(),
             tonic: self.peer.contains(&Peer::Tonic),
         })?;
         let date = chrono::Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);

@@ -34,6 +34,8 @@ mod rows;
 mod send;
 mod server;
 mod services;
+#[cfg(feature = "compare")]
+mod shadow;
 mod shared_chat;
 mod signals;
 mod step;
@@ -96,6 +98,8 @@ enum Command {
     Bench(bench::Args),
     #[cfg(feature = "compare")]
     Compare(compare::Args),
+    #[cfg(feature = "compare")]
+    Shadow(shadow::Args),
 }
 
 /// Why a command failed, as one line for people; the exit code is not 0.
@@ -128,6 +132,8 @@ impl Cli {
             Command::Bench(args) => args.run(),
             #[cfg(feature = "compare")]
             Command::Compare(args) => args.run(),
+            #[cfg(feature = "compare")]
+            Command::Shadow(args) => args.run(),
         }
     }
 }
@@ -144,7 +150,7 @@ mod tests {
 
     #[test]
     fn only_the_feature_compare_brings_the_laboratory() {
-        for name in ["bench", "compare"] {
+        for name in ["bench", "compare", "shadow"] {
             let there = Cli::command().find_subcommand(name).is_some();
             assert_eq!(there, cfg!(feature = "compare"), "{name}");
         }

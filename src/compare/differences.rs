@@ -40,6 +40,9 @@ pub struct Row {
     /// Where no check does: the paths of the integration tests that show ours.
     #[serde(default)]
     pub tests: Vec<String>,
+    /// How `messenger shadow` sees it: "WHERE WHAT: PYTHON | OURS", `*` for anything.
+    #[serde(default)]
+    pub live: Vec<String>,
 }
 
 /// All of them, in the order to show.
@@ -62,6 +65,25 @@ pub fn rows() -> impl Iterator<Item = &'static Row> {
 /// The row that a check shows.
 pub fn of_check(check: &str) -> Option<&'static Row> {
     rows().find(|row| row.checks.iter().any(|name| name == check))
+}
+
+/// The row that a difference shows, whichever side the Python program is.
+pub fn of_live(at: &str, what: &str, [left, right]: &[String; 2]) -> Option<&'static Row> {
+    let seen = [[left, right], [right, left]].map(|[a, b]| format!("{at} {what}: {a} | {b}"));
+    let fits = |pattern: &String| seen.iter().any(|seen| fits(pattern, seen));
+    rows().find(|row| row.live.iter().any(fits))
+}
+
+/// Whether the text is the pattern, with anything for each `*`.
+fn fits(pattern: &str, text: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else {
+        return pattern == text;
+    };
+    let behind = text.strip_prefix(start);
+    behind.is_some_and(|text| {
+        let mut ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
+        ends.any(|at| fits(rest, &text[at..]))
+    })
 }
 
 /// `docs/differences.md`.
@@ -127,6 +149,16 @@ mod tests {
                 assert!(!cell.contains("**") && !cell.contains("]("), "{cell}");
             }
         }
+    }
+
+    #[test]
+    fn a_difference_that_is_seen_leads_to_its_row() {
+        let row = |at, left: &str, right: &str| {
+            of_live(at, "status", &[left.into(), right.into()]).map(|row| &*row.name)
+        };
+        assert_eq!(row("POST /x", "501 no", "404 {}"), Some("unknown path"));
+        assert_eq!(row("POST /x", "404 {}", "501 no"), Some("unknown path"));
+        assert_eq!(row("POST /x", "404 {}", "200 {}"), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Our programs side by side with others of the same contract: what they do
-//! (`behaviour`) and what it costs (`speed`), and the report of both.
+//! (`behaviour`) and what it costs (`speed`), and the report of both; and live, under the
+//! load of somebody else (`shadow`).
 //!
 //! Whatever is compared runs in processes of its own. This process is the
 //! client of all of them, the same for each.
@@ -11,4 +12,5 @@ pub mod machine;
 pub mod peer;
 pub mod prepare;
 pub mod report;
+pub mod shadow;
 pub mod speed;

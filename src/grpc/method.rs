@@ -2,6 +2,8 @@
 //! of functions. Generated stubs would say the same with more words, and could
 //! not say [`Encoded`].
 
+use std::io::Read as _;
+
 use grpcio::{GrpcSlice, Marshaller, MessageReader, Method, MethodType};
 use protobuf::Message;
 
@@ -85,6 +87,21 @@ const fn encoded<Q: Message>(ty: MethodType, name: &'static str) -> Method<Q, En
     }
 }
 
+/// A method whose messages pass as the bytes that they are, in both directions: what a
+/// proxy has at either end.
+pub const fn as_bytes(name: &'static str) -> Method<Encoded, Encoded> {
+    const BYTES: Marshaller<Encoded> = Marshaller {
+        ser: share,
+        de: copy,
+    };
+    Method {
+        ty: MethodType::Duplex,
+        name,
+        req_mar: BYTES,
+        resp_mar: BYTES,
+    }
+}
+
 /// A method as a server registers it that reads its request itself; see
 /// [`request`](super::request).
 pub(super) const fn as_registered<Q, A>(method: &Method<Q, A>) -> Method<MessageReader, Encoded> {
@@ -122,6 +139,13 @@ const fn protobuf<T: Message>() -> Marshaller<T> {
 fn share(message: &Encoded, slot: &mut GrpcSlice) -> grpcio::Result<()> {
     *slot = message.0.clone();
     Ok(())
+}
+
+fn copy(mut message: MessageReader) -> grpcio::Result<Encoded> {
+    let mut bytes = Vec::with_capacity(message.len());
+    let read = message.read_to_end(&mut bytes);
+    read.map_err(|error| grpcio::Error::Codec(Box::new(error)))?;
+    Ok(Encoded::new(bytes))
 }
 
 fn refuse(_: MessageReader) -> grpcio::Result<Encoded> {

@@ -4,6 +4,7 @@
 
 mod bound;
 pub mod faults;
+mod live;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -116,6 +116,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("compare", LABORATORY),
     (
+        "compare::shadow",
+        &["OWN", "generated", "grpc", "http", "fanout", "LEAVES"],
+    ),
+    (
         "cli",
         &[
             "console", "chat", "todo", "ticker", "jobs", "history", "access", "grpc", "http", "db",
@@ -124,6 +128,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("cli::bench", COMMANDS),
     ("cli::compare", &["OWN", "compare"]),
+    ("cli::shadow", &["OWN", "compare"]),
 ];
 
 /// Compiled with the feature `compare` alone.
@@ -380,7 +385,12 @@ fn a_violation_of_the_layout_would_be_seen() {
 /// crate, and no file from outside `src`.
 #[test]
 fn what_only_the_laboratory_needs_comes_with_it_alone() {
-    let laboratory = ["src/compare", "src/cli/bench", "src/cli/compare.rs"];
+    let laboratory = [
+        "src/compare",
+        "src/cli/bench",
+        "src/cli/compare.rs",
+        "src/cli/shadow.rs",
+    ];
     let laboratory = laboratory.map(|place| root().join(place));
     let product: String = files(&root().join("src"), ".rs")
         .iter()

@@ -29,6 +29,7 @@ mod program;
 mod proxy;
 mod python;
 mod several;
+mod shadow;
 mod shutdown;
 mod slow;
 mod step;

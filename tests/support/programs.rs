@@ -322,6 +322,13 @@ impl Python {
         Self::listening("tls_server.py", port, &variables)
     }
 
+    /// A chat server whose answers have initial metadata, and details on "fail".
+    pub fn metadata_server() -> Program {
+        let port = free_port();
+        let variables = [("MESSENGER_SERVER_PORT", &*port.to_string())];
+        Self::listening("metadata_server.py", port, &variables)
+    }
+
     pub fn todo_server() -> Program {
         let port = free_port();
         let variables = [("MESSENGER_SERVER_PORT", &*port.to_string())];

@@ -72,6 +72,7 @@ const WAYS: &[(&str, Way)] = &[
     ("messenger jobs work", Way::Parse),
     ("messenger send", Way::Run),
     ("messenger server", Way::Parse),
+    ("messenger shadow", Way::Parse),
     ("messenger tail", Way::Parse),
     ("messenger tail --count", Way::Run),
     ("messenger ticker", Way::Run),
