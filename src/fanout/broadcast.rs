@@ -79,37 +79,14 @@ use std::time::Instant;
 
 use super::backlog::{self, Backlog};
 use super::clock::{Clock, Timestamp};
+use super::missed::Missed;
 use super::replay::{Bound, Replay};
+use super::subscriber::Subscriber;
 use crate::error::Error;
-use crate::sync::{Arc, Mutex, Ordering, Receiver, Sender, TryRecvError, lock, unbounded};
+use crate::sync::{Arc, Mutex, Ordering, Receiver, TryRecvError, lock, unbounded};
 
 pub use super::backlog::{Bell, Capacity, End, Envelope, Wakeups};
-
-/// Messages of one subscriber that are not in the replay buffer any more, from somewhere
-/// else; to be dropped with the subscription.
-pub trait Stored<T>: Send {
-    /// Takes the next ones, oldest first. Never blocks: what is not there yet leaves the
-    /// batch empty, and rings the bell later. False if there are no more.
-    ///
-    /// # Errors
-    /// [`Gone`].
-    fn next(&mut self, batch: &mut Vec<Envelope<T>>) -> Result<bool, Gone>;
-}
-
-/// Some of the messages are not stored any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
-
-/// What a subscriber is still to read before what is on its channel.
-enum Missed<T> {
-    /// The messages of these numbers, from the replay buffer.
-    Kept(Range<u64>),
-    Stored(Box<dyn Stored<T>>),
-}
-
-impl<T> Missed<T> {
-    const NONE: Self = Self::Kept(0..0);
-}
+pub use super::missed::{Gone, Stored};
 
 /// About what a message takes on one subscriber's channel; the payload is shared.
 const ENVELOPE_BYTES: usize = 64;
@@ -165,15 +142,6 @@ struct State<T> {
     replay: Option<Replay<T>>,
     slow_consumers: u64,
     closed: bool,
-}
-
-struct Subscriber<T> {
-    id: u64,
-    sender: Sender<Envelope<T>>,
-    backlog: Arc<Backlog>,
-    /// All that was put on the channel.
-    messages: usize,
-    bytes: usize,
 }
 
 impl<T: Clone> Broadcast<T> {
@@ -318,13 +286,8 @@ impl<T: Clone> Broadcast<T> {
         }
         let id = state.next_id;
         state.next_id += 1;
-        state.subscribers.push(Subscriber {
-            id,
-            sender,
-            backlog: backlog.clone(),
-            messages: 0,
-            bytes: 0,
-        });
+        let subscriber = Subscriber::new(id, sender, backlog.clone());
+        state.subscribers.push(subscriber);
         let (missed, told) = place(&mut state, backlog.clone());
         drop(state);
         let subscription = Subscription {
@@ -412,63 +375,6 @@ impl<T> Broadcast<T> {
             drop(state);
             subscriber.end(end);
         }
-    }
-}
-
-impl<T: Clone> Subscriber<T> {
-    /// Puts the envelope on the channel; how many messages the backlog has then. `None`
-    /// when that would be more than `most`, or too many bytes: remove this one.
-    fn accept(
-        &mut self,
-        envelope: &Envelope<T>,
-        most: usize,
-        wakeups: &mut Wakeups,
-    ) -> Option<usize> {
-        // Only the reader's side lowers what waits, and only the holder of the lock
-        // raises it, so the check cannot be overtaken by a publisher.
-        let (messages, bytes) = self.waiting();
-        let (messages, bytes) = (messages + 1, bytes + envelope.bytes);
-        if messages > most || bytes > self.backlog.capacity.bytes {
-            self.set_end(End::SlowConsumer);
-            wakeups.0.push(self.backlog.clone());
-            return None;
-        }
-        self.messages = self.messages.wrapping_add(1);
-        self.bytes = self.bytes.wrapping_add(envelope.bytes);
-        // The reader has gone; its membership is dropped soon.
-        let _ = self.sender.send(envelope.clone());
-        Some(messages)
-    }
-}
-
-impl<T> Subscriber<T> {
-    /// Messages and bytes in the backlog, with those that the reader has taken and not
-    /// written.
-    fn waiting(&self) -> (usize, usize) {
-        let Backlog {
-            done_messages,
-            done_bytes,
-            ..
-        } = &*self.backlog;
-        let messages = done_messages.load(Ordering::Acquire);
-        let bytes = done_bytes.load(Ordering::Acquire);
-        (
-            self.messages.wrapping_sub(messages),
-            self.bytes.wrapping_sub(bytes),
-        )
-    }
-
-    fn set_end(&self, end: End) {
-        // Only the first reason counts.
-        let _ = self.backlog.end.set(end);
-    }
-
-    /// Drops the sender before it rings, so that the reader finds the channel
-    /// disconnected.
-    fn end(self, end: End) {
-        self.set_end(end);
-        drop(self.sender);
-        self.backlog.ring();
     }
 }
 

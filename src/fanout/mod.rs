@@ -8,4 +8,6 @@
 mod backlog;
 pub mod broadcast;
 pub mod clock;
+mod missed;
 pub mod replay;
+mod subscriber;
