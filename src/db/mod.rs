@@ -48,9 +48,9 @@ pub enum Error {
         file: PathBuf,
         reason: Box<refinery::Error>,
     },
-    #[error("DATABASE_URL: {}", all(.reason))]
+    #[error("the database URL: {}", all(.reason))]
     Url { reason: tokio_postgres::Error },
-    #[error("DATABASE_URL: {0}")]
+    #[error("the database URL: {0}")]
     Address(String),
     #[error("{database}: {}", all(.reason))]
     Postgres {

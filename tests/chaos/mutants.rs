@@ -134,7 +134,7 @@ const MUTANTS: [Mutant; 10] = [
         name: "keys",
         says: "the chat forgets each idempotency key at once",
         edits: &[(
-            "src/chat/server.rs",
+            "src/chat/order.rs",
             "keys.remember(keyed, now, published.0);",
             "drop(keys);",
         )],

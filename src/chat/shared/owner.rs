@@ -24,6 +24,7 @@ use crate::fanout::clock::Timestamp;
 use crate::fanout::replay::Bound;
 use crate::retry::Retry;
 use crate::sync::lock;
+use crate::trace::{self, Point, Way};
 use crate::{key, metrics};
 
 /// How often the table is looked at, in case nobody rings.
@@ -274,7 +275,8 @@ impl Owner {
         let parts = sends.into_iter().map(|it| (it.draft, (it.answer, it.hold)));
         let (mut drafts, answers): (Vec<_>, Vec<_>) = parts.unzip();
         let log = self.log.as_mut().expect("opened before");
-        match metrics::committing("chat", || log.append(&mut drafts)) {
+        let append = || trace::during("append", || log.append(&mut drafts));
+        match metrics::committing("chat", append) {
             Ok(appended) => self.appended(appended, answers),
             Err(Failure { reason, stored }) => {
                 for (answer, _) in answers {
@@ -301,7 +303,11 @@ impl Owner {
         }
         metrics::observe(&metrics::BATCH, &[], entries.len() as f64);
         let times: Vec<_> = entries.iter().map(|entry| entry.sent_at).collect();
+        let mut span = trace::span("publish");
+        let ids = times.iter().map(|time| time.cast_unsigned());
+        span.arrow(Point::Step, Way::Message, ids);
         let wakeups = self.publish(entries);
+        drop(span);
         let mut failed = Ok(());
         for (placed, (answer, _)) in placed.into_iter().zip(answers) {
             let time = match placed {

@@ -141,7 +141,7 @@ fn parameters_that_cannot_be_kept_are_refused_at_the_start() {
     ] {
         let log = refused(&format!("{database}?{parameters}")).expect("an error");
         assert!(
-            log.contains("DATABASE_URL: ") && log.contains(reason),
+            log.contains("database URL: ") && log.contains(reason),
             "{log}"
         );
     }
