@@ -33,9 +33,16 @@ pub struct Args {
         value_parser = PossibleValuesParser::new(["secured", "tonic", "floor"]).map(|name| other(&name))
     )]
     peer: Vec<Peer>,
-    /// Also compare this running chat server
-    #[arg(long, env = "MESSENGER_COMPARE_SERVER", value_name = "HOST:PORT")]
-    server: Option<String>,
+    /// Also compare this running chat server; if it is repeated, they have to be one chat:
+    /// what is sent at each comes in one order and with one time at all of them, and
+    /// everything else is looked at at the first
+    #[arg(
+        long,
+        env = "MESSENGER_COMPARE_SERVER",
+        value_name = "HOST:PORT",
+        value_delimiter = ','
+    )]
+    server: Vec<String>,
     /// Also compare this running bridge, in front of --server if that is given
     #[arg(long, env = "MESSENGER_COMPARE_BRIDGE", value_name = "HOST:PORT")]
     bridge: Option<String>,
@@ -97,6 +104,7 @@ const EXAMPLES: &str = "\
 Examples:
   messenger compare                                  Rust and Python, behaviour and speed
   messenger compare --part behaviour --server localhost:50051 --bridge localhost:8000
+  messenger compare --only order --server a:51075 --server b:51075    one chat over both?
   messenger compare --peer tonic,floor --only fanout-100,fanout-1000 --repetitions 9
   messenger compare --only unary-64,fanout-300 --time 5s    any numbers
   messenger compare --list";
@@ -203,7 +211,9 @@ impl Args {
                 servers.push(peer);
             }
         }
-        servers.extend(self.server.clone().map(Peer::Foreign));
+        if !self.server.is_empty() {
+            servers.push(Peer::Foreign(self.server.join(",")));
+        }
         servers
     }
 

@@ -29,11 +29,21 @@ pub enum Peer {
     Tonic,
     /// The C core without our threads: `messenger bench floor-server`.
     Baseline,
-    /// Whatever listens there; it is neither started nor ended.
+    /// Whatever listens there; it is neither started nor ended. Several addresses, with
+    /// commas between them, are those of servers that are one chat.
     Foreign(String),
 }
 
 impl Peer {
+    /// Where a foreign one listens, first the address that is used unless a check says
+    /// otherwise; empty of what is started here.
+    pub fn addresses(&self) -> Vec<&str> {
+        match self {
+            Self::Foreign(addresses) => addresses.split(',').collect(),
+            _ => Vec::new(),
+        }
+    }
+
     pub fn name(&self) -> &str {
         match self {
             Self::Ours => "Rust",
@@ -67,7 +77,7 @@ impl Toolbox {
     /// When it cannot be started, or does not listen within a minute.
     pub fn server(&self, peer: &Peer, port: u16) -> io::Result<Program> {
         let command = match peer {
-            Peer::Foreign(address) => return Ok(Program::foreign(address)),
+            Peer::Foreign(_) => return Ok(Program::foreign(peer.addresses()[0])),
             Peer::Ours => {
                 let port = port.to_string();
                 return self.ours(&["server", "--host", "127.0.0.1", "--port", &port]);

@@ -19,7 +19,7 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// Runs it in this folder, and returns the exit code, what it printed and what it
 /// logged.
-fn compare(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
+pub fn compare(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     let path = |name: &str| folder.join(name).to_string_lossy().into_owned();
     let (out, work) = (path("out"), path("work"));
     let python = python().to_string_lossy().into_owned();
@@ -37,7 +37,7 @@ fn compare(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
     (process.wait_exit(LONG), printed, process.log())
 }
 
-fn report(folder: &Path) -> Value {
+pub fn report(folder: &Path) -> Value {
     let json = fs::read_to_string(folder.join("out/report.json")).expect("report.json");
     serde_json::from_str(&json).expect("JSON")
 }

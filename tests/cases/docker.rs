@@ -154,9 +154,12 @@ fn the_images_check_the_ports_that_their_variables_name_and_nobody_elses() {
     eventually(SOON, "unhealthy", || !server.is_healthy(&variables));
 }
 
-/// The compose file, with its merge keys applied.
-fn compose() -> Value {
-    let text = fs::read_to_string(root().join("docker/compose.yaml")).unwrap();
+/// Of everything at once, and of one chat over several servers.
+const COMPOSE_FILES: [&str; 2] = ["compose.yaml", "several.yaml"];
+
+/// A compose file, with its merge keys applied.
+fn compose(file: &str) -> Value {
+    let text = fs::read_to_string(root().join("docker").join(file)).unwrap();
     let mut yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(&text).unwrap();
     // Once for each service that stands for another one.
     for _ in 0..4 {
@@ -188,11 +191,17 @@ fn help_of(command: &Value) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+fn published<'a>(services: &BTreeMap<&'a str, &Value>) -> BTreeMap<&'a str, Value> {
+    let ports = services.iter();
+    ports
+        .map(|(name, service)| (*name, json!(texts(&service["ports"]))))
+        .collect()
+}
+
 #[test]
 fn the_compose_file_publishes_what_the_tasks_reach_and_nothing_else() {
-    let compose = compose();
+    let compose = compose("compose.yaml");
     let services = services(&compose);
-    let published = |name: &str| json!(texts(&services[name]["ports"]));
     let expected = [
         ("server", json!([])),
         ("proxy", json!(["51075:51075", "50051:51075"])),
@@ -211,10 +220,7 @@ fn the_compose_file_publishes_what_the_tasks_reach_and_nothing_else() {
         ("load", json!([])),
         ("producer", json!([])),
     ];
-    for (name, ports) in &expected {
-        assert_eq!(published(name), *ports, "{name}");
-    }
-    assert_eq!(services.len(), expected.len());
+    assert_eq!(published(&services), BTreeMap::from(expected));
     // What the console shows is what the worker stores.
     assert_eq!(
         services["console"]["volumes"],
@@ -227,13 +233,68 @@ fn the_compose_file_publishes_what_the_tasks_reach_and_nothing_else() {
 }
 
 #[test]
-fn the_compose_file_names_only_commands_variables_and_things_that_exist() {
-    let compose = compose();
+fn that_of_several_servers_publishes_bridges_and_load_balancer() {
+    let compose = compose("several.yaml");
     let services = services(&compose);
+    let expected = [
+        ("balancer", json!(["51075:51075", "50051:51075"])),
+        ("client1", json!(["8080:8080"])),
+        ("client2", json!(["8081:8080"])),
+        ("chat1", json!([])),
+        ("chat2", json!([])),
+        ("chat3", json!([])),
+        ("primary", json!([])),
+        ("standby", json!([])),
+    ];
+    assert_eq!(published(&services), BTreeMap::from(expected));
+    let configuration = fs::read_to_string(root().join("docker/several.cfg")).unwrap();
+    let variables = services["balancer"]["environment"].as_object().unwrap();
+    let chat = &services["chat1"]["environment"];
+    for (variable, value) in variables {
+        assert!(configuration.contains(&format!("\"${{{variable}}}\"")));
+        if variable.contains("HEALTH") {
+            assert_eq!(*value, chat["MESSENGER_METRICS_PORT"]);
+        }
+    }
+    assert_eq!(configuration.matches("\"${").count(), variables.len());
+    // What primary.sh waits for.
+    let name = services["standby"]["environment"]["PGAPPNAME"].as_str();
+    let script = fs::read_to_string(root().join("docker/primary.sh")).unwrap();
+    assert!(script.contains(&format!("synchronous_standby_names = '{}'", name.unwrap())));
+}
+
+#[test]
+fn the_compose_files_name_only_commands_variables_and_things_that_exist() {
+    let files = COMPOSE_FILES.map(compose);
+    let mut images: Vec<_> = files.iter().flat_map(images_of).collect();
+    let once = files.iter().flat_map(|file| {
+        let services = file["services"].as_object().unwrap().iter();
+        services.filter(|(_, service)| !service["profiles"].is_null())
+    });
+    assert_eq!(
+        once.map(|(name, _)| name).collect::<Vec<_>>(),
+        ["load", "producer"]
+    );
+    for file in crate::cases::layout::files(&root().join("docker"), ".dockerfile") {
+        let instructions = instructions(&file);
+        let from = instructions
+            .iter()
+            .filter_map(|line| line.strip_prefix("FROM "));
+        images.extend(from.map(|image| image.split(' ').next().unwrap().to_owned()));
+    }
     let pinned = |image: &str| {
         let tag = image.rsplit_once(':').map(|(_, tag)| tag);
         tag.is_some_and(|tag| tag.contains('.') && tag.starts_with(|c: char| c.is_ascii_digit()))
     };
+    assert!(
+        images.len() >= 6 && images.iter().all(|image| pinned(image)),
+        "{images:?}"
+    );
+}
+
+/// Looks at all services of a compose file; the images that it takes as they are.
+fn images_of(compose: &Value) -> Vec<String> {
+    let services = services(compose);
     let mut images = Vec::new();
     for (name, service) in &services {
         if let Some(image) = service["image"].as_str() {
@@ -280,30 +341,13 @@ fn the_compose_file_names_only_commands_variables_and_things_that_exist() {
             assert!(known, "{name}: {volume}");
         }
     }
-    let once = services
-        .iter()
-        .filter(|(_, service)| !service["profiles"].is_null());
-    assert_eq!(
-        once.map(|(name, _)| *name).collect::<Vec<_>>(),
-        ["load", "producer"]
-    );
-    for file in files(&root().join("docker"), ".dockerfile") {
-        let instructions = instructions(&file);
-        let from = instructions
-            .iter()
-            .filter_map(|line| line.strip_prefix("FROM "));
-        images.extend(from.map(|image| image.split(' ').next().unwrap().to_owned()));
-    }
-    assert!(
-        images.len() >= 6 && images.iter().all(|image| pinned(image)),
-        "{images:?}"
-    );
+    images
 }
 
 /// RabbitMQ's maintainers support their newest series alone.
 #[test]
 fn the_broker_is_current_and_the_results_can_be_listed_where_they_are() {
-    let compose = compose();
+    let compose = compose("compose.yaml");
     let services = services(&compose);
     let image = services["rabbitmq"]["image"].as_str().unwrap();
     let series = image.strip_prefix("rabbitmq:").unwrap();
@@ -325,11 +369,14 @@ fn the_broker_is_current_and_the_results_can_be_listed_where_they_are() {
 }
 
 #[test]
-fn the_example_of_the_environment_has_all_defaults_of_the_compose_file() {
+fn the_example_of_the_environment_has_all_defaults_of_the_compose_files() {
     let text = fs::read_to_string(root().join("docker/.env.example")).unwrap();
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let example: BTreeMap<_, _> = lines.map(|line| line.split_once('=').unwrap()).collect();
-    let compose = fs::read_to_string(root().join("docker/compose.yaml")).unwrap();
+    let compose = COMPOSE_FILES.map(|file| root().join("docker").join(file));
+    let compose = compose
+        .map(|file| fs::read_to_string(file).unwrap())
+        .concat();
     let used: BTreeMap<_, _> = compose
         .split("${")
         .skip(1)

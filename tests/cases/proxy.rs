@@ -1,38 +1,23 @@
 //! The proxy of the compose file in front of the server, with the same
 //! configuration: order, streams that last, floods held off.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::guard::floods::{Flood, resets};
+use crate::support::haproxy::Haproxy;
+use crate::support::heavy;
 use crate::support::http::seen;
-use crate::support::process::{Process, command};
-use crate::support::programs::{Server, accepts, free_port};
+use crate::support::programs::Server;
 use crate::support::rpc::{Reader, client, send};
-use crate::support::{SOON, eventually, heavy, need};
-
-fn proxy(server: &str) -> (Process, String) {
-    let program = "/usr/sbin/haproxy";
-    need("HAProxy", Path::new(program).exists());
-    let port = free_port();
-    let address = format!("127.0.0.1:{port}");
-    let mut command = command(program);
-    command
-        .args(["-db", "-f", "docker/haproxy.cfg"])
-        .env("MESSENGER_PROXY_BIND", &address)
-        .env("MESSENGER_PROXY_SERVER", server);
-    let process = Process::spawn(command);
-    eventually(SOON, "the proxy's port opens", || accepts(port));
-    (process, address)
-}
 
 #[test]
 fn behind_the_proxy_order_holds_and_resets_are_held_off() {
     let _machine = heavy();
     let server = Server::start(&[]);
-    let (_proxy, address) = proxy(&server.address());
-    let reader = Reader::start(&address);
-    let sender = client(&address);
+    let proxy = Haproxy::one(&server.address());
+    let address = &proxy.address;
+    let reader = Reader::start(address);
+    let sender = client(address);
     let sent: Vec<_> = (0..200)
         .map(|n| {
             let text = n.to_string();
@@ -44,7 +29,7 @@ fn behind_the_proxy_order_holds_and_resets_are_held_off() {
         assert_eq!(reader.seen(), *message);
     }
     let before = server.peak_bytes();
-    let flood = Flood::start(&address, 20, resets);
+    let flood = Flood::start(address, 20, resets);
     let direct = client(&server.address());
     let end = Instant::now() + Duration::from_secs(3);
     let mut took = Vec::new();

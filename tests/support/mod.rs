@@ -7,6 +7,7 @@ pub mod clock;
 pub mod events;
 pub mod feed;
 pub mod h2;
+pub mod haproxy;
 pub mod history;
 pub mod http;
 pub mod jobs;

@@ -21,13 +21,34 @@ start_b() { control b $b start; }
 stop_b() { control b $b -m fast stop; }
 promote_b() { control b $b promote; }
 crash_a() { control a $a -m immediate stop; }
-begin() {
+initiate() {
     initdb --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync "$folder/a" >&2 &&
-    control a $a start &&
+    control a $a start
+}
+plain() {
+    initiate &&
     pg_basebackup -h 127.0.0.1 -p $a -U postgres -c fast -D "$folder/b" -R >&2 &&
     start_b
 }
-begin && echo done || cat "$folder"/*.log
+# As the containers do it, with their scripts.
+compose() {
+    initiate &&
+    (
+        export PGHOST=127.0.0.1 PGPORT=$a
+        export PGDATA="$folder/a" POSTGRES_USER=postgres POSTGRES_DB=postgres
+        sh -c "$primary" sh >&2 </dev/null
+    ) &&
+    control a $a -m fast restart && mkdir -m 700 "$folder/b" && touch "$folder/b/left" &&
+    (
+        export PGHOST=127.0.0.1 PGPORT=$a PGUSER=postgres PGAPPNAME=standby
+        export PGDATA="$folder/b"
+        sh -c "$standby" sh true >&2 </dev/null
+        # It is there now.
+        PGPORT=1 sh -c "$standby" sh true >&2 </dev/null
+    ) &&
+    start_b
+}
+"$how" && echo done || cat "$folder"/*.log
 while read -r order; do "$order" && echo done || cat "$folder"/*.log; done
 for node in a b; do pg_ctl -D "$folder/$node" -m immediate stop >&2; done
 rm -rf "$folder"
@@ -48,13 +69,27 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// Commits do not wait for the standby.
     pub fn start() -> Self {
+        Self::start_by("plain")
+    }
+
+    /// By the scripts of `docker/several.yaml`: commits wait.
+    pub fn of_compose() -> Self {
+        let pair = Self::start_by("compose");
+        pair.wait_for("application_name = 'standby' AND sync_state = 'sync'");
+        pair
+    }
+
+    fn start_by(how: &str) -> Self {
         need("PostgreSQL", true);
         let ports = [free_port(), free_port()];
         let mut command = Command::new("sh");
         let [a, b] = [("a", ports[0]), ("b", ports[1])].map(|(name, it)| format!("{name}={it}"));
         command.args(["-c", AS_OWNER, "sh", "env", "LC_ALL=C", &a, &b]);
-        command.args(["sh", "-c", SHELL]);
+        command.args([&format!("how={how}"), "sh", "-c", SHELL]);
+        command.env("primary", include_str!("../../docker/primary.sh"));
+        command.env("standby", include_str!("../../docker/standby.sh"));
         command.current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut shell = command.stderr(Stdio::null()).spawn().expect("a shell");
@@ -93,16 +128,6 @@ impl Pair {
     fn at_a(&self) -> postgres::Client {
         let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", self.ports[0]);
         Store::postgres_connection(&url)
-    }
-
-    /// From now on a commit waits for the standby.
-    pub fn be_synchronous(&self) {
-        let mut a = self.at_a();
-        // It may not be within a transaction.
-        a.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-            .unwrap();
-        a.batch_execute("SELECT pg_reload_conf()").unwrap();
-        self.wait_for("sync_state = 'sync'");
     }
 
     /// Waits until the standby has all that there is.

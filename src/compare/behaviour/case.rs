@@ -44,12 +44,22 @@ impl Case {
 
     /// A gRPC connection of its own to the server.
     pub fn chat(&self) -> Tried<Chat> {
-        Ok(Chat::new(&self.server()?.address, self.deadline))
+        self.chat_at(0)
+    }
+
+    /// The same to one of several servers that are one chat, in turn.
+    pub fn chat_at(&self, number: usize) -> Tried<Chat> {
+        Ok(Chat::new(self.server()?.address_of(number), self.deadline))
     }
 
     /// A subscription that is live, on a connection of its own.
     pub fn reader(&self) -> Tried<Reader> {
-        self.chat()?.reader(&self.chat()?)
+        self.reader_at(0)
+    }
+
+    /// The same at one of several servers that are one chat, in turn.
+    pub fn reader_at(&self, number: usize) -> Tried<Reader> {
+        self.chat_at(number)?.reader(&self.chat_at(number)?)
     }
 
     /// An HTTP connection of its own to the bridge.
@@ -95,11 +105,11 @@ impl Case {
     }
 
     /// Sends so many messages from so many threads at a time, straight to the
-    /// server, each thread over a connection of its own.
+    /// server, each thread over a connection of its own, at several servers in turn.
     pub fn tell_concurrently(&self, threads: usize, count: usize) -> Tried<Vec<Message>> {
         let authors = |sender| sender * count..(sender + 1) * count;
         concurrently(threads, |sender| {
-            self.chat()?.send_each(authors(sender), "x")
+            self.chat_at(sender)?.send_each(authors(sender), "x")
         })
     }
 

@@ -62,6 +62,14 @@ impl Slot {
         }
     }
 
+    /// The address of this server of those that are one chat, which are gone through in
+    /// turn.
+    pub fn address_of(&self, number: usize) -> &str {
+        let all = self.peer.addresses();
+        let found = all.get(number % all.len().max(1));
+        found.copied().unwrap_or(&self.address)
+    }
+
     /// # Errors
     /// `Skip` if somebody else has started it.
     pub fn is_ours(&self) -> Tried {

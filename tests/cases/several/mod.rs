@@ -1,5 +1,6 @@
 //! Several servers on one PostgreSQL are one chat.
 
+mod balanced;
 mod behaviour;
 mod failover;
 mod keys;
