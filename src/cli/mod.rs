@@ -105,6 +105,13 @@ enum Command {
 /// Why a command failed, as one line for people; the exit code is not 0.
 pub type Error = Box<dyn std::error::Error>;
 
+/// For threads that say nothing of their stack, those of libraries above all. lapin reads
+/// nested headers by recursion, and one frame of AMQP holds 26,000 levels, which take up to
+/// 64 MiB. Only what a thread touches takes memory. To be set before there are threads, and
+/// not meant for programs that are started here.
+pub const STACK_BYTES: &str = "134217728";
+pub const STACK_VARIABLE: &str = "RUST_MIN_STACK";
+
 impl Cli {
     /// Runs the command on the calling thread until it is done or a signal ends
     /// it.

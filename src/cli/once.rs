@@ -1,6 +1,7 @@
 //! `messenger demo --once`: a command that runs beside the services. From its start on,
 //! signals are its own: it says when this is over, and how.
 
+use std::env;
 use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,7 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 
-use super::Error;
+use super::{Error, STACK_BYTES, STACK_VARIABLE};
 use crate::sync::lock;
 
 /// This process's signals, on their way to the command.
@@ -70,6 +71,9 @@ impl Signals {
         }
         let mut command = Command::new(program);
         command.args(arguments).envs(variables.iter().cloned());
+        if env::var_os(STACK_VARIABLE).is_some_and(|it| it == STACK_BYTES) {
+            command.env_remove(STACK_VARIABLE);
+        }
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => {

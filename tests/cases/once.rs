@@ -26,7 +26,7 @@ fn once(script: &str, arguments: &[&str]) -> Process {
 #[test]
 fn a_command_runs_beside_all_services_and_finds_them() {
     let script = "cd /; for name in SERVER CLIENT1 CLIENT2 HISTORY WEB; do \
-                  printenv MESSENGER_TEST_${name}_ADDR; done; read -r go; cat /nothing; exit 7";
+                  printenv MESSENGER_TEST_${name}_ADDR; done; printenv RUST_MIN_STACK; read -r go; cat /nothing; exit 7";
     let mut demo = command(MESSENGER);
     demo.args([
         "demo",
