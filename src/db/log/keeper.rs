@@ -102,7 +102,7 @@ impl Work {
                     self.log = None;
                     self.keeper.look();
                     if self.retry.is_news(&error) {
-                        tracing::warn!(%error, "cannot count the log's senders and remove what is old; trying again");
+                        tracing::warn!(%error, "cannot keep the log in order; trying again");
                     }
                 }
             }
