@@ -24,7 +24,8 @@ pub struct Args {
         hide_env_values = true
     )]
     database_url: Option<String>,
-    /// The same database for LISTEN, past a pooler in transaction mode, which breaks that
+    /// The same database for LISTEN, past a pooler in transaction mode, which breaks that: a
+    /// server that hears nothing does not start
     #[arg(
         long,
         env = "MESSENGER_CHAT_LISTEN_URL",
@@ -43,6 +44,11 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_RETAIN_MESSAGES", value_name = "N",
           value_parser = clap::value_parser!(i64).range(10..))]
     retain_messages: Option<i64>,
+    /// Remove all but the newest messages that take about so many bytes together, senders, texts
+    /// and keys, from the database, of any age
+    #[arg(long, env = "MESSENGER_RETAIN_BYTES", value_name = "BYTES",
+          value_parser = clap::value_parser!(i64).range(1 << 20..))]
+    retain_bytes: Option<i64>,
 }
 
 /// What a server's database is opened for.
@@ -75,6 +81,7 @@ impl Args {
             retain: Retain {
                 newest: self.retain_messages,
                 age: Some(self.retain_age),
+                bytes: self.retain_bytes,
             },
             waiting: limits.backlog.together,
             backlog: limits.backlog,

@@ -144,6 +144,10 @@ impl Address {
         Ok((self.config.clone(), self.tls()?))
     }
 
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Sets what a commit means, whatever the server's defaults are; a stricter one stays.
     fn connect_for(&self, statement: Duration, call: Duration) -> Result<Connection, Error> {
         // In the start packet, for a pooler in transaction mode would pass a SET on to

@@ -52,7 +52,7 @@ pub enum Error {
     Url { reason: tokio_postgres::Error },
     #[error("the database URL: {0}")]
     Address(String),
-    #[error("{database}: {}", all(.reason))]
+    #[error("{database}: {}{}", all(.reason), remedy(.reason))]
     Postgres {
         database: String,
         reason: tokio_postgres::Error,
@@ -73,6 +73,12 @@ pub enum Error {
         lock: i64,
         holder: Option<i32>,
     },
+    #[error(
+        "{database}: a session that listens hears nothing of what is notified at {notified}: \
+         there is a pooler in transaction mode between, which breaks LISTEN, or these are two \
+         databases; give the database itself as --listen-url"
+    )]
+    Deaf { database: String, notified: String },
     #[error("cannot start a connection to PostgreSQL: {0}")]
     Runtime(std::io::Error),
     #[error("{database}: cannot bring the schema up to date: {}", all(.reason))]
@@ -92,6 +98,16 @@ fn all(error: &dyn std::error::Error) -> String {
     lines.join(": ")
 }
 
+/// What to do where the words of a pooler do not tell.
+fn remedy(reason: &tokio_postgres::Error) -> &'static str {
+    let said = reason.as_db_error().map_or("", DbError::message);
+    if said.starts_with("unsupported startup parameter") {
+        return "; this is a pooler, which has to take settings or to ignore them: \
+                ignore_startup_parameters = options in pgbouncer.ini";
+    }
+    ""
+}
+
 impl Error {
     /// Whether it is transient: trying again may succeed, since the database is
     /// starting or cannot be reached, or somebody else migrates it.
@@ -99,10 +115,11 @@ impl Error {
         match self {
             Self::Silent { .. } | Self::Migrating { .. } => true,
             Self::Postgres { reason, .. } => {
-                matches!(
-                    reason.code(),
-                    None | Some(&SqlState::CANNOT_CONNECT_NOW | &SqlState::TOO_MANY_CONNECTIONS)
-                )
+                let code = reason.code();
+                let starting = [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS];
+                // What a pooler says of a database that it does not reach is of class 08.
+                code.is_none_or(|code| starting.contains(code) || code.code().starts_with("08"))
+                    && remedy(reason).is_empty()
             }
             _ => false,
         }

@@ -5,33 +5,35 @@ use std::path::Path;
 
 use url::Url;
 
-use super::process::{Process, command};
+use super::process::{Process, Signal, command};
 use super::programs::{accepts, free_port};
 use super::{SOON, eventually, need};
 
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
+const FILE: &str = "pgbouncer.ini";
 
 /// It ends when this is dropped.
 pub struct PgBouncer {
     port: u16,
-    _process: Process,
-    _folder: tempfile::TempDir,
+    server: u16,
+    process: Process,
+    folder: tempfile::TempDir,
 }
 
 impl PgBouncer {
     /// `mode` is `session` or `transaction`, before the server that `url` names.
     pub fn start(url: &str, mode: &str) -> Self {
+        let mode = format!("pool_mode = {mode}\nignore_startup_parameters = options\n");
+        Self::with(url, &mode)
+    }
+
+    /// With these lines of its file.
+    pub fn with(url: &str, settings: &str) -> Self {
         need("PgBouncer", Path::new(PROGRAM).exists());
         let server = Url::parse(url).expect("a URL").port().expect("a port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         let port = free_port();
-        let file = folder.path().join("pgbouncer.ini");
-        let settings = format!(
-            "[databases]\n* = host=127.0.0.1 port={server} user=postgres\n\
-             [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = any\npool_mode = {mode}\nignore_startup_parameters = options\n"
-        );
-        std::fs::write(&file, settings).expect("a file");
+        write(folder.path(), server, port, settings);
         let mut pooler = command(PROGRAM);
         if rustix::process::geteuid().is_root() {
             // It refuses to be root, and has to read the file all the same.
@@ -39,14 +41,22 @@ impl PgBouncer {
             std::fs::set_permissions(folder.path(), readable).expect("a folder for all");
             pooler.args(["-u", "nobody"]);
         }
-        pooler.arg(&file);
+        pooler.arg(folder.path().join(FILE));
         let process = Process::spawn(pooler);
         eventually(SOON, "PgBouncer listens", || accepts(port));
         Self {
             port,
-            _process: process,
-            _folder: folder,
+            server,
+            process,
+            folder,
         }
+    }
+
+    /// Has it read these lines instead.
+    pub fn reload(&self, settings: &str) {
+        write(self.folder.path(), self.server, self.port, settings);
+        self.process.signal(Signal::HUP);
+        self.process.wait_for_log(SOON, "re-reading config");
     }
 
     /// The same database through it.
@@ -55,4 +65,13 @@ impl PgBouncer {
         url.set_port(Some(self.port)).expect("a port");
         url.into()
     }
+}
+
+fn write(folder: &Path, server: u16, port: u16, settings: &str) {
+    let settings = format!(
+        "[databases]\n* = host=127.0.0.1 port={server} user=postgres\n\
+         [pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+         auth_type = any\n{settings}"
+    );
+    std::fs::write(folder.join(FILE), settings).expect("a file");
 }

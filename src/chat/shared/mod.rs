@@ -16,12 +16,13 @@ mod catch_up;
 mod owner;
 mod stored;
 
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, select};
 use futures_channel::{mpsc, oneshot};
 use futures_util::{FutureExt as _, TryFutureExt as _};
 
@@ -140,7 +141,13 @@ impl Shared {
         thread::Builder::new()
             .name("chat-owner".into())
             .spawn(owner)?;
-        listen(config.listen, rings, look)?;
+        let listens = listen(config.listen.clone(), address.clone(), rings, look)?;
+        select! {
+            // Nobody would notice that messages of other servers come late.
+            recv(listens) -> deaf => deaf.map_or(Ok(()), Err)?,
+            recv(stop) -> _ => return Ok(None),
+            default(config.timeout) => {}
+        }
         let kept = config.address;
         let open = move || Ok(Box::new(PostgresLog::open(&kept, TABLE)?) as Box<dyn Log>);
         let keeper = Keeper::start("chat-keeper", Box::new(open), config.retain)?;
@@ -189,29 +196,46 @@ fn busy() -> Error {
     Error::new(Code::ResourceExhausted, reason)
 }
 
-/// Starts the thread "chat-bell", which ends with the owner: that rings, and looks.
+/// Starts the thread "chat-bell", which ends with the owner: that rings, and looks. What is
+/// returned is closed when it listens, or when it cannot for now; before that comes an
+/// error if it never will.
 fn listen(
     address: Address,
+    database: Address,
     mut rings: mpsc::Receiver<()>,
     look: Sender<()>,
-) -> std::io::Result<()> {
-    let mut retry = Retry::new(BACKOFF.0, BACKOFF.1);
+) -> std::io::Result<Receiver<db::Error>> {
+    let retry = RefCell::new(Retry::new(BACKOFF.0, BACKOFF.1));
+    let (starts, started) = bounded(1);
+    let starts = Cell::new(Some(starts));
     let mut listen = move || {
-        // One that waits is enough.
         let heard = || {
+            starts.take();
+            if retry.borrow_mut().succeeded() {
+                tracing::info!("the database's notifications are heard again");
+            }
+            // One that waits is enough.
             let _ = look.try_send(());
         };
-        while let Err(error) = bell::listen(&address, CHANNEL, &mut rings, heard) {
-            if retry.is_news(&error) {
-                let meanwhile = "others' messages come a little later until it works again";
-                tracing::warn!(%error, "cannot listen to the database; {meanwhile}");
+        while let Err(error) = bell::listen(&address, &database, CHANNEL, &mut rings, heard) {
+            let mut retry = retry.borrow_mut();
+            match starts.take() {
+                Some(starts) if matches!(error, db::Error::Deaf { .. }) => {
+                    let _ = starts.send(error);
+                }
+                _ if retry.is_news(&error) => {
+                    let meanwhile = "others' messages come up to 100 ms later until it works";
+                    tracing::warn!(%error, "cannot listen to the database; {meanwhile}");
+                }
+                _ => {}
             }
             // Nothing tells when it is back.
             thread::sleep(retry.next_wait());
         }
     };
     let thread = thread::Builder::new().name("chat-bell".into());
-    thread.spawn(move || supervised(&mut listen)).map(drop)
+    thread.spawn(move || supervised(&mut listen))?;
+    Ok(started)
 }
 
 impl Hub {

@@ -109,6 +109,7 @@ impl Args {
             retain: Retain {
                 newest: self.retain.retain_messages,
                 age: self.retain.retain_days.map(|days| DAY * days),
+                bytes: None,
             },
             http: self.limits.http.limits(server::NEEDS)?,
         })

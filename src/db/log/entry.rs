@@ -64,6 +64,9 @@ pub struct Retain {
     pub newest: Option<i64>,
     /// What is older.
     pub age: Option<Duration>,
+    /// What comes before the newest ones that take so many bytes together, senders, texts and
+    /// keys, about. Only of a log that counts them: `keep_NAME` has a fourth parameter.
+    pub bytes: Option<i64>,
 }
 
 impl Retain {

@@ -158,12 +158,12 @@ impl Log for PostgresLog {
     }
 
     fn keep(&mut self, retain: Retain, most: i64) -> Result<bool, Error> {
-        let keep = format!("SELECT keep_{}($1, $2, $3)", self.table.name);
-        let age = retain.age();
-        let given: [Parameter<'_>; 3] = [&most, &retain.newest, &age];
-        let rows = self
-            .client
-            .query(&keep, &given.map(|number| (number, Type::INT8)))?;
+        let (name, age) = (self.table.name, retain.age());
+        let given: [Parameter<'_>; 4] = [&most, &retain.newest, &age, &retain.bytes];
+        let given = given.map(|number| (number, Type::INT8));
+        let (bytes, count) = retain.bytes.map_or(("", 3), |_| (", $4", 4));
+        let keep = format!("SELECT keep_{name}($1, $2, $3{bytes})");
+        let rows = self.client.query(&keep, &given[..count])?;
         let more = rows.first().map(|row| row.try_get(0)).transpose();
         Ok(more.map_err(&self.failed)?.unwrap_or(false))
     }

@@ -10,11 +10,16 @@ use messenger::fanout::clock::Timestamp;
 use super::three;
 use crate::support::SOON;
 use crate::support::http::seen;
+use crate::support::programs::Program;
 use crate::support::rpc::{Reader, client, send};
 
 #[test]
 fn a_key_that_one_server_has_seen_is_known_at_the_others() {
     let (_database, servers) = three(&[]);
+    keys_hold(&servers);
+}
+
+pub fn keys_hold(servers: &[Program; 3]) {
     let clients = servers.each_ref().map(|it| client(&it.address()));
     let reader = Reader::start(&servers[2].address());
     let once = |at: usize, text: &str| clients[at].send_once(Some("key"), None, "a", text, SOON);

@@ -6,18 +6,34 @@ mod failover;
 mod keys;
 mod order;
 mod outages;
+mod pooler;
 mod resume;
 
 use std::thread;
 
+use crate::support::SOON;
 use crate::support::http::{Seen, seen};
 use crate::support::postgres::Database;
-use crate::support::programs::{Program, Server};
+use crate::support::process::Process;
+use crate::support::programs::{Program, Server, messenger};
 use crate::support::rpc::{client, send};
 
 /// A server on this database, on a free port.
 fn server(url: &str, flags: &[&str]) -> Program {
     Server::start(&[&["--database-url", url], flags].concat())
+}
+
+/// One that does not listen yet.
+fn start(url: &str, flags: &[&str]) -> Process {
+    let server = ["server", "--host", "127.0.0.1", "--port", "0"];
+    messenger(&[&server[..], &["--database-url", url], flags].concat())
+}
+
+/// The words of one that does not start.
+fn refused(url: &str, flags: &[&str]) -> String {
+    let mut server = start(url, flags);
+    assert_eq!(server.wait_exit(SOON), 1, "{}", server.log());
+    server.log()
 }
 
 /// Three servers on a database of their own.

@@ -8,19 +8,23 @@ use crate::cases::subscribe::Subscriber;
 use crate::support::http::seen;
 use crate::support::postgres::Database;
 use crate::support::process::Signal;
-use crate::support::programs::Server;
+use crate::support::programs::{Program, Server};
 use crate::support::rpc::{Reader, client, send};
 use crate::support::{SOON, heavy};
 
 #[test]
 fn readers_at_three_servers_see_one_order_of_all_senders() {
-    const SENDERS: usize = 5;
-    const MESSAGES: usize = 60;
     let _machine = heavy();
     let (_database, servers) = three(&[]);
+    all_see_one_order(&servers);
+}
+
+pub fn all_see_one_order(servers: &[Program; 3]) {
+    const SENDERS: usize = 5;
+    const MESSAGES: usize = 60;
     let readers = servers.each_ref().map(|it| Reader::start(&it.address()));
     let mut subscribers = servers.each_ref().map(|it| Subscriber::live(&it.address()));
-    let sent = send_at_all(&servers, SENDERS, MESSAGES);
+    let sent = send_at_all(servers, SENDERS, MESSAGES);
     assert_eq!(sent.len(), 3 * SENDERS * MESSAGES);
     for reader in &readers {
         let read: Vec<_> = sent.iter().map(|_| reader.seen()).collect();

@@ -12,7 +12,7 @@ use crate::support::rpc::{client, send};
 use crate::support::{SOON, eventually, heavy};
 
 /// Readers that go from server to server while others send.
-fn from_server_to_server(servers: &[Program], senders: usize, messages: usize) {
+pub fn from_server_to_server(servers: &[Program], senders: usize, messages: usize) {
     let total = servers.len() * senders * messages;
     let addresses: Vec<_> = servers.iter().map(Program::address).collect();
     let addresses = &addresses;
@@ -102,6 +102,43 @@ fn what_retention_has_removed_is_a_gap() {
     // Numbers and times go on.
     assert!(send(&sender, "a", "b") > sent[39]);
     assert_eq!(numbers().last(), Some(&41));
+}
+
+#[test]
+fn the_table_keeps_the_newest_messages_of_so_many_bytes() {
+    const MIB: usize = 1 << 20;
+    let database = Database::new();
+    let flags = ["--retain-bytes", "1048576", "--replay-messages", "5"];
+    let server = server(&database.url, &flags);
+    let address = server.address();
+    let old = Subscriber::live(&address).place;
+    let sender = client(&address);
+    let mut table = Store::postgres_connection(&database.url);
+    let mut kept = || {
+        let select = "SELECT count(*), sum(octet_length(sender || text || coalesce(key, '')))
+             FROM chat_messages";
+        let row = table.query_one(select, &[]).unwrap();
+        (row.get::<_, i64>(0), row.get::<_, i64>(1) as usize)
+    };
+    // Of any sizes, with a key or without.
+    let texts = (0..40).map(|n| "x".repeat(n % 4 * 50_000));
+    for (n, text) in texts.enumerate() {
+        let key = (n % 2 == 0).then(|| format!("key-{n}"));
+        sender
+            .send_once(key.as_deref(), None, "a", &text, SOON)
+            .unwrap();
+    }
+    eventually(SOON, "it is small enough", || kept().1 <= MIB);
+    let (messages, bytes) = kept();
+    println!("{messages} messages of {bytes} bytes");
+    // One more would be too much, about.
+    assert!(bytes > MIB - 151_000, "{bytes}");
+    assert!(Subscriber::open(&address, Some(old.cursor())).gap);
+    // Some that are larger by far than what may stay: the last ten do.
+    for _ in 0..12 {
+        send(&sender, "a", &"y".repeat(200_000));
+    }
+    eventually(SOON, "only the last ten are left", || kept().0 == 10);
 }
 
 #[test]

@@ -2,9 +2,10 @@
 -- somewhere (pg_dump) holds on to costs nothing.
 CREATE TABLE chat_messages (
     number  bigint PRIMARY KEY,     -- from 1, without gaps
+    sent_at bigint NOT NULL UNIQUE, -- nanoseconds since 1970; rises strictly with the number
+    bytes   bigint NOT NULL,        -- of all messages up to the end of this one's batch, about
     sender  text   NOT NULL,        -- here and in the text, U+0001 is written as U+0001 '1',
     text    text   NOT NULL,        -- and U+0000, which cannot be stored, as U+0001 '0'
-    sent_at bigint NOT NULL UNIQUE, -- nanoseconds since 1970; rises strictly with the number
     key     text COLLATE "C"
 );
 CREATE UNIQUE INDEX chat_messages_key ON chat_messages (key) WHERE key IS NOT NULL;
@@ -21,12 +22,21 @@ CREATE TABLE chat_epochs (
     after    bigint NOT NULL  -- the time of the last message before the epoch
 );
 
--- Held until the transaction is committed.
+-- Held until the transaction is committed. What a session was told with its start, a
+-- pooler in transaction mode may have dropped; and what another client has set, it leaves.
 CREATE FUNCTION lock_chat_messages() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
-        RAISE 'the chat sees too little in a transaction that is %',
-            current_setting('transaction_isolation') USING ERRCODE = 'invalid_transaction_state';
+        RAISE 'the chat sees too little in a transaction that is %: behind a pooler that drops settings, ALTER ROLE % SET default_transaction_isolation = ''read committed''',
+            current_setting('transaction_isolation'), quote_ident(current_user)
+            USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    IF current_setting('synchronous_commit') NOT IN ('on', 'remote_apply') THEN
+        SET LOCAL synchronous_commit = on;
+    END IF;
+    -- Without a limit, who was given up waits for the lock for ever, and appends then.
+    IF current_setting('statement_timeout') = '0' THEN
+        SET LOCAL lock_timeout = '4s';
     END IF;
     -- 'mlog', and which table.
     PERFORM pg_advisory_xact_lock((1835822951::bigint << 32) + 'chat_messages'::regclass::oid::bigint);
@@ -53,9 +63,10 @@ AS $$
 DECLARE
     last bigint;
     first_time bigint;
+    bytes_now bigint;
 BEGIN
     PERFORM lock_chat_messages();
-    SELECT m.number, m.sent_at INTO last, first_time
+    SELECT m.number, m.sent_at, m.bytes INTO last, first_time, bytes_now
       FROM chat_messages m ORDER BY m.number DESC LIMIT 1;
     last := coalesce(last, 0);
     -- clock_timestamp() is not from before the wait.
@@ -77,18 +88,23 @@ BEGIN
          WHERE (SELECT m.number FROM chat_messages m WHERE m.key = d.key) IS NULL;
     END IF;
 
+    -- The arrays with their texts; to measure and to sum up each text would cost a tenth more.
+    bytes_now := coalesce(bytes_now, 0) + pg_column_size(new_senders) + pg_column_size(new_texts)
+        + coalesce(pg_column_size(new_keys), 0);
     RETURN QUERY
-    INSERT INTO chat_messages AS m (number, sender, text, sent_at, key)
-    SELECT last + d.place, d.sender, d.text, first_time + d.place - 1, d.key
+    INSERT INTO chat_messages AS m (number, sent_at, bytes, sender, text, key)
+    SELECT last + d.place, first_time + d.place - 1,
+           bytes_now, d.sender, d.text, d.key
       FROM unnest(new_senders, new_texts, new_keys) WITH ORDINALITY AS d (sender, text, key, place)
     RETURNING m.number, '', NULL::text, m.sent_at, 0::bigint, NULL::bigint;
 END
 $$;
 
 -- To be called from time to time: removes at most so many of the oldest, except the
--- newest ones, those of an age in nanoseconds (either may be NULL), and the last ten.
--- Returns whether there is more to do. Does nothing while another server is at it.
-CREATE FUNCTION keep_chat_messages(most bigint, newest bigint, age bigint) RETURNS boolean
+-- newest ones, those of an age in nanoseconds, the newest ones of so many bytes (each may be
+-- NULL), and the last ten. Returns whether there is more to do. Does nothing while another
+-- server is at it.
+CREATE FUNCTION keep_chat_messages(most bigint, newest bigint, age bigint, size bigint DEFAULT NULL) RETURNS boolean
 LANGUAGE plpgsql VOLATILE
 -- Planned for the rows of this call: another plan may read all of the table.
 SET plan_cache_mode = force_custom_plan SET enable_seqscan = off SET jit = off
@@ -96,17 +112,21 @@ AS $$
 DECLARE
     gone bigint;
     last bigint;
+    last_bytes bigint;
     up_to bigint;
     removed bigint;
     since bigint := (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint - age;
 BEGIN
     SELECT g.number INTO gone FROM chat_gone g FOR UPDATE SKIP LOCKED;
-    SELECT m.number INTO last FROM chat_messages m ORDER BY m.number DESC LIMIT 1;
+    SELECT m.number, m.bytes INTO last, last_bytes
+      FROM chat_messages m ORDER BY m.number DESC LIMIT 1;
     IF gone IS NULL OR last IS NULL THEN RETURN false; END IF;
     up_to := least(gone + most, last - 10);
     SELECT max(m.number) INTO removed FROM chat_messages m
      WHERE m.number > gone AND m.number <= up_to
-       AND (m.number <= last - newest OR m.sent_at < since);
+       AND (m.number <= last - newest OR m.sent_at < since
+            -- A batch has one sum, up to its end; one large message is a batch.
+            OR last_bytes - m.bytes + octet_length(m.sender) + octet_length(m.text) > size);
     IF removed IS NULL THEN RETURN false; END IF;
     DELETE FROM chat_messages m WHERE m.number > gone AND m.number <= removed;
     UPDATE chat_gone SET number = removed;
