@@ -386,9 +386,10 @@ mod tests {
             requests,
             ..todo.inbox.clone()
         };
-        let (reply, answer) = Reply::pair();
+        let (reply, mut answer) = Reply::later();
         inbox.submit(Request::Complete(1, reply));
-        let error = answer().unwrap_err();
+        let answer = answer.try_recv().unwrap().expect("an answer");
+        let error = answer.unwrap_err();
         assert_eq!(error.code, Code::Unavailable, "{error}");
     }
 }
