@@ -105,8 +105,8 @@ impl Todo {
     /// [`StartError`], for instance for a file that another server has.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let store = config.data_dir.as_deref().map(TodoStore::open);
-        let store = store.transpose()?;
-        let tasks = store.as_ref().map_or(Ok(Vec::new()), TodoStore::load)?;
+        let mut store = store.transpose()?;
+        let tasks = store.as_mut().map_or(Ok(Vec::new()), TodoStore::load)?;
         let shared = Arc::new(Shared {
             list: Mutex::new(Listed {
                 list: TaskList::new(tasks.clone()),
