@@ -55,7 +55,6 @@ pub enum Arrival {
     Written(Content),
     /// Something is to be written again.
     Refused,
-    Lost(Over),
 }
 
 impl Link {
@@ -202,10 +201,9 @@ impl Link {
         let until = Instant::now() + EXCHANGE;
         while self.batches.values().any(Batch::is_burying) {
             let left = until.saturating_duration_since(Instant::now());
-            match within(left, poll_fn(|cx| self.poll(cx)))? {
-                Arrival::Written(content) => self.finish(content)?,
-                Arrival::Lost(over) => return Err(over),
-                Arrival::Delivery(_) | Arrival::Refused => {}
+            let arrival = within(left, poll_fn(|cx| self.poll(cx)))??;
+            if let Arrival::Written(content) = arrival {
+                self.finish(content)?;
             }
         }
         Ok(())
@@ -329,15 +327,8 @@ impl Link {
         self.batches.values().map(Batch::next).min()
     }
 
-    /// The next arrival.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
-        self.poll_broker(cx).map(|arrival| match arrival {
-            Ok(arrival) => arrival,
-            Err(over) => Arrival::Lost(over),
-        })
-    }
-
-    fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrival, Over>> {
+    /// The next arrival, or how the connection ended.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrival, Over>> {
         while let Poll::Ready(event) = self.events.as_mut().poll_next(cx) {
             match event {
                 Some(lapin::Event::Error(error)) => return Poll::Ready(Err(error.into())),
