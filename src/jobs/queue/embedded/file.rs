@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rusqlite::{Row, Transaction, params};
 
-use super::consumers::Left;
+use super::consumers::Consumer;
 use super::{EPOCH, Settled};
 use crate::db::{Error, sqlite};
 use crate::fanout::clock::Timestamp;
@@ -42,7 +42,7 @@ impl File {
         tasks: &[&Outgoing],
         settled: &[Settled],
         consumer: Option<(&str, usize)>,
-        left: &[Left],
+        left: &[Consumer],
     ) -> Result<Vec<Delivery>, Error> {
         let idle = consumer.is_none_or(|(_, room)| room == 0) && left.is_empty();
         if idle && tasks.is_empty() && settled.is_empty() {

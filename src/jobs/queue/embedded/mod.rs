@@ -64,7 +64,7 @@ struct Claim {
     name: String,
     room: usize,
     /// Whose tasks are free now. Their locks are held until that is written.
-    left: Vec<consumers::Left>,
+    left: Vec<Consumer>,
 }
 
 /// How a delivery was settled.
@@ -106,7 +106,7 @@ impl Owner {
         }
         // What was delivered and is not settled is free for others.
         if let Some(consuming) = self.consuming.take() {
-            let name = consuming.consumer.name().to_owned();
+            let name = consuming.consumer.name.clone();
             if let Err(error) = self.file.release(&name) {
                 tracing::warn!("{error}");
             }
@@ -258,7 +258,7 @@ impl Owner {
     /// What this process may take now.
     fn claim(&mut self) -> Option<Claim> {
         let consuming = self.consuming.as_mut()?;
-        let name = consuming.consumer.name().to_owned();
+        let name = consuming.consumer.name.clone();
         let busy = consuming.unsettled.saturating_sub(self.settled.len());
         let room = consuming.prefetch.saturating_sub(busy);
         let due = consuming
