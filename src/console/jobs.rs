@@ -18,7 +18,10 @@ const LENGTH: usize = 120;
 pub fn newest(jobs: &Desk, state: Option<State>) -> Result<Value, Error> {
     let mut shown = Vec::new();
     let limit = SHOWN;
-    jobs.each(Filter { state, limit }, |job: Job| shown.push(short(job)))?;
+    jobs.each(Filter { state, limit }, |job| {
+        shown.push(short(job));
+        true
+    })?;
     Ok(shown.into())
 }
 

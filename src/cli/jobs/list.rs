@@ -64,7 +64,7 @@ impl Args {
         };
         let desk = self.places.desk()?;
         if self.json {
-            return print_json(|show| Ok(desk.each_while(filter, |job| show(job_json(&job)))?));
+            return print_json(|show| Ok(desk.each(filter, |job| show(job_json(&job)))?));
         }
         let mut table = Table::new();
         let header = ["task", "state", "result", "attempts", "worker", "sent"];
@@ -78,6 +78,7 @@ impl Args {
                 job.worker.clone().unwrap_or_default(),
                 job.queued_at.map(|time| time.rfc3339()).unwrap_or_default(),
             ]);
+            true
         })?;
         print_line(&mut io::stdout().lock(), &table.to_string())?;
         Ok(())

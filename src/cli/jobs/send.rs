@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::{Places, plain};
 use crate::cli::terminal::print_line;
 use crate::cli::{Error, duration};
-use crate::jobs::queue::{Queue, new_id};
+use crate::jobs::queue::Queue;
 use crate::jobs::{desk, task};
+use crate::key;
 
 /// Send tasks to the queue, and print them once the queue has confirmed them
 #[derive(clap::Args, Debug)]
@@ -50,7 +51,7 @@ impl Args {
             return Err("--id: there has to be one argument with tasks".into());
         }
         for text in &self.task {
-            let id = self.id.clone().unwrap_or_else(new_id);
+            let id = self.id.clone().unwrap_or_else(key::random);
             let text = text.as_bytes();
             messages.extend(match self.no_split {
                 true => desk::messages_as(&id, &task::escape(text))?,

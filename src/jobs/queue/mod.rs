@@ -13,16 +13,17 @@ mod rabbitmq;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use futures_util::task::AtomicWaker;
 
-use crate::db;
+use crate::db::StartError;
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
 use crate::key;
+use crate::sync::spawn;
 
 pub use rabbitmq::{Broker, message};
 
@@ -56,16 +57,11 @@ impl Outgoing {
     /// A new task with an id of its own.
     pub fn new(body: Vec<u8>) -> Self {
         Self {
-            id: new_id(),
+            id: key::random(),
             body,
             queued_at: Timestamp::now(),
         }
     }
-}
-
-/// 128 random bits.
-pub fn new_id() -> String {
-    key::random()
 }
 
 /// A task that was delivered and has to be acknowledged or dead-lettered.
@@ -155,15 +151,6 @@ struct Publication {
     reply: Reply<()>,
 }
 
-/// Why a queue cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(transparent)]
-    Store(#[from] db::Error),
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
-}
-
 /// A queue. May be shared between threads; dropping it ends its owner within a second
 /// or two, or within six if the broker does not answer for dead letters.
 pub struct Queue {
@@ -188,7 +175,7 @@ impl Queue {
     ///
     /// # Errors
     /// A folder that cannot be written, or a thread that cannot be started.
-    pub fn open(place: &Place) -> Result<Self, OpenError> {
+    pub fn open(place: &Place) -> Result<Self, StartError> {
         let (sender, commands) = bounded(COMMANDS);
         let waker = Arc::new(AtomicWaker::new());
         let epoch = Arc::new(AtomicU64::new(0));
@@ -355,10 +342,6 @@ impl Drop for Queue {
             let _ = owner.join();
         }
     }
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).spawn(run)
 }
 
 impl Command {
