@@ -249,7 +249,7 @@ pub fn row(shown: Message) -> Row {
         message: message(&shown.text),
         sender: shown.sender,
         count: shown.sender_count,
-        at: shown.sent_at.nanos(),
+        at: shown.sent_at,
     }
 }
 
