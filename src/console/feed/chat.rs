@@ -34,7 +34,6 @@ impl ChatFeed {
 
 impl Feed for ChatFeed {
     const SERVICE: Service = Service::Chat;
-    const THREAD: &'static str = "web-chat";
 
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
         let (after, wait) = (self.cursor.as_ref(), self.call_timeout);

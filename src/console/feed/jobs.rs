@@ -24,7 +24,6 @@ pub struct JobsFeed {
 
 impl Feed for JobsFeed {
     const SERVICE: Service = Service::Jobs;
-    const THREAD: &'static str = "web-jobs";
 
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
         let (end, ended) = bounded::<()>(0);

@@ -11,7 +11,6 @@ mod todo;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -27,7 +26,7 @@ use crate::error::{Code, Error};
 use crate::grpc::client::Connection;
 use crate::history::client::HistoryClient;
 use crate::retry::{Retry, supervised};
-use crate::sync::lock;
+use crate::sync::{self, lock};
 use crate::ticker::client::Symbol;
 use crate::todo::client::TodoClient;
 
@@ -43,7 +42,6 @@ const JOIN_WAIT: Duration = Duration::from_secs(2);
 /// One service's stream, reopened when it is lost.
 trait Feed: Send + 'static {
     const SERVICE: Service;
-    const THREAD: &'static str;
 
     /// Opens the stream, calls [`Link::live`], and publishes messages to the hub
     /// until the stream ends.
@@ -170,7 +168,8 @@ impl Feeds {
         let link = Arc::new(Link::default());
         self.links.push((F::SERVICE, link.clone()));
         let threads = threads.clone();
-        spawn(F::THREAD, move || keep(&mut feed, &threads, &link))
+        let name = format!("web-{}", F::SERVICE.name());
+        spawn(&name, move || keep(&mut feed, &threads, &link))
     }
 
     /// Ends the threads; they are not waited for longer than [`JOIN_WAIT`].
@@ -195,9 +194,7 @@ struct Threads {
 }
 
 fn spawn(name: &str, work: impl FnMut() + Send + 'static) -> std::io::Result<()> {
-    let work = move || supervised(work);
-    thread::Builder::new().name(name.into()).spawn(work)?;
-    Ok(())
+    sync::spawn(name, move || supervised(work)).map(drop)
 }
 
 fn keep<F: Feed>(feed: &mut F, threads: &Threads, link: &Link) {

@@ -113,7 +113,6 @@ impl TickerFeed {
 
 impl Feed for TickerFeed {
     const SERVICE: Service = Service::Ticker;
-    const THREAD: &'static str = "web-ticker";
 
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
         // A stream without symbols sends nothing, so check the server's health.

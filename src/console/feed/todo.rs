@@ -16,7 +16,6 @@ pub struct TodoFeed {
 
 impl Feed for TodoFeed {
     const SERVICE: Service = Service::Todo;
-    const THREAD: &'static str = "web-todo";
 
     /// The list is fetched after its changes are being watched, so none is missing;
     /// applying one that is in the list already is idempotent.
