@@ -96,12 +96,7 @@ impl Args {
         let ready = &config.http.ready;
         let open = self.metrics.open(ready)?;
         let handle = console::start(&config)?;
-        open.ready(&[("web", handle.local_addr().to_string())])?;
-        println!(
-            "messenger web listening on {}://{}",
-            config.http.scheme(),
-            handle.local_addr()
-        );
+        open.listening("web", config.http.scheme(), handle.local_addr())?;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())

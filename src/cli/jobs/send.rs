@@ -1,12 +1,11 @@
 //! `messenger jobs send`
 
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use super::{Places, plain};
-use crate::cli::terminal::print_line;
+use super::Places;
+use crate::cli::terminal::{plain, say};
 use crate::cli::{Error, duration};
 use crate::jobs::queue::Queue;
 use crate::jobs::{desk, task};
@@ -64,7 +63,7 @@ impl Args {
             for part in task::parts(&message.id, &message.body) {
                 let text = String::from_utf8_lossy(&part.text);
                 let line = format!("sent {} {}", part.id, plain(&text));
-                print_line(&mut io::stdout().lock(), &line)?;
+                say(&line)?;
             }
         }
         Ok(())
