@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use super::job::{Filter, Job, State};
-use super::queue::{self, DeadLetter, Depth, Outgoing, Queue, Which};
+use super::queue::{self, DeadLetter, Depth, Look, Looked, Outgoing, Queue, Which};
 use super::results as store;
 use super::results::JobStore;
 use super::task;
@@ -171,7 +171,12 @@ impl Desk {
     ) -> Result<(), Error> {
         let (mut left, mut oldest, mut go_on) = (limit, true, true);
         while left > 0 && go_on {
-            let page = self.queue.list_dead(oldest, left.min(PAGE), within)?;
+            let look = Look {
+                oldest,
+                limit: left.min(PAGE),
+                take: None,
+            };
+            let page = self.queue.look_at_dead(look, within)?.dead;
             (left, oldest, go_on) = (left - page.len().min(left), false, !page.is_empty());
             for mut dead in page {
                 // As jobs show it. What others have put there may be several tasks.
@@ -197,18 +202,24 @@ impl Desk {
         within: Duration,
         mut progress: impl FnMut(u64),
     ) -> Result<u64, Error> {
-        let mut moved = 0;
+        let (mut moved, mut oldest) = (0, true);
         let mut step = |left: &mut u64| {
             let limit = usize::try_from(*left).unwrap_or(PAGE).min(PAGE);
-            let taken = self.queue.take_dead(which, limit, within)?;
-            *left = left.saturating_sub(taken.looked as u64);
-            if taken.taken > 0 {
+            let look = Look {
+                oldest: std::mem::take(&mut oldest),
+                limit,
+                take: Some(which.clone()),
+            };
+            let Looked { count, dead } = self.queue.look_at_dead(look, within)?;
+            *left = left.saturating_sub(count as u64);
+            if !dead.is_empty() {
+                let ids: Vec<_> = dead.into_iter().filter_map(|dead| dead.id).collect();
                 // First the store: a worker that gets a dead job dead-letters it again.
-                lock(&self.store).revive(&taken.ids).map_err(unavailable)?;
+                lock(&self.store).revive(&ids).map_err(unavailable)?;
                 moved += self.queue.put_back(within)?;
                 progress(moved);
             }
-            Ok::<_, Error>(taken.looked > 0)
+            Ok::<_, Error>(count > 0)
         };
         // Not more than there are now, or those that die again would come twice.
         let all = self.queue.depth(within).and_then(|depth| {

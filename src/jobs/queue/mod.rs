@@ -104,12 +104,20 @@ pub struct Depth {
 
 /// Dead letters that were looked at.
 #[derive(Debug)]
-pub struct Taken {
-    pub looked: usize,
-    /// How many of them can be put back.
-    pub taken: usize,
-    /// Those of them that have one.
-    pub ids: Vec<String>,
+pub struct Looked {
+    pub count: usize,
+    /// Those of them that are wanted.
+    pub dead: Vec<DeadLetter>,
+}
+
+/// Which dead letters to look at.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Whether to begin with the oldest, or else behind those of the last look.
+    pub oldest: bool,
+    pub limit: usize,
+    /// Those that are taken, until [`Queue::put_back`]; without it, all are only shown.
+    pub take: Option<Which>,
 }
 
 /// Which tasks in the dead-letter queue.
@@ -130,9 +138,7 @@ enum Command {
     DeadLetter(Token, Vec<DeadLetter>),
     Depth(Reply<Depth>),
     Waiting(usize, Reply<Vec<Outgoing>>),
-    /// Whether to begin with the oldest, and how many.
-    ListDead(bool, usize, Reply<Vec<DeadLetter>>),
-    TakeDead(Which, usize, Reply<Taken>),
+    LookAtDead(Look, Reply<Looked>),
     PutBack(Instant, Reply<u64>),
 }
 
@@ -273,29 +279,13 @@ impl Queue {
         self.ask(within, |reply| Command::Waiting(limit, reply))
     }
 
-    /// The oldest tasks in the dead-letter queue, or else those behind the ones of the last
-    /// answer; the broker keeps all of them for this visitor until [`Queue::put_back`].
-    ///
-    /// # Errors
-    /// UNAVAILABLE without a broker, with the reason.
-    pub fn list_dead(
-        &self,
-        oldest: bool,
-        limit: usize,
-        within: Duration,
-    ) -> Result<Vec<DeadLetter>, Error> {
-        self.ask(within, |reply| Command::ListDead(oldest, limit, reply))
-    }
-
-    /// Looks at the next dead letters, and takes those of them that are asked for, until
+    /// Tasks in the dead-letter queue; the broker keeps all of them for this visitor until
     /// [`Queue::put_back`].
     ///
     /// # Errors
     /// UNAVAILABLE without a broker, with the reason.
-    pub fn take_dead(&self, which: &Which, limit: usize, within: Duration) -> Result<Taken, Error> {
-        self.ask(within, |reply| {
-            Command::TakeDead(which.clone(), limit, reply)
-        })
+    pub fn look_at_dead(&self, look: Look, within: Duration) -> Result<Looked, Error> {
+        self.ask(within, |reply| Command::LookAtDead(look, reply))
     }
 
     /// Moves what was taken back to the queue; returns how many. If nothing was taken, the
@@ -354,8 +344,7 @@ impl Command {
             Self::Publish(publication) => drop(publication.reply.send(Err(error()))),
             Self::Depth(reply) => drop(reply.send(Err(error()))),
             Self::Waiting(_, reply) => drop(reply.send(Err(error()))),
-            Self::ListDead(_, _, reply) => drop(reply.send(Err(error()))),
-            Self::TakeDead(_, _, reply) => drop(reply.send(Err(error()))),
+            Self::LookAtDead(_, reply) => drop(reply.send(Err(error()))),
             Self::PutBack(_, reply) => drop(reply.send(Err(error()))),
             Self::Consume(_) | Self::Ack(_) | Self::DeadLetter(..) => {}
         }

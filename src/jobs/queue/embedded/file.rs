@@ -111,37 +111,20 @@ impl File {
         self.tables.select(select, [bound(limit)], task)
     }
 
-    /// Dead letters behind this one, oldest first, and which was the last.
-    pub fn list_dead(&mut self, seq: i64, limit: usize) -> Result<(i64, Vec<DeadLetter>), Error> {
-        let select = format!(
-            "SELECT id, body, reason, attempts, seq FROM tasks \
-             WHERE reason IS NOT NULL AND seq > {seq} ORDER BY seq LIMIT ?1"
-        );
-        let mut last = seq;
+    /// Dead letters behind this one, oldest first.
+    pub fn dead_after(&mut self, seq: i64, limit: usize) -> Result<Vec<(i64, DeadLetter)>, Error> {
+        let select = "SELECT seq, id, body, reason, attempts FROM tasks \
+                      WHERE reason IS NOT NULL AND seq > ?1 ORDER BY seq LIMIT ?2";
         let dead = |row: &Row<'_>| {
-            last = row.get(4)?;
-            Ok(DeadLetter {
-                id: row.get(0)?,
-                body: row.get(1)?,
-                reason: row.get(2)?,
-                attempts: row.get(3)?,
-            })
+            let dead = DeadLetter {
+                id: row.get(1)?,
+                body: row.get(2)?,
+                reason: row.get(3)?,
+                attempts: row.get(4)?,
+            };
+            Ok((row.get(0)?, dead))
         };
-        let dead = self.tables.select(&select, [bound(limit)], dead)?;
-        Ok((last, dead))
-    }
-
-    /// Dead letters behind this one, oldest first, with their ids.
-    pub fn dead_after(
-        &mut self,
-        seq: i64,
-        limit: usize,
-    ) -> Result<Vec<(i64, Option<String>)>, Error> {
-        let select = format!(
-            "SELECT seq, id FROM tasks WHERE reason IS NOT NULL AND seq > {seq} ORDER BY seq LIMIT ?1"
-        );
-        let place = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
-        self.tables.select(&select, [bound(limit)], place)
+        self.tables.select(select, [seq, bound(limit)], dead)
     }
 
     pub fn requeue(&mut self, dead: &[i64]) -> Result<u64, Error> {

@@ -288,12 +288,7 @@ impl Owner {
             Command::DeadLetter(token, dead) => link.dead_letter(token, dead)?,
             Command::Depth(reply) => answer(&reply, link.depth())?,
             Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
-            Command::ListDead(oldest, limit, reply) => {
-                answer(&reply, link.list_dead(oldest, limit))?;
-            }
-            Command::TakeDead(which, limit, reply) => {
-                answer(&reply, link.take_dead(&which, limit))?;
-            }
+            Command::LookAtDead(look, reply) => answer(&reply, link.look_at_dead(&look))?,
             Command::PutBack(deadline, reply) => link.put_back(deadline, reply)?,
         }
         Ok(())
