@@ -27,6 +27,9 @@ use crate::grpc::stream::Streams;
 use crate::retry::supervised;
 use crate::sync::{lock, spawn};
 
+/// Symbols with updates to come, for each stream.
+const SYMBOLS: usize = 100;
+
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// Between two steps of the market.
@@ -34,8 +37,6 @@ pub struct Config {
     /// Updates for each request; `None` is until the client disconnects.
     pub updates: Option<u64>,
     pub seed: u64,
-    /// Symbols with updates to come, for each stream.
-    pub symbols: usize,
 }
 
 impl Default for Config {
@@ -44,7 +45,6 @@ impl Default for Config {
             interval: Duration::from_secs(2),
             updates: Some(5),
             seed: 0,
-            symbols: 100,
         }
     }
 }
@@ -184,7 +184,7 @@ impl Shared {
             bell,
             stream_log,
             asked: Mutex::new(Asked {
-                watchlist: Watchlist::new(config.updates, config.symbols),
+                watchlist: Watchlist::new(config.updates, SYMBOLS),
                 half_closed: false,
                 refused: None,
                 sending: Vec::new(),
