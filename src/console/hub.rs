@@ -18,7 +18,7 @@ use super::replay::{Bound, Replay};
 use super::watched::Watched;
 use crate::chat::client::Message;
 use crate::error::{Code, Error};
-use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription, Wakeups};
+use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::meter::count_fanout;
 use crate::history::client;
@@ -284,16 +284,14 @@ impl Hub {
     }
 
     fn publish(&self, change: impl FnOnce(&mut State) -> Option<Event>) {
-        let wakeups: Option<Wakeups>;
-        {
+        let wakeups = {
             let mut state = lock(&self.state);
             let Some(event) = change(&mut state) else {
                 return;
             };
             let bytes = event.text.len();
-            let published = self.broadcast.publish(Timestamp::now(), |_| (event, bytes));
-            wakeups = published.ok().map(|(_, wakeups)| wakeups);
-        }
+            self.broadcast.publish(Timestamp::now(), |_| (event, bytes))
+        };
         drop(wakeups);
     }
 }

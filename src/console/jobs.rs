@@ -1,9 +1,8 @@
 //! Jobs as JSON for the pages.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
+use super::CALL_TIMEOUT;
 use crate::error::{Code, Error};
 use crate::jobs::client::{Desk, Filter, Job, State};
 use crate::jobs::wire::job_json;
@@ -26,8 +25,8 @@ pub fn newest(jobs: &Desk, state: Option<State>) -> Result<Value, Error> {
 }
 
 /// The newest jobs, and the queue's depth.
-pub fn state(jobs: &Desk, within: Duration) -> Result<Value, Error> {
-    let depth = jobs.depth(within)?;
+pub fn state(jobs: &Desk) -> Result<Value, Error> {
+    let depth = jobs.depth(CALL_TIMEOUT)?;
     Ok(json!({
         "waiting": depth.waiting,
         "consumers": depth.consumers,

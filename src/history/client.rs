@@ -35,27 +35,27 @@ const ANSWER_BYTES: u64 = 32 << 20;
 pub struct HistoryClient {
     address: String,
     tls: Option<Arc<Live<tls::Client>>>,
-    timeout: Duration,
     token: Option<Bearer>,
+    timeout: Duration,
 }
 
 impl HistoryClient {
     /// `address` is host:port, or https://host:port; with `tls` both mean the latter.
     /// `timeout` bounds connecting, and, with a second more, each call: so a
     /// service's own timeout, which says what became of the message, comes first.
-    pub fn new(address: &str, tls: Option<Arc<Live<tls::Client>>>, timeout: Duration) -> Self {
+    /// The `token`, if there is one, is in each request.
+    pub fn new(
+        address: &str,
+        tls: Option<Arc<Live<tls::Client>>>,
+        token: Option<Bearer>,
+        timeout: Duration,
+    ) -> Self {
         Self {
             address: address.into(),
             tls,
+            token,
             timeout,
-            token: None,
         }
-    }
-
-    /// With this token in each request, if there is one.
-    #[must_use]
-    pub fn with_token(self, token: Option<Bearer>) -> Self {
-        Self { token, ..self }
     }
 
     /// With the token, and the id of the request that this thread works on.

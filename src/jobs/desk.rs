@@ -22,12 +22,6 @@ pub struct Desk {
     store: Mutex<Box<dyn JobStore>>,
 }
 
-impl std::fmt::Debug for Desk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").finish_non_exhaustive()
-    }
-}
-
 impl Desk {
     /// # Errors
     /// A store that cannot be opened, or a thread that cannot be started. A broker

@@ -19,7 +19,6 @@ const LOOK: Duration = Duration::from_millis(500);
 
 pub struct JobsFeed {
     pub jobs: Arc<Desk>,
-    pub call_timeout: Duration,
 }
 
 impl Feed for JobsFeed {
@@ -31,7 +30,7 @@ impl Feed for JobsFeed {
         let mut first = true;
         loop {
             if first || hub.has_pages() {
-                hub.jobs(&jobs::state(&self.jobs, self.call_timeout)?);
+                hub.jobs(&jobs::state(&self.jobs)?);
             }
             if std::mem::take(&mut first) {
                 link.live(hub, Service::Jobs);

@@ -18,13 +18,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use chat::ChatFeed;
 use todo::TodoFeed;
 
-use super::Config;
+use super::CALL_TIMEOUT;
 use super::event::Service;
 use super::hub::{Hub, NOT_CONNECTED};
 use crate::chat::client::ChatClient;
 use crate::error::{Code, Error};
 use crate::grpc::client::Connection;
 use crate::history::client::HistoryClient;
+use crate::jobs::client::Desk;
 use crate::retry::{Retry, supervised};
 use crate::sync::{self, lock};
 use crate::ticker::client::Symbol;
@@ -112,8 +113,8 @@ impl Feeds {
     /// When a thread cannot be started.
     pub fn start(
         connection: &Connection,
-        config: &Config,
         history: Option<HistoryClient>,
+        jobs: Option<Arc<Desk>>,
         hub: &Arc<Hub>,
         asks: Receiver<Symbol>,
     ) -> std::io::Result<Self> {
@@ -129,15 +130,11 @@ impl Feeds {
             stop,
             _over: over_sender,
         };
-        let call_timeout = config.call_timeout;
-        let (ticker, asker) = ticker::new(connection, call_timeout, asks);
+        let (ticker, asker) = ticker::new(connection, asks);
         let client = ChatClient::over(connection.clone());
-        feeds.add(&threads, ChatFeed::new(client, config))?;
-        let (client, settle) = (
-            TodoClient::over(connection.clone(), call_timeout),
-            config.settle,
-        );
-        feeds.add(&threads, TodoFeed { client, settle })?;
+        feeds.add(&threads, ChatFeed::new(client))?;
+        let client = TodoClient::over(connection.clone(), CALL_TIMEOUT);
+        feeds.add(&threads, TodoFeed { client })?;
         feeds.add(&threads, ticker)?;
         // Those of this server.
         let links = feeds.links.clone();
@@ -149,8 +146,8 @@ impl Feeds {
             Some(client) => feeds.add(&threads, history::HistoryFeed { client })?,
             None => missing(Service::History),
         }
-        match config.jobs.clone() {
-            Some(jobs) => feeds.add(&threads, jobs::JobsFeed { jobs, call_timeout })?,
+        match jobs {
+            Some(jobs) => feeds.add(&threads, jobs::JobsFeed { jobs })?,
             None => missing(Service::Jobs),
         }
         // These two may be in a call at the end, and it does not matter then.
@@ -159,7 +156,7 @@ impl Feeds {
         let (connection, pulse_hub) = (connection.clone(), hub.clone());
         spawn("web-ask", move || asker.run(&hub, &asker_stop))?;
         spawn("web-pulse", move || {
-            pulse::run(&connection, call_timeout, &links, &pulse_hub, &stop);
+            pulse::run(&connection, &links, &pulse_hub, &stop);
         })?;
         Ok(feeds)
     }
