@@ -94,11 +94,11 @@ fn page_statement(table: &str, counts: bool, from: From) -> (String, i64) {
     };
     let statement = format!(
         "SELECT number, sender, text, sent_at, sender_count FROM (
-         SELECT part.*, row_number() OVER (ORDER BY number {order}) AS nth,
-         sum(octet_length(sender) + octet_length(text)) OVER (ORDER BY number {order}) AS bytes
-         FROM (SELECT number, sender, text, sent_at, {count} FROM {table}
+         SELECT part.*, sum(own) OVER (ORDER BY number {order} ROWS UNBOUNDED PRECEDING) AS bytes
+         FROM (SELECT number, sender, text, sent_at, {count},
+         octet_length(sender) + octet_length(text) AS own FROM {table}
          WHERE number {beyond} $1 ORDER BY number {order} LIMIT $2) AS part
-         ) AS measured WHERE nth = 1 OR bytes <= $3 ORDER BY number"
+         ) AS measured WHERE bytes <= $3 OR bytes = own ORDER BY number"
     );
     (statement, place)
 }

@@ -4,7 +4,7 @@ CREATE TABLE chat_messages (
     number  bigint PRIMARY KEY,     -- from 1, without gaps
     sender  text   NOT NULL,        -- here and in the text, U+0001 is written as U+0001 '1',
     text    text   NOT NULL,        -- and U+0000, which cannot be stored, as U+0001 '0'
-    sent_at bigint NOT NULL UNIQUE, -- nanoseconds since 1970; rises strictly with the number
+    sent_at bigint NOT NULL,        -- nanoseconds since 1970; rises strictly with the number
     key     text COLLATE "C"
 );
 CREATE UNIQUE INDEX chat_messages_key ON chat_messages (key) WHERE key IS NOT NULL;
@@ -115,15 +115,29 @@ END
 $$;
 
 -- The number of the last message up to this time, and so the one after which a reader
--- goes on who has all up to then. No row if some of what came later is gone.
+-- goes on who has all up to then. No row if some of what came later is gone. Times rise
+-- with the numbers, so it is found by bisection, and appends need no second index.
 CREATE FUNCTION number_in_chat_messages(up_to bigint) RETURNS SETOF bigint
-LANGUAGE sql STABLE
+LANGUAGE plpgsql STABLE
 SET enable_seqscan = off SET enable_bitmapscan = off
 AS $$
-    SELECT at.number FROM (
-        SELECT coalesce((SELECT m.number FROM chat_messages m WHERE m.sent_at <= up_to
-                          ORDER BY m.sent_at DESC LIMIT 1), 0) AS number
-    ) AS at WHERE at.number >= (SELECT g.number FROM chat_gone g);
+DECLARE
+    gone bigint := (SELECT g.number FROM chat_gone g);
+    -- It is below `later`, and not below `found`.
+    found bigint := gone;
+    later bigint := 1 + coalesce((SELECT m.number FROM chat_messages m ORDER BY m.number DESC LIMIT 1), gone);
+    middle bigint;
+BEGIN
+    WHILE later - found > 1 LOOP
+        middle := (found + later) / 2;
+        IF (SELECT m.sent_at FROM chat_messages m WHERE m.number = middle) <= up_to THEN
+            found := middle;
+        ELSE
+            later := middle;
+        END IF;
+    END LOOP;
+    IF found > gone OR gone = 0 THEN RETURN NEXT found; END IF;
+END
 $$;
 
 -- All epochs, the one that is now last. One begins with a new timeline of the
