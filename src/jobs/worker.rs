@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 
 use super::client::{MessageClient, is_cut, is_overload};
 use super::job::{Job, State};
@@ -50,15 +50,11 @@ enum Stop {
 impl Worker {
     pub fn run(self) {
         loop {
-            let delivery = select! {
+            let delivery = select_biased! {
                 recv(self.stopped) -> _ => return,
                 recv(self.deliveries) -> delivery => delivery,
             };
             let Ok(delivery) = delivery else { return };
-            // Both may have been ready.
-            if self.is_stopped() {
-                return;
-            }
             if let Err(Stop::Ended) = self.work(delivery) {
                 return;
             }
