@@ -88,7 +88,6 @@ impl Args {
             http_port: self.http_port,
             http: limits,
             door: door.map(Arc::new),
-            ..console::Config::default()
         };
         let (access, tls) = (&self.limits.http.access, config.http.tls.is_some());
         access.warn_of_plain_text(&self.host, tls);
