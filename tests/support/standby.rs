@@ -1,4 +1,5 @@
-//! A PostgreSQL "a" with a streaming standby "b", which is promoted when "a" is gone.
+//! A PostgreSQL "a" with a streaming standby "b", which is promoted when "a" is gone; then
+//! "a" can be made anew, as a standby of "b", and so on.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -13,32 +14,45 @@ const SHELL: &str = r#"
 PATH="$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>&1 | sort -rV | tr '\n' ':')"
 folder=$(mktemp -d -t messenger-standby-XXXXXX)
 options="-h 127.0.0.1 -c unix_socket_directories= -c max_connections=100 -c fsync=off"
+# A standby that was away for a while, or whose link was cut, is soon back.
+options="$options -c wal_keep_size=256MB -c wal_retrieve_retry_interval=100ms"
+options="$options -c wal_receiver_timeout=2s -c wal_sender_timeout=2s"
+# A connection whose client is cut off before it says who it is holds up the end of PostgreSQL.
+options="$options -c authentication_timeout=3s"
 control() {
-    node=$1 port=$2; shift 2
+    node=$1; shift
+    case $node in a) port=$a;; b) port=$b;; esac
     pg_ctl -w -D "$folder/$node" -l "$folder/$node.log" -o "$options -p $port" "$@" >&2 </dev/null
 }
-start_b() { control b $b start; }
-stop_b() { control b $b -m fast stop; }
-promote_b() { control b $b promote; }
-crash_a() { control a $a -m immediate stop; }
-initiate() {
+start() { control "$1" start; }
+stop() { control "$1" -m fast stop; }
+crash() { control "$1" -m immediate stop; }
+promote() { control "$1" promote; }
+# Makes a node anew, as a standby of the one at the first port, which it follows over the
+# second one.
+follow() {
+    rm -rf "$folder/$1" &&
+    pg_basebackup -h 127.0.0.1 -p "$2" -U postgres -c fast --no-sync -D "$folder/$1" -R >&2 &&
+    # Once it is promoted, it must not wait for itself.
+    sed -i '/^synchronous_standby_names/d' "$folder/$1/postgresql.auto.conf" &&
+    echo "primary_conninfo = 'host=127.0.0.1 port=$3 user=postgres'" \
+        >>"$folder/$1/postgresql.auto.conf" &&
+    start "$1"
+}
+alone() {
     initdb --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync "$folder/a" >&2 &&
-    control a $a start
+    start a
 }
-plain() {
-    initiate &&
-    pg_basebackup -h 127.0.0.1 -p $a -U postgres -c fast -D "$folder/b" -R >&2 &&
-    start_b
-}
+plain() { alone && follow b $a $a; }
 # As the containers do it, with their scripts.
 compose() {
-    initiate &&
+    alone &&
     (
         export PGHOST=127.0.0.1 PGPORT=$a
         export PGDATA="$folder/a" POSTGRES_USER=postgres POSTGRES_DB=postgres
         sh -c "$primary" sh >&2 </dev/null
     ) &&
-    control a $a -m fast restart && mkdir -m 700 "$folder/b" && touch "$folder/b/left" &&
+    control a -m fast restart && mkdir -m 700 "$folder/b" && touch "$folder/b/left" &&
     (
         export PGHOST=127.0.0.1 PGPORT=$a PGUSER=postgres PGAPPNAME=standby
         export PGDATA="$folder/b"
@@ -46,11 +60,11 @@ compose() {
         # It is there now.
         PGPORT=1 sh -c "$standby" sh true >&2 </dev/null
     ) &&
-    start_b
+    start b
 }
 "$how" && echo done || cat "$folder"/*.log
-while read -r order; do "$order" && echo done || cat "$folder"/*.log; done
-for node in a b; do pg_ctl -D "$folder/$node" -m immediate stop >&2; done
+while read -r order; do $order && echo done || cat "$folder"/*.log; done
+for node in a b; do crash $node; done
 rm -rf "$folder"
 "#;
 
@@ -72,6 +86,11 @@ impl Pair {
     /// Commits do not wait for the standby.
     pub fn start() -> Self {
         Self::start_by("plain")
+    }
+
+    /// Without a standby.
+    pub fn alone() -> Self {
+        Self::start_by("alone")
     }
 
     /// By the scripts of `docker/several.yaml`: commits wait.
@@ -103,7 +122,8 @@ impl Pair {
         pair
     }
 
-    /// `stop_b`, `start_b`, `promote_b` or `crash_a`; returns when it is done.
+    /// `start`, `stop`, `crash` or `promote` and a node, or `follow NODE FROM OVER`; returns
+    /// when it is done.
     pub fn order(&mut self, order: &str) {
         let stdin = self.shell.stdin.as_mut().expect("a pipe");
         writeln!(stdin, "{order}").expect("a shell that reads");
@@ -116,6 +136,10 @@ impl Pair {
         if said != "done\n" {
             missing(&format!("PostgreSQL with a standby ({said})"));
         }
+    }
+
+    pub fn ports(&self) -> [u16; 2] {
+        self.ports
     }
 
     /// A new database, at whichever of them takes writes.
