@@ -7,6 +7,7 @@ mod keys;
 mod order;
 mod outages;
 mod resume;
+mod rolling;
 
 use std::thread;
 
