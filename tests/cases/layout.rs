@@ -147,6 +147,7 @@ const COMMANDS: &[&str] = &[
     "OWN",
     "compare",
     "grpc",
+    "db",
     "fanout",
     "LEAVES",
     "chat::wire",

@@ -1,157 +1,52 @@
-//! A PostgreSQL "a" with a streaming standby "b", which is promoted when "a" is gone; then
-//! "a" can be made anew, as a standby of "b", and so on.
+//! A PostgreSQL "a" with a streaming standby "b", which is promoted when "a" is gone.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use messenger::compare::load::postgres::Cluster;
 
 use super::history::Store;
-use super::programs::free_port;
-use super::{SOON, eventually, missing, need};
-
-/// As that of `messenger::compare::load::postgres`, which has one server.
-const SHELL: &str = r#"
-PATH="$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>&1 | sort -rV | tr '\n' ':')"
-folder=$(mktemp -d -t messenger-standby-XXXXXX)
-options="-h 127.0.0.1 -c unix_socket_directories= -c max_connections=100 -c fsync=off"
-# A standby that was away for a while, or whose link was cut, is soon back.
-options="$options -c wal_keep_size=256MB -c wal_retrieve_retry_interval=100ms"
-options="$options -c wal_receiver_timeout=2s -c wal_sender_timeout=2s"
-# A connection whose client is cut off before it says who it is holds up the end of PostgreSQL.
-options="$options -c authentication_timeout=3s"
-control() {
-    node=$1; shift
-    case $node in a) port=$a;; b) port=$b;; esac
-    pg_ctl -w -D "$folder/$node" -l "$folder/$node.log" -o "$options -p $port" "$@" >&2 </dev/null
-}
-start() { control "$1" start; }
-stop() { control "$1" -m fast stop; }
-crash() { control "$1" -m immediate stop; }
-promote() { control "$1" promote; }
-# Makes a node anew, as a standby of the one at the first port, which it follows over the
-# second one.
-follow() {
-    rm -rf "$folder/$1" &&
-    pg_basebackup -h 127.0.0.1 -p "$2" -U postgres -c fast --no-sync -D "$folder/$1" -R >&2 &&
-    # Once it is promoted, it must not wait for itself.
-    sed -i '/^synchronous_standby_names/d' "$folder/$1/postgresql.auto.conf" &&
-    echo "primary_conninfo = 'host=127.0.0.1 port=$3 user=postgres'" \
-        >>"$folder/$1/postgresql.auto.conf" &&
-    start "$1"
-}
-alone() {
-    initdb --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync "$folder/a" >&2 &&
-    start a
-}
-plain() { alone && follow b $a $a; }
-# As the containers do it, with their scripts.
-compose() {
-    alone &&
-    (
-        export PGHOST=127.0.0.1 PGPORT=$a
-        export PGDATA="$folder/a" POSTGRES_USER=postgres POSTGRES_DB=postgres
-        sh -c "$primary" sh >&2 </dev/null
-    ) &&
-    control a -m fast restart && mkdir -m 700 "$folder/b" && touch "$folder/b/left" &&
-    (
-        export PGHOST=127.0.0.1 PGPORT=$a PGUSER=postgres PGAPPNAME=standby
-        export PGDATA="$folder/b"
-        sh -c "$standby" sh true >&2 </dev/null
-        # It is there now.
-        PGPORT=1 sh -c "$standby" sh true >&2 </dev/null
-    ) &&
-    start b
-}
-"$how" && echo done || cat "$folder"/*.log
-while read -r order; do $order && echo done || cat "$folder"/*.log; done
-for node in a b; do crash $node; done
-rm -rf "$folder"
-"#;
-
-/// PostgreSQL refuses to run as root.
-const AS_OWNER: &str = r#"
-[ "$(id -u)" = 0 ] || exec "$@"
-owner=$(id -un postgres || echo nobody)
-exec setpriv --reuid="$owner" --regid="$(id -g "$owner")" --clear-groups "$@"
-"#;
+use super::postgres::cluster;
+use super::{SOON, eventually};
 
 /// Both are stopped and removed when this is dropped.
-pub struct Pair {
-    ports: [u16; 2],
-    shell: Child,
-    answers: BufReader<ChildStdout>,
-}
+pub struct Pair(Cluster);
 
 impl Pair {
     /// Commits do not wait for the standby.
     pub fn start() -> Self {
-        Self::start_by("plain")
-    }
-
-    /// Without a standby.
-    pub fn alone() -> Self {
-        Self::start_by("alone")
+        let pair = Self::of_compose();
+        let mut a = pair.at_a();
+        // Not in one transaction.
+        let reset = "ALTER SYSTEM RESET synchronous_standby_names";
+        a.batch_execute(reset).unwrap();
+        a.batch_execute("SELECT pg_reload_conf()").unwrap();
+        pair.wait_for("sync_state = 'async'");
+        pair
     }
 
     /// By the scripts of `docker/several.yaml`: commits wait.
     pub fn of_compose() -> Self {
-        let pair = Self::start_by("compose");
+        let mut pair = Self(cluster(&[]));
+        pair.order("copy_b");
         pair.wait_for("application_name = 'standby' AND sync_state = 'sync'");
         pair
     }
 
-    fn start_by(how: &str) -> Self {
-        need("PostgreSQL", true);
-        let ports = [free_port(), free_port()];
-        let mut command = Command::new("sh");
-        let [a, b] = [("a", ports[0]), ("b", ports[1])].map(|(name, it)| format!("{name}={it}"));
-        command.args(["-c", AS_OWNER, "sh", "env", "LC_ALL=C", &a, &b]);
-        command.args([&format!("how={how}"), "sh", "-c", SHELL]);
-        command.env("primary", include_str!("../../docker/primary.sh"));
-        command.env("standby", include_str!("../../docker/standby.sh"));
-        command.current_dir("/").process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut shell = command.stderr(Stdio::null()).spawn().expect("a shell");
-        let answers = BufReader::new(shell.stdout.take().expect("a pipe"));
-        let mut pair = Self {
-            ports,
-            shell,
-            answers,
-        };
-        pair.answer();
-        pair
-    }
-
-    /// `start`, `stop`, `crash` or `promote` and a node, or `follow NODE FROM OVER`; returns
-    /// when it is done.
+    /// `stop_b`, `start_b`, `promote_b` or `crash_a`; returns when it is done.
     pub fn order(&mut self, order: &str) {
-        let stdin = self.shell.stdin.as_mut().expect("a pipe");
-        writeln!(stdin, "{order}").expect("a shell that reads");
-        self.answer();
-    }
-
-    fn answer(&mut self) {
-        let mut said = String::new();
-        self.answers.read_line(&mut said).expect("an answer");
-        if said != "done\n" {
-            missing(&format!("PostgreSQL with a standby ({said})"));
-        }
-    }
-
-    pub fn ports(&self) -> [u16; 2] {
-        self.ports
+        let order = order.strip_suffix("_a").unwrap_or(order);
+        self.0
+            .order(order)
+            .unwrap_or_else(|e| panic!("{order}: {e}"));
     }
 
     /// A new database, at whichever of them takes writes.
     pub fn create(&self) -> String {
-        self.at_a().batch_execute("CREATE DATABASE chat").unwrap();
-        let [a, b] = self.ports;
+        self.0.create("chat").expect("a database to be made");
+        let [a, b] = self.0.ports();
         format!("postgresql://postgres@127.0.0.1:{a},127.0.0.1:{b}/chat")
     }
 
     fn at_a(&self) -> postgres::Client {
-        let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", self.ports[0]);
-        Store::postgres_connection(&url)
+        Store::postgres_connection(&self.0.url())
     }
 
     /// Waits until the standby has all that there is.
@@ -165,12 +60,5 @@ impl Pair {
         eventually(SOON, condition, || {
             !a.query(&select, &[]).unwrap().is_empty()
         });
-    }
-}
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        let _ = self.shell.wait();
     }
 }

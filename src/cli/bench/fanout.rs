@@ -125,6 +125,7 @@ impl Args {
             load: self.rate.map_or(in_flight, Load::Rate),
             text_bytes: usize::from(self.text_bytes),
             time: self.time,
+            behind: None,
         };
         let server = match &self.server {
             Some(address) => Program::foreign(address),
@@ -138,7 +139,7 @@ impl Args {
         );
         bar.set_style(ProgressStyle::with_template(&style)?);
         bar.enable_steady_tick(Duration::from_millis(200));
-        let figures = run(&server, &config);
+        let figures = run(&[&server], &config);
         bar.finish_and_clear();
         Ok(figures?)
     }

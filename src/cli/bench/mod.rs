@@ -6,6 +6,7 @@ mod fanout;
 mod history;
 mod jobs;
 mod publish;
+mod several;
 
 use serde_json::Value;
 
@@ -28,6 +29,7 @@ enum What {
     History(history::Args),
     Jobs(jobs::Args),
     Publish(publish::Args),
+    Several(several::Args),
 }
 
 impl Args {
@@ -38,6 +40,7 @@ impl Args {
             What::History(args) => args.run(),
             What::Jobs(args) => args.run(),
             What::Publish(args) => args.run(),
+            What::Several(args) => args.run(),
         }
     }
 }

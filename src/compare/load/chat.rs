@@ -1,5 +1,6 @@
 //! How much a SendMessage call costs a server, or with readers, each on a connection
-//! of its own, a delivery. One connection sends.
+//! of its own, a delivery. One connection sends; at several servers that are one chat, one
+//! to each of them in turn.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,6 +23,8 @@ pub struct Config {
     pub text_bytes: usize,
     /// How long to measure, after a short warm-up.
     pub time: Duration,
+    /// The process of what is behind the servers, whose CPU time is told too.
+    pub behind: Option<u32>,
 }
 
 /// How fast messages are sent.
@@ -44,7 +47,7 @@ pub fn send(server: &Program, text_bytes: usize, messages: usize) -> io::Result<
     let text = "x".repeat(text_bytes);
     let (mut sent, mut answered, mut last) = (0, 0, Instant::now());
     while answered < messages {
-        while sent < messages && sent - answered < 16 && wire.call(&text) {
+        while sent < messages && sent - answered < 16 && wire.call(0, &text) {
             sent += 1;
         }
         wire.poll(TIMEOUT, |event| {
@@ -58,20 +61,25 @@ pub fn send(server: &Program, text_bytes: usize, messages: usize) -> io::Result<
     Ok(())
 }
 
-/// Measures a server that is running. With readers, an operation is a delivery, and
-/// its latency the time from the call until the *last* reader had the message.
-pub fn run(server: &Program, config: &Config) -> io::Result<Figures> {
+/// Measures a server that is running, or several. With readers, an operation is a delivery,
+/// and its latency the time from the call until the *last* reader had the message.
+pub fn run(servers: &[&Program], config: &Config) -> io::Result<Figures> {
     let padding = config.text_bytes.saturating_sub(NUMBER_DIGITS);
     let mut run = Run {
-        wire: Wire::new(server)?,
+        wire: Wire::to(servers)?,
         sent: 0,
         first: 0,
         padding: "x".repeat(padding),
-        tally: Tally::new(config.readers)?,
+        tally: Tally::new(servers.len(), config.readers)?,
     };
-    // The first message makes the server ready, and its memory a base.
-    run.align(0)?;
-    let memory = || server.id().map(resident_bytes).transpose();
+    // The first message makes a server ready, and its memory a base.
+    for _ in servers {
+        run.align(0)?;
+    }
+    let memory = || -> io::Result<Option<u64>> {
+        let of = |server: &&Program| server.id().map(resident_bytes).transpose();
+        servers.iter().map(of).sum()
+    };
     let before = memory()?;
     run.wire.read(config.readers, config.subscribe)?;
     // Only after this are all of them registered, with their threads.
@@ -82,9 +90,11 @@ pub fn run(server: &Program, config: &Config) -> io::Result<Figures> {
     let started = Instant::now();
     run.pump(config, started, WARM_UP)?;
     (run.tally.operations, run.tally.latencies) = (0, Latencies::new()?);
-    let stopwatch = Stopwatch::start(server, None)?;
+    run.tally.places = vec![Latencies::new()?; 3];
+    let stopwatch = Stopwatch::start(servers, config.behind)?;
     run.pump(config, started, WARM_UP + config.time)?;
     let mut figures = stopwatch.stop(run.tally.operations, run.tally.latencies)?;
+    figures.places = run.tally.places;
     figures.bytes_per_reader = memory.map(|bytes| bytes / config.readers.max(1) as u64);
     Ok(figures)
 }
@@ -103,7 +113,7 @@ impl Run {
     fn send(&mut self) -> bool {
         let number = self.sent + 1;
         let text = format!("{number:0NUMBER_DIGITS$x}{}", self.padding);
-        let taken = self.wire.call(&text);
+        let taken = self.wire.call(self.tally.server_of(number), &text);
         self.sent += u64::from(taken);
         taken
     }
@@ -189,24 +199,30 @@ fn number_of(message: &Message) -> Option<u64> {
 
 /// Who has what.
 struct Tally {
+    /// Messages go to them in turn, and readers are at them in turn.
+    servers: usize,
     /// How many messages each reader has.
     counts: Vec<u64>,
     /// Messages that every reader has.
     slowest: u64,
-    /// From there on, in the one order: a message's number, and how many have it.
-    pending: VecDeque<(u64, usize)>,
+    /// From there on, in the one order: a message's number, and how many have it at the
+    /// server that it was sent to, and elsewhere.
+    pending: VecDeque<(u64, [usize; 2])>,
     /// When messages were sent, by number, as far as they may still be asked for.
     sent: VecDeque<(u64, Instant)>,
     answered: u64,
     /// Deliveries, or without readers calls.
     operations: u64,
     latencies: Latencies,
+    /// As those of the figures.
+    places: Vec<Latencies>,
     wrong: Option<&'static str>,
 }
 
 impl Tally {
-    fn new(readers: usize) -> io::Result<Self> {
+    fn new(servers: usize, readers: usize) -> io::Result<Self> {
         Ok(Self {
+            servers,
             counts: vec![0; readers],
             slowest: 0,
             pending: VecDeque::new(),
@@ -214,8 +230,13 @@ impl Tally {
             answered: 0,
             operations: 0,
             latencies: Latencies::new()?,
+            places: vec![Latencies::new()?; 3],
             wrong: None,
         })
+    }
+
+    fn server_of(&self, number: u64) -> usize {
+        (number % self.servers as u64) as usize
     }
 
     fn sent(&mut self, number: u64) {
@@ -229,6 +250,7 @@ impl Tally {
             Event::Message { reader, message } => self.received(reader, &message, now),
             Event::Answered { latency } => {
                 self.answered += 1;
+                self.places[0].record(latency);
                 if self.counts.is_empty() {
                     self.operations += 1;
                     self.latencies.record(latency);
@@ -238,6 +260,7 @@ impl Tally {
     }
 
     fn received(&mut self, reader: usize, message: &Message, now: Instant) {
+        let all = self.counts.len();
         let (Some(number), Some(count)) = (number_of(message), self.counts.get_mut(reader)) else {
             self.wrong = Some("a message that nobody sent");
             return;
@@ -246,22 +269,26 @@ impl Tally {
         *count += 1;
         self.operations += 1;
         if index == self.pending.len() {
-            self.pending.push_back((number, 0));
+            self.pending.push_back((number, [0, 0]));
         }
+        let server = self.server_of(number);
+        let here = (all + self.servers - 1 - server) / self.servers;
+        let part = usize::from(reader % self.servers != server);
         match self.pending.get_mut(index) {
-            Some((expected, have)) if *expected == number => *have += 1,
+            Some((expected, have)) if *expected == number => {
+                have[part] += 1;
+                if have[part] == [here, all - here][part] {
+                    record(&mut self.places[1 + part], &self.sent, number, now);
+                }
+            }
             _ => self.wrong = Some("two readers see different orders"),
         }
-        while let Some(&(number, have)) = self.pending.front()
-            && have == self.counts.len()
+        while let Some(&(number, [here, elsewhere])) = self.pending.front()
+            && here + elsewhere == all
         {
             self.pending.pop_front();
             self.slowest += 1;
-            let first = self.sent.front().map_or(0, |sent| sent.0);
-            let index = number.checked_sub(first).map(|index| index as usize);
-            if let Some((_, sent)) = index.and_then(|index| self.sent.get(index)) {
-                self.latencies.record(now.duration_since(*sent));
-            }
+            record(&mut self.latencies, &self.sent, number, now);
             // Calls are answered in almost the order in which they were sent.
             while self
                 .sent
@@ -274,6 +301,15 @@ impl Tally {
     }
 }
 
+/// How long ago this message was sent.
+fn record(into: &mut Latencies, sent: &VecDeque<(u64, Instant)>, number: u64, now: Instant) {
+    let first = sent.front().map_or(0, |sent| sent.0);
+    let index = number.checked_sub(first).map(|index| index as usize);
+    if let Some((_, sent)) = index.and_then(|index| sent.get(index)) {
+        into.record(now.duration_since(*sent));
+    }
+}
+
 /// How far the server's order may differ from that of the calls. More than are
 /// ever in flight.
 const SENT_KEPT: u64 = 10_000;
@@ -283,9 +319,9 @@ mod tests {
     use super::*;
     use crate::fanout::clock::Timestamp;
 
-    fn tally(sent: u64, received: &[(usize, u64)]) -> Tally {
-        let mut tally = Tally::new(2).unwrap();
-        (1..=sent).for_each(|number| tally.sent(number));
+    fn tally(servers: usize, readers: usize, received: &[(usize, u64)]) -> Tally {
+        let mut tally = Tally::new(servers, readers).unwrap();
+        (1..=3).for_each(|number| tally.sent(number));
         for (reader, number) in received {
             let message = Message {
                 author: String::new(),
@@ -299,13 +335,29 @@ mod tests {
 
     #[test]
     fn a_delivery_counts_when_the_last_reader_has_it() {
-        let tally = tally(3, &[(0, 2), (0, 1), (1, 2), (0, 3), (1, 1)]);
+        let tally = tally(1, 2, &[(0, 2), (0, 1), (1, 2), (0, 3), (1, 1)]);
         assert_eq!((tally.slowest, tally.operations, tally.wrong), (2, 5, None));
     }
 
     #[test]
+    fn the_last_readers_of_the_server_that_was_called_and_of_the_others_are_told_apart() {
+        // The first message is sent to the second server, where the readers 1 and 3 are.
+        let have = |received: &[(usize, u64)]| {
+            let tally = tally(2, 4, received);
+            let [_, there, elsewhere] = tally.places.as_slice() else {
+                panic!("three places");
+            };
+            [there, elsewhere, &tally.latencies].map(|it| it.quantile_us(1.0) > 0.0)
+        };
+        assert_eq!(have(&[(1, 1), (0, 1)]), [false, false, false]);
+        assert_eq!(have(&[(1, 1), (3, 1)]), [true, false, false]);
+        assert_eq!(have(&[(0, 1), (1, 1), (2, 1)]), [false, true, false]);
+        assert_eq!(have(&[(0, 1), (1, 1), (2, 1), (3, 1)]), [true, true, true]);
+    }
+
+    #[test]
     fn different_orders_are_noticed() {
-        let tally = tally(2, &[(0, 1), (0, 2), (1, 2)]);
+        let tally = tally(1, 2, &[(0, 1), (0, 2), (1, 2)]);
         assert_eq!(tally.wrong, Some("two readers see different orders"));
     }
 }

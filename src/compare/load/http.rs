@@ -47,7 +47,7 @@ pub fn send(
     thread::scope(|scope| {
         let clients: Vec<_> = (0..clients).map(|_| scope.spawn(client)).collect();
         thread::sleep(start.saturating_duration_since(Instant::now()));
-        let stopwatch = Stopwatch::start(bridge, Some(server))?;
+        let stopwatch = Stopwatch::start(&[bridge], server.id())?;
         thread::sleep(end.saturating_duration_since(Instant::now()));
         let requests = answered.load(Ordering::Relaxed);
         let mut figures = stopwatch.stop(requests, Latencies::new()?)?;

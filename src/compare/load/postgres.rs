@@ -16,22 +16,39 @@ use super::process::free_port;
 const PATH: &str =
     r#"PATH="$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>&1 | sort -rV | tr '\n' ':')""#;
 
-/// Makes a cluster that listens on port $0, and obeys what the functions are called.
-/// Stops and removes it when its standard input ends: the kernel closes that when
-/// our process ends, however it does.
+/// Makes a cluster that listens on port $a, and obeys what the functions are called. `copy_b`
+/// makes its synchronous standby on port $b, as the containers do it, with their scripts.
+/// Stops and removes both when its standard input ends: the kernel closes that when our
+/// process ends, however it does.
 const SHELL: &str = r#"
 command -v initdb >&2 || { echo PostgreSQL is not installed: apt-get install postgresql; exit 1; }
 folder=$(mktemp -d -t messenger-postgres-XXXXXX)
-options="-p $0 -h 127.0.0.1 -c unix_socket_directories= -c max_connections=200"
-control() { pg_ctl -w -D "$folder/data" -l "$folder/log" -o "$options" "$@" >&2 </dev/null; }
-start() { control start; }
+options="-h 127.0.0.1 -c unix_socket_directories= -c max_connections=200"
+control() {
+    node=$1 port=$2; shift 2
+    pg_ctl -w -D "$folder/$node" -l "$folder/$node.log" -o "$options -p $port" "$@" >&2 </dev/null
+}
+start() { control a "$a" start; }
 # Ends the connections of its clients.
-stop() { control -m fast stop; }
-crash() { control -m immediate stop; }
-initdb --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync "$folder/data" >&2
-start && echo done || cat "$folder/log"
-while read -r order; do "$order" && echo done || cat "$folder/log"; done
+stop() { control a "$a" -m fast stop; }
+crash() { control a "$a" -m immediate stop; }
+start_b() { control b "$b" start; }
+stop_b() { control b "$b" -m fast stop; }
+promote_b() { control b "$b" promote; }
+copy_b() {
+    export PGHOST=127.0.0.1 PGUSER=postgres POSTGRES_USER=postgres POSTGRES_DB=postgres
+    PGPORT=$a PGDATA="$folder/a" sh -c "$primary" sh >&2 </dev/null && stop && start &&
+        # A copy that was broken off, and a start when it is there.
+        mkdir -m 700 "$folder/b" && touch "$folder/b/left" &&
+        PGAPPNAME=standby PGPORT=$a PGDATA="$folder/b" sh -c "$standby" sh true >&2 </dev/null &&
+        PGPORT=1 PGDATA="$folder/b" sh -c "$standby" sh true >&2 </dev/null &&
+        start_b
+}
+initdb --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync "$folder/a" >&2
+start && echo done || cat "$folder"/*.log
+while read -r order; do "$order" && echo done || cat "$folder"/*.log; done
 crash
+[ ! -e "$folder/b" ] || control b "$b" -m immediate stop
 rm -rf "$folder"
 "#;
 
@@ -42,9 +59,9 @@ owner=$(id -un postgres || echo nobody)
 exec setpriv --reuid="$owner" --regid="$(id -g "$owner")" --clear-groups "$@"
 "#;
 
-/// A running cluster. It is stopped and removed when this is dropped.
+/// A running cluster, and its standby. Both are stopped and removed when this is dropped.
 pub struct Cluster {
-    port: u16,
+    ports: [u16; 2],
     shell: Child,
     answers: BufReader<ChildStdout>,
 }
@@ -55,14 +72,17 @@ impl Cluster {
     /// # Errors
     /// When PostgreSQL is not installed, or does not start.
     pub fn start(variables: &[(&str, &str)]) -> io::Result<Self> {
-        let port = free_port()?;
+        let ports = [free_port()?, free_port()?];
         let variables = variables
             .iter()
             .map(|(name, value)| format!("{name}={value}"));
         let mut command = Command::new("sh");
         command.args(["-c", AS_OWNER, "sh", "env", "LC_ALL=C"]);
         command.args(variables);
-        command.args(["sh", "-c", &format!("{PATH}\n{SHELL}"), &port.to_string()]);
+        command.args([format!("a={}", ports[0]), format!("b={}", ports[1])]);
+        command.args(["sh", "-c", &format!("{PATH}\n{SHELL}")]);
+        command.env("primary", include_str!("../../../docker/primary.sh"));
+        command.env("standby", include_str!("../../../docker/standby.sh"));
         // A folder that the owner may enter; and Ctrl-C is for us alone.
         command.current_dir("/").process_group(0);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -70,7 +90,7 @@ impl Cluster {
         let answers = shell.stdout.take().map(BufReader::new);
         let answers = answers.ok_or_else(|| io::Error::other("no pipe"))?;
         let mut cluster = Self {
-            port,
+            ports,
             shell,
             answers,
         };
@@ -79,7 +99,8 @@ impl Cluster {
     }
 
     /// `stop` (which ends the connections of its clients), `crash`, or `start` after
-    /// one of these; returns when it is done.
+    /// one of these; `copy_b`, after which commits wait for the standby, `stop_b`, `start_b`
+    /// or `promote_b`. Returns when it is done.
     ///
     /// # Errors
     /// What PostgreSQL logs.
@@ -103,7 +124,22 @@ impl Cluster {
 
     /// The address of the server, with a database that is there.
     pub fn url(&self) -> String {
-        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.port)
+        format!("postgresql://postgres@127.0.0.1:{}/postgres", self.ports[0])
+    }
+
+    /// Of the server and its standby.
+    pub fn ports(&self) -> [u16; 2] {
+        self.ports
+    }
+
+    /// The process that has started all others of the server.
+    ///
+    /// # Errors
+    /// What PostgreSQL says.
+    pub fn id(&self) -> Result<u32, Box<dyn Error>> {
+        let id = "SELECT split_part(pg_read_file('postmaster.pid'), E'\\n', 1)";
+        let row = Client::connect(&self.url(), NoTls)?.query_one(id, &[])?;
+        Ok(row.try_get::<_, String>(0)?.parse()?)
     }
 
     /// As [`create`].
@@ -124,7 +160,7 @@ impl Drop for Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a cluster on port {}", self.port)
+        write!(f, "a cluster on port {}", self.ports[0])
     }
 }
 

@@ -229,6 +229,18 @@ pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
     Ok(ticks(stat.utime + stat.stime))
 }
 
+/// The same of a process and of those that it has started: PostgreSQL has one for each
+/// connection.
+pub(crate) fn family_cpu_time(pid: u32) -> io::Result<Duration> {
+    let pid = i32::try_from(pid).unwrap_or(-1);
+    let all = process::all_processes().map_err(io::Error::other)?;
+    let stats = all.filter_map(|process| process.ok()?.stat().ok());
+    let family = stats.filter(|stat| stat.pid == pid || stat.ppid == pid);
+    // Also of those that have ended.
+    let used = family.map(|it| it.utime + it.stime + (it.cutime + it.cstime).cast_unsigned());
+    Ok(ticks(used.sum()))
+}
+
 /// The same of all processes; interrupts are not counted.
 pub(crate) fn machine_cpu_time() -> io::Result<Duration> {
     let all = KernelStats::current().map_err(io::Error::other)?.total;

@@ -181,8 +181,9 @@ impl Kind {
             load,
             text_bytes: plan.text_bytes,
             time: plan.time,
+            behind: None,
         };
-        let figures = chat::run(&toolbox.server(peer, 0)?, &config)?;
+        let figures = chat::run(&[&toolbox.server(peer, 0)?], &config)?;
         Ok(reading(&figures, readers))
     }
 

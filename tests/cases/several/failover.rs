@@ -22,9 +22,9 @@ fn a_synchronous_standby_that_is_promoted_has_all_and_nobody_is_told_of_a_gap() 
     let mut through = Subscriber::live(&servers[1].address());
     nothing_is_lost(&servers, || {
         a_while();
-        pair.order("crash a");
+        pair.order("crash_a");
         a_while();
-        pair.order("promote b");
+        pair.order("promote_b");
         a_while();
     });
     // A place of the epoch before, and one of a server that has seen neither.
@@ -66,12 +66,12 @@ fn who_was_sent_what_an_asynchronous_standby_lacks_is_told_of_a_gap() {
     assert_eq!(subscriber.next().unwrap(), seen("a", "kept", kept));
     let place = subscriber.place.clone();
     pair.wait_until_replicated();
-    pair.order("stop b");
+    pair.order("stop_b");
     let lost = send(&sender, "a", "lost");
     assert_eq!(subscriber.next().unwrap(), seen("a", "lost", lost));
-    pair.order("crash a");
-    pair.order("start b");
-    pair.order("promote b");
+    pair.order("crash_a");
+    pair.order("start_b");
+    pair.order("promote_b");
     // Silence would be a lie.
     let end = subscriber.next().unwrap_err();
     let said = "what comes next does not follow what was sent: subscribe again";
@@ -99,11 +99,11 @@ fn what_the_primary_alone_has_after_a_crash_is_not_answered_before_the_standby_h
     let server = server(&url, &["--database-timeout", "1s", "--metrics-port", "0"]);
     let sender = client(&server.address());
     let once = |sender: &ChatClient| sender.send_once(Some("key"), None, "a", "b", SOON);
-    pair.order("stop b");
+    pair.order("stop_b");
     once(&sender).unwrap_err();
     // It did not wait to the end, and is seen afterwards.
-    pair.order("crash a");
-    pair.order("start a");
+    pair.order("crash_a");
+    pair.order("start_a");
     let ready = || request("GET", server.metrics_port(), "/readyz", &[], "").status;
     eventually(SOON, "the database is back", || ready() == 200);
     let unclear = once(&sender).unwrap_err();
@@ -111,14 +111,14 @@ fn what_the_primary_alone_has_after_a_crash_is_not_answered_before_the_standby_h
         unclear.message.contains("may have been stored"),
         "{unclear}"
     );
-    pair.order("start b");
+    pair.order("start_b");
     let mut time = None;
     eventually(SOON, "the standby has it", || {
         time = once(&sender).ok();
         time.is_some()
     });
     pair.wait_until_replicated();
-    pair.order("crash a");
-    pair.order("promote b");
+    pair.order("crash_a");
+    pair.order("promote_b");
     eventually(SOON, "it is still there", || once(&sender).ok() == time);
 }

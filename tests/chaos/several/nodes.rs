@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use postgres::{Client, Error, NoTls};
 
 use crate::chaos::stage::Stage;
-use crate::support::SOON;
-use crate::support::standby::Pair;
+use crate::support::{SOON, nodes};
 
 /// The link between primary and standby.
 const REPLICATION: &str = "primary to standby";
@@ -26,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_millis(20);
 
 pub struct Nodes {
-    pair: Pair,
+    nodes: nodes::Nodes,
     /// Of both nodes, as their standby sees them.
     replication: [u16; 2],
     primary: usize,
@@ -52,11 +51,11 @@ fn lock(nodes: &Mutex<Nodes>) -> MutexGuard<'_, Nodes> {
 
 /// Starts both, with their faults.
 pub fn on_stage(stage: &mut Stage, application: &'static str) -> Shared {
-    let pair = Pair::alone();
-    pair.create();
-    let replication = pair.ports().map(|port| stage.link(REPLICATION, port));
+    let two = nodes::Nodes::alone();
+    two.create();
+    let replication = two.ports().map(|port| stage.link(REPLICATION, port));
     let nodes = Arc::new(Mutex::new(Nodes {
-        pair,
+        nodes: two,
         replication,
         primary: 0,
         down: None,
@@ -107,7 +106,7 @@ const PROMOTION: &str = "the standby is promoted";
 impl Nodes {
     /// The ports of both nodes, past all links.
     pub fn ports(&self) -> [u16; 2] {
-        self.pair.ports()
+        self.nodes.ports()
     }
 
     /// The address of a database at nodes with these ports.
@@ -126,7 +125,7 @@ impl Nodes {
     }
 
     fn order(&mut self, order: &str, node: usize) {
-        self.pair.order(&format!("{order} {}", NAMES[node]));
+        self.nodes.order(&format!("{order} {}", NAMES[node]));
     }
 
     fn other(&self) -> usize {
@@ -217,7 +216,7 @@ impl Nodes {
         if self.standby == Standby::None && self.down.is_none() {
             let (port, link) = (self.ports()[self.primary], self.replication[self.primary]);
             let standby = NAMES[self.other()];
-            self.pair.order(&format!("follow {standby} {port} {link}"));
+            self.nodes.order(&format!("follow {standby} {port} {link}"));
             self.standby = Standby::Runs;
             return true;
         }

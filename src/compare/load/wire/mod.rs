@@ -1,6 +1,6 @@
-//! A client that costs next to nothing: SendMessage calls on one TCP connection and
-//! many ReadMessages or Subscribe streams, each on a connection of its own, all on one
-//! thread, as plain HTTP/2 frames. With the crate h2 in its place, the load took up to five
+//! A client that costs next to nothing: SendMessage calls on one TCP connection to each
+//! server and many ReadMessages or Subscribe streams, each on a connection of its own, all
+//! on one thread, as plain HTTP/2 frames. With the crate h2 in its place, the load took up to five
 //! times the CPU time, and the server's calls looked a fifth slower than they are
 //! (docs/comparison.md).
 //!
@@ -36,15 +36,20 @@ pub enum Event {
     Answered { latency: Duration },
 }
 
-/// Open connections to one server, served by whoever calls [`Wire::poll`].
+/// Open connections to one server or several, served by whoever calls [`Wire::poll`].
 pub struct Wire {
-    address: String,
-    secured: Option<Arc<Secured>>,
+    servers: Vec<Peer>,
     epoll: rustix::fd::OwnedFd,
-    /// The first one makes calls, each other one is a reader.
+    /// The first ones make calls, one for each server; each other one is a reader.
     connections: Vec<Connection>,
     /// Which method the readers call.
     subscribe: bool,
+}
+
+/// A server, and the calls to it.
+struct Peer {
+    address: String,
+    secured: Option<Arc<Secured>>,
     next_stream: u32,
     /// Number of a call's stream and when it was opened; answers come in any order.
     calls: VecDeque<(u32, Instant)>,
@@ -71,27 +76,39 @@ impl Wire {
     /// # Errors
     /// When the server cannot be reached.
     pub fn new(server: &Program) -> io::Result<Self> {
-        let mut wire = Self {
+        Self::to(&[server])
+    }
+
+    /// # Errors
+    /// When one of the servers cannot be reached.
+    pub fn to(servers: &[&Program]) -> io::Result<Self> {
+        let peer = |server: &&Program| Peer {
             address: server.address().to_owned(),
             secured: server.secured.clone(),
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
-            connections: Vec::new(),
-            subscribe: false,
             next_stream: 1,
             calls: VecDeque::new(),
             window: i64::from(frames::FIRST_WINDOW),
         };
-        wire.connect()?;
+        let mut wire = Self {
+            servers: servers.iter().map(peer).collect(),
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            connections: Vec::new(),
+            subscribe: false,
+        };
+        for server in 0..servers.len() {
+            wire.connect(server)?;
+        }
         Ok(wire)
     }
 
-    fn connect(&mut self) -> io::Result<&mut Connection> {
-        let socket = TcpStream::connect(&self.address)?;
+    fn connect(&mut self, server: usize) -> io::Result<&mut Connection> {
+        let server = &self.servers[server];
+        let socket = TcpStream::connect(&server.address)?;
         socket.set_nodelay(true)?;
         let index = self.connections.len();
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
-        let line = match &self.secured {
+        let line = match &server.secured {
             None => Line::Plain(socket),
             Some(secured) => Line::Tls(Box::new(secured.connect(socket)?)),
         };
@@ -104,19 +121,22 @@ impl Wire {
         Ok(&mut self.connections[index])
     }
 
-    /// Opens so many ReadMessages streams, or Subscribe streams, one after the other.
+    /// Opens so many ReadMessages streams, or Subscribe streams, one after the other, at
+    /// each server in turn.
     /// ReadMessages does not tell when one is registered; a message that it brings does.
     ///
     /// # Errors
     /// When a connection cannot be made, or the server ends a stream.
     pub fn read(&mut self, count: usize, subscribe: bool) -> io::Result<()> {
         self.subscribe = subscribe;
-        let headers = self.headers(match subscribe {
+        let method = match subscribe {
             true => wire::SUBSCRIBE.name,
             false => wire::READ_MESSAGES.name,
-        });
-        for _ in 0..count {
-            let connection = self.connect()?;
+        };
+        for reader in 0..count {
+            let server = reader % self.servers.len();
+            let headers = self.servers[server].headers(method);
+            let connection = self.connect(server)?;
             // From now on: both requests are empty then.
             frames::request(&mut connection.outgoing, 1, &headers, &[]);
             connection.flush()?;
@@ -126,9 +146,9 @@ impl Wire {
         Ok(())
     }
 
-    /// Opens one more SendMessage call, to be sent by the next [`Wire::poll`]. False
-    /// when the server takes no more for now.
-    pub fn call(&mut self, text: &str) -> bool {
+    /// Opens one more SendMessage call to a server, which count from 0, to be sent by the
+    /// next [`Wire::poll`]. False when the server takes no more for now.
+    pub fn call(&mut self, index: usize, text: &str) -> bool {
         let message = SendMessageRequest {
             author: "bench".into(),
             text: text.into(),
@@ -138,30 +158,28 @@ impl Wire {
             return false;
         };
         let bytes = (message.len() + MESSAGE_HEAD) as i64;
-        if self.window < bytes {
+        let server = &mut self.servers[index];
+        if server.window < bytes {
             return false;
         }
-        self.window -= bytes;
-        self.calls.push_back((self.next_stream, Instant::now()));
-        let headers = self.headers(wire::SEND_MESSAGE.name);
-        let out = &mut self.connections[0].outgoing;
-        frames::request(out, self.next_stream, &headers, &message);
-        self.next_stream += 2;
+        server.window -= bytes;
+        server.calls.push_back((server.next_stream, Instant::now()));
+        let headers = server.headers(wire::SEND_MESSAGE.name);
+        let out = &mut self.connections[index].outgoing;
+        frames::request(out, server.next_stream, &headers, &message);
+        server.next_stream += 2;
         true
     }
 
-    fn headers(&self, method: &str) -> Vec<u8> {
-        let token = self.secured.as_ref().map(|it| it.authorization());
-        frames::headers(&self.address, method, token)
-    }
-
-    /// Sends the calls, with one system call, waits at most so long for something to
+    /// Sends the calls, with one system call for each server, waits at most so long for something to
     /// come in, and hands each event to `receive`.
     ///
     /// # Errors
     /// When the server ends a stream, or refuses a call.
     pub fn poll(&mut self, timeout: Duration, mut receive: impl FnMut(Event)) -> io::Result<()> {
-        self.connections[0].flush()?;
+        for caller in &mut self.connections[..self.servers.len()] {
+            caller.flush()?;
+        }
         let mut events = Vec::with_capacity(256);
         let timeout = Timespec::try_from(timeout).ok();
         // Interrupted: the process was stopped for a while.
@@ -204,6 +222,8 @@ impl Wire {
         receive: &mut impl FnMut(Event),
     ) -> io::Result<()> {
         let connection = &mut self.connections[index];
+        let server = self.servers.get_mut(index);
+        let is_reader = server.is_none();
         match head.kind {
             frames::DATA => {
                 connection.message.extend_from_slice(payload);
@@ -218,28 +238,29 @@ impl Wire {
                 };
                 frames::frame(&mut connection.outgoing, head.kind, frames::ACK, 0, echo);
             }
-            frames::WINDOW_UPDATE if index == 0 && head.stream == 0 => {
-                self.window += i64::from(frames::window_update(payload));
+            frames::WINDOW_UPDATE if head.stream == 0 => {
+                if let Some(server) = server {
+                    server.window += i64::from(frames::window_update(payload));
+                }
             }
             // The C core writes statuses uncompressed.
-            frames::HEADERS if head.ends_stream() && index > 0 => {
+            frames::HEADERS if head.ends_stream() && is_reader => {
                 let status = String::from_utf8_lossy(payload);
                 return Err(ended(&status.replace(|c: char| !c.is_ascii_graphic(), " ")));
             }
             // An answer has come before its trailers; one that was refused consists
             // of trailers alone.
-            frames::HEADERS if head.ends_stream() && self.position(head.stream).is_some() => {
+            frames::HEADERS
+                if head.ends_stream()
+                    && server.is_some_and(|it| it.take(head.stream).is_some()) =>
+            {
                 return Err(io::Error::other("the server refused a call"));
             }
-            frames::RST_STREAM if index > 0 => return Err(ended("RST_STREAM")),
+            frames::RST_STREAM if is_reader => return Err(ended("RST_STREAM")),
             frames::GOAWAY => return Err(ended("GOAWAY")),
             _ => {}
         }
         Ok(())
-    }
-
-    fn position(&self, stream: u32) -> Option<usize> {
-        self.calls.iter().position(|call| call.0 == stream)
     }
 
     fn take_messages(
@@ -252,10 +273,10 @@ impl Wire {
         let mut rest = bytes.as_slice();
         while let Some((message, behind)) = frames::message(rest) {
             rest = behind;
-            if index == 0 {
+            if let Some(server) = self.servers.get_mut(index) {
                 SendMessageResponse::parse_from_bytes(message).map_err(io::Error::other)?;
-                let call = self.position(stream).and_then(|at| self.calls.remove(at));
-                let latency = call.map_or(Duration::ZERO, |(_, since)| since.elapsed());
+                let call = server.take(stream);
+                let latency = call.map_or(Duration::ZERO, |since| since.elapsed());
                 receive(Event::Answered { latency });
                 continue;
             }
@@ -265,7 +286,7 @@ impl Wire {
             };
             for message in messages.map_err(io::Error::other)? {
                 receive(Event::Message {
-                    reader: index - 1,
+                    reader: index - self.servers.len(),
                     message: wire::message(message),
                 });
             }
@@ -273,6 +294,19 @@ impl Wire {
         bytes.drain(..bytes.len() - rest.len());
         self.connections[index].message = bytes;
         Ok(())
+    }
+}
+
+impl Peer {
+    fn headers(&self, method: &str) -> Vec<u8> {
+        let token = self.secured.as_ref().map(|it| it.authorization());
+        frames::headers(&self.address, method, token)
+    }
+
+    /// Takes out the call on this stream: when it was opened.
+    fn take(&mut self, stream: u32) -> Option<Instant> {
+        let at = self.calls.iter().position(|call| call.0 == stream)?;
+        self.calls.remove(at).map(|(_, since)| since)
     }
 }
 
