@@ -1,5 +1,8 @@
-//! Mutex, channel and atomics, and the one way to lock. With the cargo feature `shuttle` they are shuttle's, which explores thread
-//! interleavings; everywhere else they are std's and crossbeam's.
+//! Mutex, channel and atomics, and the one way to lock and to start a thread. With the
+//! cargo feature `shuttle` they are shuttle's, which explores thread interleavings;
+//! everywhere else they are std's and crossbeam's.
+
+use std::thread;
 
 #[cfg(not(feature = "shuttle"))]
 mod primitives {
@@ -26,6 +29,17 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The same for what a wait on a condition variable gives back.
 pub fn unpoisoned<T>(locked: std::sync::LockResult<T>) -> T {
     locked.unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Starts a thread with this name.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn spawn<T: Send + 'static>(
+    name: impl Into<String>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<thread::JoinHandle<T>> {
+    thread::Builder::new().name(name.into()).spawn(work)
 }
 
 /// Runs `round` in so many interleavings of its threads that the `tests` of a group have

@@ -69,13 +69,8 @@ impl Args {
             Method::Fact { n, server } => (Task::Factorial(*n), server),
             Method::Freq { text, server } => (Task::MostFrequentLetter(text.clone()), server),
         };
-        println!("{}", server.client()?.answer(&task)?);
+        let client = MessageClient::over(server.target.connect()?, server.timeout);
+        println!("{}", client.answer(&task)?);
         Ok(())
-    }
-}
-
-impl Server {
-    fn client(&self) -> Result<MessageClient, Error> {
-        Ok(MessageClient::over(self.target.connect()?, self.timeout))
     }
 }

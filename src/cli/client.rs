@@ -225,12 +225,7 @@ impl Args {
         let Some(handle) = bridge::start(&config, &stop)? else {
             return Ok(());
         };
-        open.ready(&[("client", handle.local_addr().to_string())])?;
-        println!(
-            "messenger client listening on {}://{}",
-            config.http.scheme(),
-            handle.local_addr()
-        );
+        open.listening("client", config.http.scheme(), handle.local_addr())?;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         if let Some((step, _)) = &step {
             step.run();

@@ -7,6 +7,7 @@ use crate::metrics;
 use crate::sync::lock;
 
 use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -21,9 +22,10 @@ pub struct Args {
         global = true,
         env = "MESSENGER_LOG_LEVEL",
         default_value = "info",
-        value_name = "LEVEL"
+        value_name = "LEVEL",
+        value_parser = PossibleValuesParser::new(LEVELS).try_map(|level| level.parse::<LevelFilter>())
     )]
-    log_level: Level,
+    log_level: LevelFilter,
     /// Format: text for people, or one JSON object a line
     #[arg(
         long,
@@ -35,15 +37,7 @@ pub struct Args {
     log_format: Format,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Level {
-    Off,
-    Error,
-    Warn,
-    Info,
-    Debug,
-    Trace,
-}
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
@@ -54,14 +48,7 @@ enum Format {
 impl Args {
     /// Starts logging; to be called once, at the start of the process.
     pub fn install(&self) {
-        let level = match self.log_level {
-            Level::Off => LevelFilter::OFF,
-            Level::Error => LevelFilter::ERROR,
-            Level::Warn => LevelFilter::WARN,
-            Level::Info => LevelFilter::INFO,
-            Level::Debug => LevelFilter::DEBUG,
-            Level::Trace => LevelFilter::TRACE,
-        };
+        let level = self.log_level;
         let builder = tracing_subscriber::fmt()
             .with_max_level(level)
             .with_writer(|| Line)
@@ -77,8 +64,8 @@ impl Args {
         // what follows from it. A queue that is not there yet is none.
         let targets = Targets::new().with_default(level).with_target(
             "lapin",
-            match self.log_level {
-                Level::Debug | Level::Trace => level,
+            match level {
+                LevelFilter::DEBUG | LevelFilter::TRACE => level,
                 _ => LevelFilter::OFF,
             },
         );

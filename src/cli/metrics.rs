@@ -79,6 +79,16 @@ impl Args {
 }
 
 impl Open<'_> {
+    /// As [`Open::ready`] for `messenger NAME` with its one HTTP port, which it prints.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn listening(&self, name: &str, scheme: &str, address: SocketAddr) -> Result<(), Error> {
+        self.ready(&[(name, address.to_string())])?;
+        println!("messenger {name} listening on {scheme}://{address}");
+        Ok(())
+    }
+
     /// Writes the file, for a process that is ready and listens on these ports too.
     ///
     /// # Errors

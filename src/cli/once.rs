@@ -7,7 +7,6 @@ use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 use rustix::process::{Pid, Signal, kill_process};
@@ -16,7 +15,7 @@ use signal_hook::iterator::SignalsInfo;
 use signal_hook::iterator::exfiltrator::WithOrigin;
 
 use super::{Error, STACK_BYTES, STACK_VARIABLE};
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
 
 /// This process's signals, on their way to the command.
 pub struct Signals(Arc<Mutex<State>>);
@@ -38,8 +37,7 @@ impl Signals {
         let (sender, stop) = bounded(1);
         let mut signals = SignalsInfo::<WithOrigin>::new([SIGHUP, SIGINT, SIGQUIT, SIGTERM])?;
         let ours = state.clone();
-        let thread = thread::Builder::new().name("signals".into());
-        thread.spawn(move || {
+        spawn("signals", move || {
             for origin in signals.forever() {
                 let mut state = lock(&ours);
                 state.asked.get_or_insert(origin.signal);

@@ -140,7 +140,6 @@ impl Args {
             interval: self.ticker_interval,
             updates: (self.ticker_updates > 0).then_some(self.ticker_updates.into()),
             seed: self.ticker_seed.unwrap_or_else(|| fastrand::u64(..)),
-            ..ticker::server::Config::default()
         }
     }
 }

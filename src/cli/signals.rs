@@ -9,6 +9,7 @@ use signal_hook::iterator::Signals;
 
 use super::{Error, terminal};
 use crate::reload;
+use crate::sync::spawn;
 
 /// Receives once when the process is asked to end. A second signal ends it at
 /// once, with exit code 130. SIGHUP does nothing when it was ignored at the start, as
@@ -49,8 +50,7 @@ fn receive(reload: impl Fn() -> bool + Send + 'static) -> Result<Receiver<()>, E
     ctrlc::set_handler(ask.clone()).map_err(std::io::Error::other)?;
     let ignored = is_ignored(SIGHUP);
     let mut others = Signals::new([SIGTERM, SIGHUP])?;
-    let thread = std::thread::Builder::new().name("signals".into());
-    thread.spawn(move || {
+    spawn("signals", move || {
         for signal in others.forever() {
             if signal != SIGHUP || (!reload() && !ignored) {
                 ask();
@@ -77,8 +77,7 @@ pub fn on_stop(
     thread: &str,
     work: impl FnOnce() + Send + 'static,
 ) -> Result<(), Error> {
-    let thread = std::thread::Builder::new().name(thread.into());
-    thread.spawn(move || {
+    spawn(thread, move || {
         let _ = stop.recv();
         work();
     })?;

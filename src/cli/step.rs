@@ -3,14 +3,13 @@
 
 use std::io::{self, IsTerminal as _, Read as _};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
 
 use clap::error::ErrorKind;
 
 use super::Error;
 use super::terminal::{self, Unbuffered};
 use crate::chat::bridge::Stepper;
-use crate::sync::{lock, unpoisoned};
+use crate::sync::{lock, spawn, unpoisoned};
 
 const KEYS: &str = "[s] step  [n] next request  [r] run  (Ctrl-C ends the bridge)";
 
@@ -56,9 +55,7 @@ impl Step {
             // The terminal has gone.
             keys.run();
         };
-        thread::Builder::new()
-            .name("step-keys".into())
-            .spawn(read)?;
+        spawn("step-keys", read)?;
         println!("{BEGIN}");
         Ok((step, unbuffered))
     }

@@ -2,12 +2,12 @@
 
 use std::io::{self, BufRead as _, Write};
 use std::sync::Mutex;
-use std::thread;
 
 use crossbeam_channel::{Receiver, bounded};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
-use crate::sync::lock;
+use super::Error;
+use crate::sync::{lock, spawn};
 
 /// The text with control characters escaped: users' text must not be able to move
 /// the terminal's cursor.
@@ -25,6 +25,15 @@ pub fn print_line(out: &mut impl Write, line: &str) -> io::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         written => written.map(|()| true),
     }
+}
+
+/// Prints a line on standard output, whether anybody reads it or not.
+///
+/// # Errors
+/// As [`print_line`].
+pub fn say(line: &str) -> Result<(), Error> {
+    print_line(&mut io::stdout().lock(), line)?;
+    Ok(())
 }
 
 /// Whether colours are wanted on standard output. Source: <https://no-color.org>
@@ -75,8 +84,7 @@ pub fn restore() {
 /// When the thread cannot be started.
 pub fn input() -> io::Result<Receiver<String>> {
     let (sender, lines) = bounded(0);
-    let thread = thread::Builder::new().name("stdin".into());
-    thread.spawn(move || {
+    spawn("stdin", move || {
         for line in io::stdin().lock().lines().map_while(Result::ok) {
             if sender.send(line).is_err() {
                 return;

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::thread;
 use std::time::Duration;
 
 use chrono::{DateTime, Local};
@@ -12,6 +11,7 @@ use super::terminal::{self, plain, print_line};
 use super::{Error, signals, target};
 use crate::error::{Code, Error as Refusal};
 use crate::number::thousands;
+use crate::sync::spawn;
 use crate::ticker::client::{TickerClient, TickerRequests, TickerStream};
 use crate::ticker::market::Symbol;
 use crate::ticker::wire;
@@ -162,8 +162,7 @@ fn ask(
 /// Reads the stream on the thread "ticker-read".
 fn read(mut stream: TickerStream) -> io::Result<Receiver<Received>> {
     let (sender, updates): (Sender<Received>, _) = bounded(WAITING);
-    let thread = thread::Builder::new().name("ticker-read".into());
-    thread.spawn(move || {
+    spawn("ticker-read", move || {
         loop {
             let received = match stream.recv() {
                 Err(error) if error.code == Code::Cancelled => Ok(None),

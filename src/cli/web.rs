@@ -88,7 +88,6 @@ impl Args {
             http_port: self.http_port,
             http: limits,
             door: door.map(Arc::new),
-            ..console::Config::default()
         };
         let (access, tls) = (&self.limits.http.access, config.http.tls.is_some());
         access.warn_of_plain_text(&self.host, tls);
@@ -96,12 +95,7 @@ impl Args {
         let ready = &config.http.ready;
         let open = self.metrics.open(ready)?;
         let handle = console::start(&config)?;
-        open.ready(&[("web", handle.local_addr().to_string())])?;
-        println!(
-            "messenger web listening on {}://{}",
-            config.http.scheme(),
-            handle.local_addr()
-        );
+        open.listening("web", config.http.scheme(), handle.local_addr())?;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())

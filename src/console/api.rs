@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 
+use super::CALL_TIMEOUT;
 use super::assets;
 use super::hub::Hub;
 use super::jobs;
@@ -39,7 +39,6 @@ pub struct Api {
     pub todo: TodoClient,
     pub history: Option<HistoryClient>,
     pub jobs: Option<Arc<Desk>>,
-    pub call_timeout: Duration,
     pub hub: Arc<Hub>,
     pub door: Option<Arc<Door>>,
 }
@@ -176,7 +175,7 @@ impl Api {
 
     fn send_jobs(&self, body: &[u8]) -> Result<String, Error> {
         let texts = wire::parse_tasks(body)?;
-        let ids = self.jobs()?.send(&texts, self.call_timeout)?;
+        let ids = self.jobs()?.send(&texts, CALL_TIMEOUT)?;
         Ok(json!({ "ids": ids }).to_string())
     }
 
@@ -199,7 +198,7 @@ impl Api {
 
     fn send(&self, body: &[u8]) -> Result<String, Error> {
         let (author, text) = json::parse_send_request(body)?;
-        let time = self.chat.send(&author, &text, self.call_timeout)?;
+        let time = self.chat.send(&author, &text, CALL_TIMEOUT)?;
         Ok(json::send_response(time))
     }
 

@@ -101,10 +101,7 @@ pub fn quote(symbol: Symbol, update: &Update) -> Event {
 }
 
 /// The newest messages of the log, which are JSON, and the senders' counts.
-pub fn history<'a>(
-    messages: impl Iterator<Item = &'a str> + Clone,
-    senders: &[history::Sender],
-) -> Event {
+pub fn history<'a>(messages: impl Iterator<Item = &'a str>, senders: &[history::Sender]) -> Event {
     let messages = log_wire::array(messages);
     let senders = log_wire::senders(senders);
     let data = format!(r#"{{"messages":{messages},"senders":{senders}}}"#);

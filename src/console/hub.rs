@@ -6,7 +6,7 @@
 //! connections.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
@@ -18,7 +18,7 @@ use super::replay::{Bound, Replay};
 use super::watched::Watched;
 use crate::chat::client::Message;
 use crate::error::{Code, Error};
-use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription, Wakeups};
+use crate::fanout::broadcast::{Broadcast, Capacity, Closed, Membership, Subscription};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::meter::count_fanout;
 use crate::history::client;
@@ -119,7 +119,7 @@ impl Hub {
             symbols: HashSet::new(),
         };
         let mut first = vec![event::RETRY.into()];
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let (subscription, membership) = self.broadcast.subscribe()?;
         match after.map(|id| state.replay.after(id)) {
             None => {}
@@ -220,12 +220,12 @@ impl Hub {
 
     /// Symbols to ask for: see [`Watched::overdue`].
     pub fn overdue(&self, quiet: Duration) -> Vec<Symbol> {
-        self.lock().watched.overdue(quiet, Instant::now())
+        lock(&self.state).watched.overdue(quiet, Instant::now())
     }
 
     /// Whether a page shows it.
     pub fn watches(&self, symbol: &Symbol) -> bool {
-        self.lock().watched.has(symbol)
+        lock(&self.state).watched.has(symbol)
     }
 
     /// Has the symbol requested soon.
@@ -251,7 +251,7 @@ impl Hub {
 
     /// The service is alive. The ticker proves it by updates, while there are symbols.
     pub fn prove(&self, service: Service) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if service != Service::Ticker || state.watched.is_empty() {
             state.health(service).proved = Instant::now();
         }
@@ -259,13 +259,13 @@ impl Hub {
 
     /// How long ago each service last showed that it is alive.
     pub fn beat(&self) -> Event {
-        let services = &self.lock().services;
+        let services = &lock(&self.state).services;
         event::beat(services.iter().map(|h| (h.service, h.proved.elapsed())))
     }
 
     /// Whether this service is reached; for one that does not exist nobody waits.
     pub fn check(&self, service: Service) -> Checked {
-        match self.lock().health(service).is_down() {
+        match lock(&self.state).health(service).is_down() {
             true => Err("not reached".into()),
             false => Ok(()),
         }
@@ -275,7 +275,7 @@ impl Hub {
     pub fn wait_until_up(&self, deadline: Instant) {
         let left = deadline.saturating_duration_since(Instant::now());
         let down = |state: &mut State| state.services.iter().any(Health::is_down);
-        drop(self.up.wait_timeout_while(self.lock(), left, down));
+        drop(self.up.wait_timeout_while(lock(&self.state), left, down));
     }
 
     /// Ends all pages' streams, and opens no more.
@@ -284,22 +284,15 @@ impl Hub {
     }
 
     fn publish(&self, change: impl FnOnce(&mut State) -> Option<Event>) {
-        let wakeups: Option<Wakeups>;
-        {
-            let mut state = self.lock();
+        let wakeups = {
+            let mut state = lock(&self.state);
             let Some(event) = change(&mut state) else {
                 return;
             };
             let bytes = event.text.len();
-            let published = self.broadcast.publish(Timestamp::now(), |_| (event, bytes));
-            wakeups = published.ok().map(|(_, wakeups)| wakeups);
-        }
+            self.broadcast.publish(Timestamp::now(), |_| (event, bytes))
+        };
         drop(wakeups);
-    }
-
-    /// The state is consistent at every moment.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
     }
 }
 
@@ -353,7 +346,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        let mut state = self.hub.lock();
+        let mut state = lock(&self.hub.state);
         for symbol in &self.symbols {
             state.watched.remove(symbol);
         }

@@ -1,9 +1,8 @@
 //! Jobs as JSON for the pages.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
+use super::CALL_TIMEOUT;
 use crate::error::{Code, Error};
 use crate::jobs::client::{Desk, Filter, Job, State};
 use crate::jobs::wire::job_json;
@@ -18,13 +17,16 @@ const LENGTH: usize = 120;
 pub fn newest(jobs: &Desk, state: Option<State>) -> Result<Value, Error> {
     let mut shown = Vec::new();
     let limit = SHOWN;
-    jobs.each(Filter { state, limit }, |job: Job| shown.push(short(job)))?;
+    jobs.each(Filter { state, limit }, |job| {
+        shown.push(short(job));
+        true
+    })?;
     Ok(shown.into())
 }
 
 /// The newest jobs, and the queue's depth.
-pub fn state(jobs: &Desk, within: Duration) -> Result<Value, Error> {
-    let depth = jobs.depth(within)?;
+pub fn state(jobs: &Desk) -> Result<Value, Error> {
+    let depth = jobs.depth(CALL_TIMEOUT)?;
     Ok(json!({
         "waiting": depth.waiting,
         "consumers": depth.consumers,

@@ -82,16 +82,13 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fanout::clock::Timestamp;
     use serde_json::{Value, json};
 
     fn message(number: i64, sender: &str, sender_count: i64, text: &str) -> Message {
-        let (sender, text) = (sender.into(), text.into());
-        let sent_at = Timestamp::from_nanos(number);
         Message {
-            sender,
-            text,
-            sent_at,
+            sender: sender.into(),
+            text: text.into(),
+            sent_at: number,
             number,
             sender_count,
         }

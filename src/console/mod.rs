@@ -48,6 +48,18 @@ use hub::Hub;
 const LANES: usize = 4;
 const QUICK_LANES: usize = 2;
 
+/// Maximum wait for the services before listening.
+const CONNECT_WAIT: Duration = Duration::from_secs(1);
+
+/// Time for a server that cannot confirm a subscription to register it.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// The deadline of calls.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Backlog of one page in messages, over which it is cut as a slow consumer.
+const BACKLOG: usize = 1024;
+
 /// Symbols of all pages together: what the server takes from one stream.
 const SYMBOLS: usize = 100;
 
@@ -58,7 +70,7 @@ const TRIAL: Duration = Duration::from_secs(1);
 /// later.
 const ASKS: usize = 256;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// The server, host:port.
     pub server: String,
@@ -73,18 +85,10 @@ pub struct Config {
     pub host: String,
     /// 0 is any free port.
     pub http_port: u16,
-    /// Maximum wait for the services before listening.
-    pub connect_wait: Duration,
-    /// Time for a server that cannot confirm a subscription to register it.
-    pub settle: Duration,
-    /// The deadline of calls.
-    pub call_timeout: Duration,
     pub connection: Settings,
     pub http: Limits,
     /// Who may ask, and how often; its gate comes before that of `http`.
     pub door: Option<Arc<Door>>,
-    /// Backlog of one page, over which it is cut as a slow consumer.
-    pub backlog: Capacity,
 }
 
 impl Default for Config {
@@ -96,16 +100,9 @@ impl Default for Config {
             jobs: None,
             host: "127.0.0.1".into(),
             http_port: 8090,
-            connect_wait: Duration::from_secs(1),
-            settle: Duration::from_millis(200),
-            call_timeout: Duration::from_secs(5),
             connection: Settings::default(),
             http: Limits::default(),
             door: None,
-            backlog: Capacity {
-                messages: 1024,
-                ..Capacity::default()
-            },
         }
     }
 }
@@ -117,7 +114,7 @@ pub struct Handle {
     http: Serving,
 }
 
-/// Connects, waits until the services are reached or `connect_wait` is over, and
+/// Connects, waits until the services are reached or a second is over, and
 /// opens the HTTP port.
 ///
 /// # Errors
@@ -132,15 +129,18 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
         Connection::new(environment, &config.server, &config.connection)
     };
     let (ask, asks) = bounded(ASKS);
-    let hub = Arc::new(Hub::new(config.backlog, SYMBOLS, ask));
-    let history = config.history.as_ref();
-    let history = history.map(|address| {
-        let client = HistoryClient::new(address, config.history_tls.clone(), config.call_timeout);
-        client.with_token(config.connection.token.clone())
+    let backlog = Capacity {
+        messages: BACKLOG,
+        ..Capacity::default()
+    };
+    let hub = Arc::new(Hub::new(backlog, SYMBOLS, ask));
+    let history = config.history.as_ref().map(|address| {
+        let (tls, token) = (&config.history_tls, &config.connection.token);
+        HistoryClient::new(address, tls.clone(), token.clone(), CALL_TIMEOUT)
     });
     let feeds = connect("grpc-feed");
-    let feeds = Feeds::start(&feeds, config, history.clone(), &hub, asks)?;
-    hub.wait_until_up(Instant::now() + config.connect_wait);
+    let feeds = Feeds::start(&feeds, history.clone(), config.jobs.clone(), &hub, asks)?;
+    hub.wait_until_up(Instant::now() + CONNECT_WAIT);
     let calls = connect("grpc-call");
     for service in Service::ALL {
         let hub = hub.clone();
@@ -156,10 +156,9 @@ pub fn start(config: &Config) -> std::io::Result<Handle> {
     });
     let api = Api {
         chat: ChatClient::over(calls.clone()),
-        todo: TodoClient::over(calls, config.call_timeout),
+        todo: TodoClient::over(calls, CALL_TIMEOUT),
         history,
         jobs: config.jobs.clone(),
-        call_timeout: config.call_timeout,
         hub: hub.clone(),
         door: config.door.clone(),
     };

@@ -82,6 +82,15 @@ pub enum Error {
     },
 }
 
+/// Why a store, or the thread that owns it, does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] Error),
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
 /// With its causes: the PostgreSQL client's errors leave out the database's
 /// message.
 fn all(error: &dyn std::error::Error) -> String {

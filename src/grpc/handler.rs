@@ -140,12 +140,10 @@ impl<Q> Asked<Q> {
 pub struct Reply<A>(oneshot::Sender<Result<A, Error>>);
 
 impl<A> Reply<A> {
-    /// One whose answer is looked at afterwards.
-    #[cfg(test)]
-    pub fn pair() -> (Self, impl FnOnce() -> Result<A, Error>) {
-        let (sender, mut answer) = oneshot::channel();
-        let taken = move || answer.try_recv().ok().flatten().expect("an answer");
-        (Self(sender), taken)
+    /// One whose answer comes out here, where nobody has called.
+    pub fn later() -> (Self, oneshot::Receiver<Result<A, Error>>) {
+        let (sender, answer) = oneshot::channel();
+        (Self(sender), answer)
     }
 
     pub fn send(self, answer: Result<A, Error>) {

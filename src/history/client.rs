@@ -35,32 +35,36 @@ const ANSWER_BYTES: u64 = 32 << 20;
 pub struct HistoryClient {
     address: String,
     tls: Option<Arc<Live<tls::Client>>>,
-    timeout: Duration,
     token: Option<Bearer>,
+    timeout: Duration,
 }
 
 impl HistoryClient {
     /// `address` is host:port, or https://host:port; with `tls` both mean the latter.
     /// `timeout` bounds connecting, and, with a second more, each call: so a
     /// service's own timeout, which says what became of the message, comes first.
-    pub fn new(address: &str, tls: Option<Arc<Live<tls::Client>>>, timeout: Duration) -> Self {
+    /// The `token`, if there is one, is in each request.
+    pub fn new(
+        address: &str,
+        tls: Option<Arc<Live<tls::Client>>>,
+        token: Option<Bearer>,
+        timeout: Duration,
+    ) -> Self {
         Self {
             address: address.into(),
             tls,
+            token,
             timeout,
-            token: None,
         }
     }
 
-    /// With this token in each request, if there is one.
-    #[must_use]
-    pub fn with_token(self, token: Option<Bearer>) -> Self {
-        Self { token, ..self }
-    }
-
-    fn authorized<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
-        match &self.token {
-            Some(token) => request.header("Authorization", &**token.header()),
+    /// With the token, and the id of the request that this thread works on.
+    fn with_headers<B>(&self, mut request: RequestBuilder<B>) -> RequestBuilder<B> {
+        if let Some(token) = &self.token {
+            request = request.header("Authorization", &**token.header());
+        }
+        match access_log::current() {
+            Some(id) => request.header(access_log::HEADER, id),
             None => request,
         }
     }
@@ -93,17 +97,16 @@ impl HistoryClient {
     /// No answer.
     pub fn append(&self, body: &[u8], key: Option<&str>) -> Result<(u16, String), Error> {
         let (agent, start) = self.caller();
-        let request = self.authorized(agent.post(start + "/"));
+        let request = self.with_headers(agent.post(start + "/"));
         let request = request.header("Content-Type", "application/json");
         let request = match key {
             Some(key) => request.header(IDEMPOTENCY_KEY, key),
             None => request,
         };
-        self.answer(identified(request).send(body))
-            .map_err(|mut error| {
-                error.message += "; the message may have been stored or not";
-                error
-            })
+        self.answer(request.send(body)).map_err(|mut error| {
+            error.message += "; the message may have been stored or not";
+            error
+        })
     }
 
     /// A page of the log, likewise.
@@ -146,7 +149,7 @@ impl HistoryClient {
     pub fn follow(&self, after: i64) -> Result<EventStream, Error> {
         let (agent, start) = self.agent(None);
         let request = agent.get(format!("{start}/events?after={after}"));
-        let answer = self.authorized(request).call();
+        let answer = self.with_headers(request).call();
         let answer = answer.map_err(|error| self.unreachable(&error))?;
         if answer.status() != 200 {
             return Err(self.unreachable(&format!("it answered {}", answer.status())));
@@ -160,7 +163,7 @@ impl HistoryClient {
 
     fn get(&self, path: &str) -> Result<(u16, String), Error> {
         let (agent, start) = self.caller();
-        self.answer(identified(self.authorized(agent.get(start + path))).call())
+        self.answer(self.with_headers(agent.get(start + path)).call())
     }
 
     fn get_ok(&self, path: &str) -> Result<String, Error> {
@@ -240,14 +243,6 @@ impl EventStream {
                 _ => error,
             }),
         }
-    }
-}
-
-/// With the id of the request that this thread works on.
-fn identified<B>(request: RequestBuilder<B>) -> RequestBuilder<B> {
-    match access_log::current() {
-        Some(id) => request.header(access_log::HEADER, id),
-        None => request,
     }
 }
 

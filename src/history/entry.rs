@@ -3,27 +3,13 @@
 
 use std::ops::Range;
 
-use crate::db::log::entry::{BEFORE, Entry};
+use crate::db::log::entry::BEFORE;
 use crate::error::{Error, at_most};
-use crate::fanout::clock::Timestamp;
 
-pub use crate::db::log::entry::{Draft, From, Page, Sender};
+pub use crate::db::log::entry::{Draft, Entry as Message, From, Page, Sender};
 
 /// How many messages an answer shows at most, the sender's own last.
 pub const SHOWN: usize = BEFORE as usize + 1;
-
-/// A message that is in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    pub sender: String,
-    pub text: String,
-    /// Never falls from one number to the next.
-    pub sent_at: Timestamp,
-    /// From 1, without gaps.
-    pub number: i64,
-    /// Messages of this sender so far, this one included.
-    pub sender_count: i64,
-}
 
 impl Message {
     /// What a message takes in memory besides sender and text, about.
@@ -32,18 +18,6 @@ impl Message {
     /// What it takes in memory.
     pub fn bytes(&self) -> usize {
         self.sender.len() + self.text.len() + Self::OVERHEAD
-    }
-}
-
-impl std::convert::From<Entry> for Message {
-    fn from(entry: Entry) -> Self {
-        Self {
-            sender: entry.sender,
-            text: entry.text,
-            sent_at: Timestamp::from_nanos(entry.sent_at),
-            number: entry.number,
-            sender_count: entry.sender_count,
-        }
     }
 }
 
@@ -175,7 +149,7 @@ mod tests {
         let message = |number| Message {
             sender: String::new(),
             text: String::new(),
-            sent_at: Timestamp::from_nanos(0),
+            sent_at: 0,
             number,
             sender_count: 1,
         };

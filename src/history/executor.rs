@@ -4,7 +4,7 @@
 //! and reopened with backoff. It must not know HTTP.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use crate::db::BACKOFF;
 use crate::db::log::{Failure, Log, Stored};
 use crate::error::{Code, Error};
 use crate::retry::{Retry, supervised};
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
 
 /// How long a shutdown waits for the thread, which may be in a transaction.
 const JOIN_WAIT: Duration = Duration::from_millis(400);
@@ -76,9 +76,7 @@ impl<T: Operation> Executor<T> {
             retry: Retry::new(BACKOFF.0, BACKOFF.1),
             _over: over_sender,
         };
-        thread::Builder::new()
-            .name(name.into())
-            .spawn(move || supervised(|| worker.run()))?;
+        spawn(name, move || supervised(|| worker.run()))?;
         Ok(Self {
             queue: Mutex::new(Some(queue)),
             over,
@@ -91,7 +89,7 @@ impl<T: Operation> Executor<T> {
     /// # Errors
     /// `Unavailable`, which says whether something may have been stored.
     pub fn ask(&self, operation: T) -> Result<T::Answer, Error> {
-        let Some(queue) = self.queue().clone() else {
+        let Some(queue) = lock(&self.queue).clone() else {
             return Err(unavailable::<T>("shutting down", Stored::No));
         };
         let deadline = Instant::now() + self.timeout;
@@ -110,13 +108,9 @@ impl<T: Operation> Executor<T> {
         answer.wait(deadline).unwrap_or_else(late)
     }
 
-    fn queue(&self) -> MutexGuard<'_, Option<Sender<Queued<T>>>> {
-        lock(&self.queue)
-    }
-
     /// Ends the thread; it is not waited for longer than [`JOIN_WAIT`].
     pub fn shut_down(&self) {
-        *self.queue() = None;
+        *lock(&self.queue) = None;
         if self.over.recv_timeout(JOIN_WAIT) == Err(RecvTimeoutError::Timeout) {
             tracing::warn!("a thread still waits for the database; shutting down without it");
         }

@@ -6,7 +6,7 @@ use super::entry::{self, Draft, From, Message, Page, SHOWN, Sender};
 use super::executor::{Executor, Operation};
 use super::wire;
 use crate::budget::Hold;
-use crate::db::log::{Entry, Failure, Log, Placed, Stored};
+use crate::db::log::{Failure, Log, Placed, Stored};
 use crate::error::Error;
 use crate::http::Response;
 use crate::key;
@@ -31,21 +31,18 @@ impl AppendReply {
         hold.force(self.messages[shown.clone()].iter().map(String::len).sum());
         Response::array(self.messages, shown, String::clone, hold)
     }
-}
 
-impl AppendReply {
     /// Of these messages the last.
-    fn last_of(entries: Vec<Entry>) -> Self {
+    fn last_of(entries: Vec<Message>) -> Self {
         Self {
             own: entries.len().saturating_sub(1),
-            messages: Arc::new(encoded(entries)),
+            messages: Arc::new(encoded(&entries)),
         }
     }
 }
 
-fn encoded(entries: Vec<Entry>) -> Vec<String> {
-    let messages = entries.into_iter().map(Message::from);
-    messages.map(|message| wire::message(&message)).collect()
+fn encoded(entries: &[Message]) -> Vec<String> {
+    entries.iter().map(wire::message).collect()
 }
 
 /// What the answer to a message showed that is in the log with this number.
@@ -81,7 +78,7 @@ impl Operation for Append {
         let placed = appended.placed.iter();
         let new = placed.filter(|placed| matches!(placed, Placed::New(_)));
         metrics::observe(&metrics::BATCH, &[], new.count() as f64);
-        let messages = Arc::new(encoded(appended.entries));
+        let messages = Arc::new(encoded(&appended.entries));
         let mut placed = appended.placed.into_iter();
         let mut reply = |real: bool| match real.then(|| placed.next()).flatten() {
             None => Ok(AppendReply::default()),
@@ -125,10 +122,7 @@ impl Operation for Read {
         let mut found = |read: &Self| {
             let mut found = Found::default();
             match read {
-                Read::Page(page) => {
-                    let entries = log.page(*page)?;
-                    found.messages = entries.into_iter().map(Message::from).collect();
-                }
+                Read::Page(page) => found.messages = log.page(*page)?,
                 Read::Senders(most) => found.senders = log.senders(*most)?,
             }
             Ok(found)

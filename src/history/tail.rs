@@ -8,8 +8,7 @@
 //! on its connection's thread ("http-conn-N").
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread;
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use super::entry::{From, Message, Page};
@@ -19,7 +18,7 @@ use super::wire;
 use crate::error::Error;
 use crate::http::{Next, Source};
 use crate::retry::supervised;
-use crate::sync::{lock, unpoisoned};
+use crate::sync::{lock, spawn, unpoisoned};
 
 /// How often the database is queried for what other replicas have appended.
 const LOOK: Duration = Duration::from_millis(100);
@@ -113,9 +112,7 @@ impl Tail {
             found: Condvar::new(),
         });
         let work = tail.clone();
-        thread::Builder::new()
-            .name("history-tail".into())
-            .spawn(move || supervised(|| work.run()))?;
+        spawn("history-tail", move || supervised(|| work.run()))?;
         Ok(tail)
     }
 
@@ -126,7 +123,7 @@ impl Tail {
     pub fn follow(self: &Arc<Self>, after: Option<i64>) -> Result<Follower, Error> {
         let last = self.reader.page(Page::newest())?;
         let last = last.last().map_or(0, |message| message.number);
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.closed {
             return Err(Error::shutting_down());
         }
@@ -161,7 +158,7 @@ impl Tail {
 
     /// To be called when this process has appended something.
     pub fn look(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.followers > 0 && !state.committed {
             state.committed = true;
             drop(state);
@@ -171,14 +168,14 @@ impl Tail {
 
     /// Ends all streams, and opens no more.
     pub fn close(&self) {
-        self.lock().closed = true;
+        lock(&self.state).closed = true;
         self.wanted.notify_one();
         self.found.notify_all();
     }
 
     fn run(&self) {
         let mut last_look = Instant::now();
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         while !state.closed {
             let wait = if state.committed { PACE } else { LOOK };
             let left = wait.saturating_sub(last_look.elapsed());
@@ -195,7 +192,7 @@ impl Tail {
                 drop(state);
                 let found = self.reader.page(page);
                 last_look = Instant::now();
-                state = self.lock();
+                state = lock(&self.state);
                 match found {
                     // The followers may have gone and others come meanwhile.
                     Ok(_) if page.from != From::After(state.newest) => {}
@@ -214,11 +211,6 @@ impl Tail {
                 }
             }
         }
-    }
-
-    /// The state is consistent at every moment.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
     }
 }
 
@@ -267,7 +259,7 @@ impl Source for Follower {
         }
         let deadline = Instant::now() + timeout;
         let tail = self.tail.clone();
-        let mut state = tail.lock();
+        let mut state = lock(&tail.state);
         loop {
             if state.closed || state.failures != self.failures {
                 return Next::End;
@@ -309,6 +301,6 @@ impl Source for Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.tail.lock().followers -= 1;
+        lock(&self.tail.state).followers -= 1;
     }
 }

@@ -48,22 +48,34 @@ impl MessageClient {
     /// As [`Connection::call`].
     pub fn answer(&self, task: &Task) -> Result<String, Error> {
         let (connection, timeout) = (&self.connection, self.timeout);
-        Ok(match task {
-            Task::AssignGroup(user) => {
-                let request = wire::ab_request(user);
+        Ok(match task.clone() {
+            Task::AssignGroup(user_id) => {
+                let request = wire::ABRequest {
+                    user_id,
+                    ..Default::default()
+                };
                 connection.call(&wire::ASSIGN_AB, &request, timeout)?.group
             }
             Task::Factorial(n) => {
-                let request = wire::factorial_request(*n);
+                let request = wire::FactorialRequest {
+                    n,
+                    ..Default::default()
+                };
                 connection.call(&wire::FACTORIAL, &request, timeout)?.result
             }
             Task::MostFrequentLetter(text) => {
-                let request = wire::text_request(text);
+                let request = wire::TextRequest {
+                    text,
+                    ..Default::default()
+                };
                 let response = connection.call(&wire::MOST_FREQUENT_LETTER, &request, timeout)?;
                 format!("{} {}", response.letter, response.count)
             }
             Task::Process(text) => {
-                let request = wire::message_request(text);
+                let request = wire::MessageRequest {
+                    text,
+                    ..Default::default()
+                };
                 let response = connection.call(&wire::PROCESS_MESSAGE, &request, timeout)?;
                 response.processed_text
             }

@@ -2,15 +2,15 @@
 //! the console.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use super::job::{Filter, Job, State};
-use super::queue::{self, DeadLetter, Depth, Outgoing, Queue, Which, new_id};
+use super::queue::{self, DeadLetter, Depth, Look, Looked, Outgoing, Queue, Which};
 use super::results as store;
 use super::results::JobStore;
 use super::task;
-use super::workers::StartError;
+use crate::db::StartError;
 use crate::error::Error;
 use crate::fanout::clock::Timestamp;
 use crate::key;
@@ -20,12 +20,6 @@ use crate::sync::lock;
 pub struct Desk {
     queue: Queue,
     store: Mutex<Box<dyn JobStore>>,
-}
-
-impl std::fmt::Debug for Desk {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").finish_non_exhaustive()
-    }
 }
 
 impl Desk {
@@ -67,28 +61,13 @@ impl Desk {
         self.queue.depth(within)
     }
 
-    /// Visits jobs, newest first: those of the store, and those that wait in the
-    /// queue, if it can list them (RabbitMQ cannot).
+    /// Visits jobs, newest first, until `visit` returns false, which may take its time:
+    /// those of the store, which is asked for a page at a time and holds nothing meanwhile,
+    /// and those that wait in the queue, if it can list them (RabbitMQ cannot).
     ///
     /// # Errors
     /// What the databases say.
-    pub fn each(&self, filter: Filter, mut visit: impl FnMut(Job)) -> Result<(), Error> {
-        self.each_while(filter, |job| {
-            visit(job);
-            true
-        })
-    }
-
-    /// As [`Desk::each`], until `visit` returns false, which may take its time: the store is
-    /// asked for a page at a time, and holds nothing meanwhile.
-    ///
-    /// # Errors
-    /// What the databases say.
-    pub fn each_while(
-        &self,
-        filter: Filter,
-        mut visit: impl FnMut(Job) -> bool,
-    ) -> Result<(), Error> {
+    pub fn each(&self, filter: Filter, mut visit: impl FnMut(Job) -> bool) -> Result<(), Error> {
         // First the queue: what a worker finishes meanwhile is then in both, and
         // not in none.
         let mut waiting = Vec::new();
@@ -109,7 +88,7 @@ impl Desk {
         };
         loop {
             let limit = filter.limit.min(PAGE);
-            let page = self.store().page(Filter { limit, ..filter }, behind);
+            let page = lock(&self.store).page(Filter { limit, ..filter }, behind);
             let page = page.map_err(unavailable)?;
             let more = page.len() == limit && limit > 0;
             for (seat, job) in page {
@@ -140,7 +119,7 @@ impl Desk {
     /// # Errors
     /// What the databases say.
     pub fn find(&self, id: &str) -> Result<Option<Job>, Error> {
-        let stored = || self.store().find(id).map_err(unavailable);
+        let stored = || lock(&self.store).find(id).map_err(unavailable);
         if let Some(job) = stored()? {
             return Ok(Some(job));
         }
@@ -155,7 +134,7 @@ impl Desk {
     /// # Errors
     /// What the database says.
     pub fn retried(&self) -> Result<u64, Error> {
-        self.store().retried().map_err(unavailable)
+        lock(&self.store).retried().map_err(unavailable)
     }
 
     /// Deletes what is done or failed and was sent before this time, in small steps;
@@ -166,7 +145,7 @@ impl Desk {
     pub fn prune(&self, before: Timestamp) -> Result<u64, Error> {
         let mut count = 0;
         loop {
-            match self.store().prune(before, PAGE).map_err(unavailable)? {
+            match lock(&self.store).prune(before, PAGE).map_err(unavailable)? {
                 0 => return Ok(count),
                 some => count += some,
             }
@@ -186,7 +165,12 @@ impl Desk {
     ) -> Result<(), Error> {
         let (mut left, mut oldest, mut go_on) = (limit, true, true);
         while left > 0 && go_on {
-            let page = self.queue.list_dead(oldest, left.min(PAGE), within)?;
+            let look = Look {
+                oldest,
+                limit: left.min(PAGE),
+                take: None,
+            };
+            let page = self.queue.look_at_dead(look, within)?.dead;
             (left, oldest, go_on) = (left - page.len().min(left), false, !page.is_empty());
             for mut dead in page {
                 // As jobs show it. What others have put there may be several tasks.
@@ -212,18 +196,24 @@ impl Desk {
         within: Duration,
         mut progress: impl FnMut(u64),
     ) -> Result<u64, Error> {
-        let mut moved = 0;
+        let (mut moved, mut oldest) = (0, true);
         let mut step = |left: &mut u64| {
             let limit = usize::try_from(*left).unwrap_or(PAGE).min(PAGE);
-            let taken = self.queue.take_dead(which, limit, within)?;
-            *left = left.saturating_sub(taken.looked as u64);
-            if taken.taken > 0 {
+            let look = Look {
+                oldest: std::mem::take(&mut oldest),
+                limit,
+                take: Some(which.clone()),
+            };
+            let Looked { count, dead } = self.queue.look_at_dead(look, within)?;
+            *left = left.saturating_sub(count as u64);
+            if !dead.is_empty() {
+                let ids: Vec<_> = dead.into_iter().filter_map(|dead| dead.id).collect();
                 // First the store: a worker that gets a dead job dead-letters it again.
-                self.store().revive(&taken.ids).map_err(unavailable)?;
+                lock(&self.store).revive(&ids).map_err(unavailable)?;
                 moved += self.queue.put_back(within)?;
                 progress(moved);
             }
-            Ok::<_, Error>(taken.looked > 0)
+            Ok::<_, Error>(count > 0)
         };
         // Not more than there are now, or those that die again would come twice.
         let all = self.queue.depth(within).and_then(|depth| {
@@ -236,10 +226,6 @@ impl Desk {
             ..error
         })?;
         Ok(moved)
-    }
-
-    fn store(&self) -> MutexGuard<'_, Box<dyn JobStore>> {
-        lock(&self.store)
     }
 }
 
@@ -271,7 +257,7 @@ pub fn id(written: &str) -> Result<String, &'static str> {
 /// # Errors
 /// INVALID_ARGUMENT if there is no task in it, or more than [`task::MAX_TASKS`].
 pub fn messages(text: &[u8]) -> Result<Vec<Outgoing>, Error> {
-    messages_as(&new_id(), text)
+    messages_as(&key::random(), text)
 }
 
 /// As [`messages`], with this id.
@@ -302,16 +288,5 @@ pub fn messages_as(id: &str, text: &[u8]) -> Result<Vec<Outgoing>, Error> {
 fn queued(message: &Outgoing) -> impl Iterator<Item = Job> {
     let parts = task::parts(&message.id, &message.body).into_iter();
     let queued_at = Some(message.queued_at);
-    parts.map(move |part| Job {
-        id: part.id,
-        task: part.text,
-        state: State::Queued,
-        result: None,
-        error: None,
-        attempts: 0,
-        worker: None,
-        queued_at,
-        started_at: None,
-        finished_at: None,
-    })
+    parts.map(move |part| Job::queued(part.id, part.text, queued_at))
 }

@@ -56,6 +56,22 @@ pub struct Job {
 }
 
 impl Job {
+    /// One that nobody has worked on yet.
+    pub fn queued(id: String, task: Vec<u8>, queued_at: Option<Timestamp>) -> Self {
+        Self {
+            id,
+            task,
+            state: State::Queued,
+            result: None,
+            error: None,
+            attempts: 0,
+            worker: None,
+            queued_at,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
     /// The task for people; bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.task)

@@ -42,14 +42,14 @@ pub enum Report {
 }
 
 pub struct Ledger {
-    store: Box<dyn JobStore>,
-    queue: Arc<Queue>,
-    reports: Receiver<Report>,
+    pub store: Box<dyn JobStore>,
+    pub queue: Arc<Queue>,
+    pub reports: Receiver<Report>,
     /// Disconnected when it is time to end.
-    stopped: Receiver<()>,
-    ready: Readiness,
+    pub stopped: Receiver<()>,
+    pub ready: Readiness,
     /// Jobs of deliveries in work that the database has refused.
-    refused: HashMap<Token, Vec<DeadLetter>>,
+    pub refused: HashMap<Token, Vec<DeadLetter>>,
 }
 
 /// A dead job's task.
@@ -66,23 +66,6 @@ pub fn dead_letter(job: &Job) -> DeadLetter {
 struct Ended;
 
 impl Ledger {
-    pub fn new(
-        store: Box<dyn JobStore>,
-        queue: Arc<Queue>,
-        reports: Receiver<Report>,
-        stopped: Receiver<()>,
-        ready: Readiness,
-    ) -> Self {
-        Self {
-            store,
-            queue,
-            reports,
-            stopped,
-            ready,
-            refused: HashMap::new(),
-        }
-    }
-
     /// Ends when all workers have.
     pub fn run(mut self, mut finished: impl FnMut(&[&Job])) {
         while let Ok(first) = self.reports.recv() {

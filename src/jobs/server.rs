@@ -7,7 +7,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use super::task;
 use super::wire;
@@ -16,6 +16,7 @@ use crate::error::{Code, Error};
 use crate::grpc::handler::{Methods, Reply};
 use crate::grpc::host::Hosted;
 use crate::grpc::stream::Streams;
+use crate::sync::spawn;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 /// Threads for what takes long.
@@ -77,9 +78,8 @@ impl Messages {
         let closed = Arc::new(AtomicBool::new(false));
         let thread = |number| {
             let queue = queue.clone();
-            let thread = thread::Builder::new().name(format!("message-{number}"));
             let closed = closed.clone();
-            thread.spawn(move || work(&queue, &closed))
+            spawn(format!("message-{number}"), move || work(&queue, &closed))
         };
         let threads = (0..THREADS).map(thread).collect::<Result<_, _>>()?;
         Ok(Self {

@@ -27,23 +27,9 @@ pub const FACTORIAL: Method<FactorialRequest, FactorialResponse> =
 pub const MOST_FREQUENT_LETTER: Method<TextRequest, LetterResponse> =
     method::unary("/message.MessageService/MostFrequentLetter");
 
-pub fn message_request(text: &str) -> MessageRequest {
-    MessageRequest {
-        text: text.into(),
-        ..Default::default()
-    }
-}
-
 pub fn message_response(processed_text: String) -> MessageResponse {
     MessageResponse {
         processed_text,
-        ..Default::default()
-    }
-}
-
-pub fn ab_request(user: &str) -> ABRequest {
-    ABRequest {
-        user_id: user.into(),
         ..Default::default()
     }
 }
@@ -56,23 +42,9 @@ pub fn ab_response(user_id: String, group: Group) -> ABResponse {
     }
 }
 
-pub fn factorial_request(n: i64) -> FactorialRequest {
-    FactorialRequest {
-        n,
-        ..Default::default()
-    }
-}
-
 pub fn factorial_response(result: String) -> FactorialResponse {
     FactorialResponse {
         result,
-        ..Default::default()
-    }
-}
-
-pub fn text_request(text: &str) -> TextRequest {
-    TextRequest {
-        text: text.into(),
         ..Default::default()
     }
 }

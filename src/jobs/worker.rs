@@ -4,16 +4,17 @@
 
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, select};
+use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
 
 use super::client::{MessageClient, is_cut, is_overload};
 use super::job::{Job, State};
 use super::ledger::{Report, dead_letter};
 use super::queue::failpoint::{self, Point};
-use super::queue::{Delivery, Queue, new_id};
+use super::queue::{Delivery, Queue};
 use super::task::{self, Part};
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
+use crate::key;
 use crate::metrics;
 use crate::retry::Retry;
 use crate::status;
@@ -49,15 +50,11 @@ enum Stop {
 impl Worker {
     pub fn run(self) {
         loop {
-            let delivery = select! {
+            let delivery = select_biased! {
                 recv(self.stopped) -> _ => return,
                 recv(self.deliveries) -> delivery => delivery,
             };
             let Ok(delivery) = delivery else { return };
-            // Both may have been ready.
-            if self.is_stopped() {
-                return;
-            }
             if let Err(Stop::Ended) = self.work(delivery) {
                 return;
             }
@@ -65,7 +62,7 @@ impl Worker {
     }
 
     fn work(&self, delivery: Delivery) -> Result<(), Stop> {
-        let id = delivery.id.clone().unwrap_or_else(new_id);
+        let id = delivery.id.clone().unwrap_or_else(key::random);
         let (mut jobs, mut dead) = (Vec::new(), Vec::new());
         for part in task::parts(&id, &delivery.body) {
             // Not those of a message without an id: if this process died now,
@@ -96,7 +93,11 @@ impl Worker {
     /// Works on a task until it is over. `None` if it was already.
     fn finish(&self, delivery: &Delivery, part: &Part) -> Result<Option<Job>, Stop> {
         self.check(delivery)?;
-        let mut job = self.begin(delivery, part);
+        let mut job = Job {
+            worker: Some(self.name.clone()),
+            started_at: Some(Timestamp::now()),
+            ..Job::queued(part.id.clone(), part.text.clone(), delivery.queued_at)
+        };
         if let Some(known) = self.known(delivery, &part.id)? {
             job.attempts = known.attempts;
             match known.state {
@@ -179,21 +180,6 @@ impl Worker {
             job.state = State::Failed;
         } else if job.attempts >= self.attempts {
             job.state = State::Dead;
-        }
-    }
-
-    fn begin(&self, delivery: &Delivery, part: &Part) -> Job {
-        Job {
-            id: part.id.clone(),
-            task: part.text.clone(),
-            state: State::Queued,
-            result: None,
-            error: None,
-            attempts: 0,
-            worker: Some(self.name.clone()),
-            queued_at: delivery.queued_at,
-            started_at: Some(Timestamp::now()),
-            finished_at: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Starts and stops the threads of `worker` and `ledger`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -11,12 +11,13 @@ use super::job::Job;
 use super::queue::{self, Queue};
 use super::results as store;
 use super::{ledger, worker};
+use crate::db::StartError;
 use crate::grpc::client::{Connection, Settings, environment};
 use crate::metrics;
 use crate::readiness::Readiness;
+use crate::sync::spawn;
 
 pub use super::desk::Desk;
-pub use super::queue::OpenError as StartError;
 
 /// Settings of the workers.
 #[derive(Clone, Debug)]
@@ -86,13 +87,14 @@ pub fn start(
     let connection = Connection::new(environment(), &config.target, &config.connection);
     let client = MessageClient::over(connection, config.call_timeout);
     let deliveries = queue.consume(config.workers.max(1).saturating_mul(config.prefetch.max(1)));
-    let ledger = ledger::Ledger::new(
+    let ledger = ledger::Ledger {
         store,
-        queue.clone(),
-        inbox,
-        stopped.clone(),
-        config.ready.clone(),
-    );
+        queue: queue.clone(),
+        reports: inbox,
+        stopped: stopped.clone(),
+        ready: config.ready.clone(),
+        refused: HashMap::new(),
+    };
     let running = end.clone();
     spawn("jobs-ledger", move || {
         ledger.run(finished);
@@ -110,7 +112,7 @@ pub fn start(
             crashes: config.crashes.max(1),
         };
         let running = end.clone();
-        spawn(&format!("jobs-worker-{number}"), move || {
+        spawn(format!("jobs-worker-{number}"), move || {
             worker.run();
             drop(running);
         })?;
@@ -152,9 +154,4 @@ fn count_depth(queue: &Arc<Queue>) {
             metrics::set(&metrics::QUEUE, &["dead"], depth.dead as usize);
         }
     });
-}
-
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    let thread = thread::Builder::new().name(name.into());
-    thread.spawn(run).map(drop)
 }

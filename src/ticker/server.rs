@@ -5,8 +5,8 @@
 //! stream's own thread looks up the newest step and sends its symbols' quotes.
 //! That is conflation: a slow stream skips to the newest step, and queues nothing.
 
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -25,7 +25,10 @@ use crate::grpc::host::Hosted;
 use crate::grpc::journal::StreamLog;
 use crate::grpc::stream::Streams;
 use crate::retry::supervised;
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
+
+/// Symbols with updates to come, for each stream.
+const SYMBOLS: usize = 100;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
@@ -34,8 +37,6 @@ pub struct Config {
     /// Updates for each request; `None` is until the client disconnects.
     pub updates: Option<u64>,
     pub seed: u64,
-    /// Symbols with updates to come, for each stream.
-    pub symbols: usize,
 }
 
 impl Default for Config {
@@ -44,7 +45,6 @@ impl Default for Config {
             interval: Duration::from_secs(2),
             updates: Some(5),
             seed: 0,
-            symbols: 100,
         }
     }
 }
@@ -87,9 +87,9 @@ impl Ticker {
         });
         let (stop, stopped) = bounded(0);
         let stepping = shared.clone();
-        let thread = thread::Builder::new()
-            .name("ticker-market".into())
-            .spawn(move || supervised(|| stepping.run(config.interval, &stopped)))?;
+        let thread = spawn("ticker-market", move || {
+            supervised(|| stepping.run(config.interval, &stopped));
+        })?;
         Ok(Self {
             shared,
             config,
@@ -114,7 +114,7 @@ impl Hosted for Ticker {
     }
 
     fn close(&self) {
-        self.shared.lock().closed = true;
+        lock(&self.shared.state).closed = true;
         self.shared.ring();
     }
 }
@@ -138,7 +138,7 @@ impl Shared {
                 return;
             }
             {
-                let mut state = self.lock();
+                let mut state = lock(&self.state);
                 state.step += 1;
                 state.time = state.time.max(now());
             }
@@ -152,7 +152,7 @@ impl Shared {
 
     fn ring(&self) {
         let mut ringing = Vec::new();
-        self.lock().bells.retain(|bell| {
+        lock(&self.state).bells.retain(|bell| {
             let alive = bell.upgrade();
             ringing.extend(alive.iter().cloned());
             alive.is_some()
@@ -168,7 +168,7 @@ impl Shared {
         bell: Arc<Bell>,
         stream_log: Option<Arc<StreamLog>>,
     ) -> Result<Arc<Session>, Error> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         if state.closed {
             return Err(Error::shutting_down());
         }
@@ -184,16 +184,12 @@ impl Shared {
             bell,
             stream_log,
             asked: Mutex::new(Asked {
-                watchlist: Watchlist::new(config.updates, config.symbols),
+                watchlist: Watchlist::new(config.updates, SYMBOLS),
                 half_closed: false,
                 refused: None,
                 sending: Vec::new(),
             }),
         }))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
     }
 }
 
@@ -215,13 +211,9 @@ struct Asked {
 }
 
 impl Session {
-    fn lock(&self) -> MutexGuard<'_, Asked> {
-        lock(&self.asked)
-    }
-
     fn note(&self, symbol: &str) -> Result<Symbol, Error> {
         let symbol = Symbol::parse(symbol)?;
-        self.lock().watchlist.request(symbol.clone())?;
+        lock(&self.asked).watchlist.request(symbol.clone())?;
         Ok(symbol)
     }
 
@@ -234,7 +226,7 @@ impl Session {
 
     /// Called at the next turn, when the quotes of the last one were sent.
     fn log_sent(&self) {
-        let sent = std::mem::take(&mut self.lock().sending);
+        let sent = std::mem::take(&mut lock(&self.asked).sending);
         if let Some(stream_log) = &self.stream_log {
             let (stream, peer) = (stream_log.stream(), stream_log.peer());
             for (symbol, quote) in sent {
@@ -253,10 +245,10 @@ fn plain(symbol: &Symbol) -> std::str::EscapeDebug<'_> {
 impl Conversation<TickerRequest> for Session {
     fn request(&self, request: Result<Option<TickerRequest>, Error>) {
         let refuse = |error| {
-            self.lock().refused.get_or_insert(error);
+            lock(&self.asked).refused.get_or_insert(error);
         };
         match request {
-            Ok(None) => self.lock().half_closed = true,
+            Ok(None) => lock(&self.asked).half_closed = true,
             Ok(Some(request)) => match self.note(&request.ticker_symbol) {
                 Ok(symbol) => self.log_subscribed(&symbol),
                 Err(error) => refuse(error),
@@ -275,10 +267,10 @@ impl Conversation<TickerRequest> for Session {
             return Turn::End(Err(error));
         }
         let (step, time) = {
-            let state = self.shared.lock();
+            let state = lock(&self.shared.state);
             (state.step, state.time)
         };
-        let mut asked = self.lock();
+        let mut asked = lock(&self.asked);
         let due = asked.watchlist.take_due(step);
         if due.is_empty() {
             let done = asked.half_closed && asked.watchlist.is_empty();
@@ -293,14 +285,14 @@ impl Conversation<TickerRequest> for Session {
         let encode = |(symbol, quote): &(Symbol, Quote)| wire::encode(symbol, *quote, time);
         let messages = due.iter().map(encode).collect();
         if logged {
-            self.lock().sending = due;
+            lock(&self.asked).sending = due;
         }
         Turn::Send(messages)
     }
 
     fn failure(&self) -> Option<Error> {
-        let closed = self.shared.lock().closed;
-        let refused = || self.lock().refused.clone();
+        let closed = lock(&self.shared.state).closed;
+        let refused = || lock(&self.asked).refused.clone();
         refused().or_else(|| closed.then(Error::shutting_down))
     }
 }

@@ -1,12 +1,13 @@
 //! The to-do list in a file: `todo.sqlite3` in the data folder, for one server.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Row, params};
 
 use super::list::{Action, Change, Task};
 use crate::db::lock::Lock;
-use crate::db::{Error, make_folder, sqlite};
+use crate::db::sqlite::File;
+use crate::db::{Error, make_folder};
 
 mod migrations {
     refinery::embed_migrations!("src/todo/migrations/sqlite");
@@ -14,8 +15,7 @@ mod migrations {
 
 /// An open to-do file, locked against other processes. For one thread.
 pub struct TodoStore {
-    file: PathBuf,
-    connection: Connection,
+    file: File,
     /// Released last.
     _lock: Lock,
 }
@@ -29,10 +29,8 @@ impl TodoStore {
         make_folder(folder)?;
         let file = folder.join("todo.sqlite3");
         let lock = Lock::take(&file)?;
-        let connection = sqlite::open(&file, migrations::migrations::runner())?;
         Ok(Self {
-            file,
-            connection,
+            file: File::open(file, migrations::migrations::runner())?,
             _lock: lock,
         })
     }
@@ -41,18 +39,16 @@ impl TodoStore {
     ///
     /// # Errors
     /// What SQLite says.
-    pub fn load(&self) -> Result<Vec<Task>, Error> {
+    pub fn load(&mut self) -> Result<Vec<Task>, Error> {
         let select = "SELECT id, title, completed FROM tasks ORDER BY id";
-        let task = |row: &rusqlite::Row<'_>| {
+        let task = |row: &Row<'_>| {
             Ok(Task {
                 id: row.get(0)?,
                 title: row.get::<_, String>(1)?.into(),
                 completed: row.get(2)?,
             })
         };
-        let mut statement = self.connection.prepare(select).map_err(self.failed())?;
-        let rows = statement.query_map([], task).map_err(self.failed())?;
-        rows.collect::<Result<_, _>>().map_err(self.failed())
+        self.file.select(select, [], task)
     }
 
     /// Writes the changes as one transaction. When this returns, they are on
@@ -61,9 +57,7 @@ impl TodoStore {
     /// # Errors
     /// What SQLite says; then none of them is stored.
     pub fn commit(&mut self, changes: &[Change]) -> Result<(), Error> {
-        let failed = self.failed();
-        let mut written = || -> rusqlite::Result<()> {
-            let transaction = self.connection.transaction()?;
+        self.file.transaction(|transaction| {
             for Change { task, action } in changes {
                 match action {
                     Action::Added => transaction
@@ -74,9 +68,8 @@ impl TodoStore {
                         .execute(params![task.id])?,
                 };
             }
-            transaction.commit()
-        };
-        written().map_err(failed)
+            Ok(())
+        })
     }
 
     /// Writes, and changes nothing.
@@ -84,15 +77,7 @@ impl TodoStore {
     /// # Errors
     /// What SQLite says.
     pub fn try_write(&mut self) -> Result<(), Error> {
-        let written = self.connection.pragma_update(None, "user_version", 0);
-        written.map_err(self.failed())
-    }
-
-    fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
-        let file = self.file.clone();
-        move |reason| Error::Sqlite {
-            file: file.clone(),
-            reason,
-        }
+        self.file
+            .run(|it| it.pragma_update(None, "user_version", 0))
     }
 }

@@ -7,8 +7,8 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select_biased};
@@ -18,7 +18,7 @@ use super::list::{Change, Limits, Task, TaskList};
 use super::wire;
 use crate::access::Right;
 use crate::budget::Budget;
-use crate::db;
+use crate::db::StartError;
 use crate::error::{Code, Error};
 use crate::fanout::broadcast::{Broadcast, Capacity};
 use crate::fanout::clock::Timestamp;
@@ -30,7 +30,7 @@ use crate::grpc::stream::{Opening, Streams};
 use crate::metrics;
 use crate::readiness::Readiness;
 use crate::retry::supervised;
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
 
 /// How long a trial may wait for the owner.
 const TRIAL: Duration = Duration::from_secs(1);
@@ -82,15 +82,6 @@ struct Listed {
     encoded: Option<handler::Shared>,
 }
 
-/// Why a to-do list did not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(transparent)]
-    Store(#[from] db::Error),
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
-}
-
 enum Request {
     Add(String, Reply<wire::AddTaskResponse>),
     Complete(i32, Reply<wire::CompleteTaskResponse>),
@@ -105,8 +96,8 @@ impl Todo {
     /// [`StartError`], for instance for a file that another server has.
     pub fn start(config: Config) -> Result<Self, StartError> {
         let store = config.data_dir.as_deref().map(TodoStore::open);
-        let store = store.transpose()?;
-        let tasks = store.as_ref().map_or(Ok(Vec::new()), TodoStore::load)?;
+        let mut store = store.transpose()?;
+        let tasks = store.as_mut().map_or(Ok(Vec::new()), TodoStore::load)?;
         let shared = Arc::new(Shared {
             list: Mutex::new(Listed {
                 list: TaskList::new(tasks.clone()),
@@ -132,8 +123,9 @@ impl Todo {
             let sent = asked.try_send(Request::Try(reply)).is_ok();
             sent && answer.recv_timeout(TRIAL) == Ok(true)
         });
-        let thread = thread::Builder::new().name("todo-owner".into());
-        let thread = thread.spawn(move || supervised(|| owner.run(&queue, &stopped)))?;
+        let thread = spawn("todo-owner", move || {
+            supervised(|| owner.run(&queue, &stopped));
+        })?;
         let inbox = Inbox {
             shared,
             limits: config.limits,
@@ -241,21 +233,17 @@ impl Request {
 }
 
 impl Shared {
-    fn list(&self) -> MutexGuard<'_, Listed> {
-        lock(&self.list)
-    }
-
     /// The answer of GetTasks. Encoding is not done under the lock, which
     /// publishing waits for.
     fn answer(&self, budget: &Budget) -> Result<handler::Shared, Error> {
-        let listed = self.list();
+        let listed = lock(&self.list);
         if let Some(encoded) = &listed.encoded {
             return Ok(encoded.clone());
         }
         let (list, version) = (listed.list.clone(), listed.version);
         drop(listed);
         let encoded = wire::list_response(list.tasks()).encode(budget)?;
-        let mut listed = self.list();
+        let mut listed = lock(&self.list);
         if listed.version == version {
             listed.encoded = Some(encoded.clone());
         }
@@ -267,13 +255,13 @@ impl Shared {
     fn publish(&self, change: &Change) {
         let encoded = wire::encode(change);
         let published = self.changes.publish(Timestamp::now(), |_| {
-            self.list().apply(change);
+            lock(&self.list).apply(change);
             let bytes = encoded.len();
             (encoded, bytes)
         });
         if published.is_err() {
             // Closed: nobody watches any more, but the change is stored.
-            self.list().apply(change);
+            lock(&self.list).apply(change);
         }
     }
 }
@@ -298,7 +286,7 @@ enum Waiting {
 impl Owner {
     fn run(&mut self, queue: &Receiver<Request>, stopped: &Receiver<()>) {
         // It may begin again, after a panic in the middle of a transaction.
-        self.draft = self.shared.list().list.clone();
+        self.draft = lock(&self.shared.list).list.clone();
         loop {
             select_biased! {
                 recv(queue) -> request => match request {
@@ -360,7 +348,7 @@ impl Owner {
         {
             self.ready.wrote(Err("tasks cannot be stored".into()));
             tracing::error!(%error, "changes to the to-do list are refused");
-            self.draft = self.shared.list().list.clone();
+            self.draft = lock(&self.shared.list).list.clone();
             return Err(Error::unavailable("the to-do list cannot be stored"));
         }
         self.ready.wrote(Ok(()));
@@ -386,9 +374,10 @@ mod tests {
             requests,
             ..todo.inbox.clone()
         };
-        let (reply, answer) = Reply::pair();
+        let (reply, mut answer) = Reply::later();
         inbox.submit(Request::Complete(1, reply));
-        let error = answer().unwrap_err();
+        let answer = answer.try_recv().unwrap().expect("an answer");
+        let error = answer.unwrap_err();
         assert_eq!(error.code, Code::Unavailable, "{error}");
     }
 }

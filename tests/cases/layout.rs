@@ -151,6 +151,8 @@ const COMMANDS: &[&str] = &[
     "fanout",
     "LEAVES",
     "chat::wire",
+    "chat::order",
+    "chat::shared",
     "jobs::queue",
     "history::load",
 ];

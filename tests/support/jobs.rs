@@ -8,6 +8,7 @@ use messenger::jobs::queue::{self, Broker, Outgoing, Queue};
 use messenger::jobs::results as store;
 use messenger::jobs::task::{self, Task};
 use messenger::jobs::workers::Desk;
+use messenger::key;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -43,7 +44,7 @@ impl Place {
     pub fn embedded() -> Self {
         Self {
             broker: None,
-            queue: format!("test-{}", queue::new_id()),
+            queue: format!("test-{}", key::random()),
             folder: tempfile::tempdir().expect("a folder"),
             store: None,
         }
@@ -162,7 +163,7 @@ impl Place {
         let begin = "import os, pika\n\
             connection = pika.BlockingConnection(pika.URLParameters(os.environ['AMQP_URL']))\n\
             channel, queue = connection.channel(), os.environ['TASK_QUEUE']\n";
-        let file = self.folder.path().join(format!("{}.py", queue::new_id()));
+        let file = self.folder.path().join(format!("{}.py", key::random()));
         let script = format!("{begin}{script}\nconnection.close()\n");
         std::fs::write(&file, script).expect("a script");
         let mut process = self.python(&file.to_string_lossy(), &[], "");

@@ -126,12 +126,7 @@ impl Args {
             return Ok(());
         };
         tracing::info!(database = %config.database, "the log is open");
-        open.ready(&[("history", handle.local_addr().to_string())])?;
-        println!(
-            "messenger history listening on {}://{}",
-            config.http.scheme(),
-            handle.local_addr()
-        );
+        open.listening("history", config.http.scheme(), handle.local_addr())?;
         self.drain.wait(&stop, ready, |time| handle.drain(time))?;
         handle.shut_down();
         Ok(())

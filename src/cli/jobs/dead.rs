@@ -3,9 +3,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::Places;
 use super::list::print_json;
-use super::{Places, plain};
-use crate::cli::terminal::print_line;
+use crate::cli::terminal::{plain, print_line, say};
 use crate::cli::{Error, duration};
 use crate::jobs::queue::{DeadLetter, Which};
 use serde_json::json;
@@ -120,7 +120,6 @@ impl Requeue {
                 tracing::info!(count, "requeued so far");
             }
         })?;
-        print_line(&mut io::stdout().lock(), &format!("{count} requeued"))?;
-        Ok(())
+        say(&format!("{count} requeued"))
     }
 }

@@ -1,11 +1,10 @@
 //! `messenger jobs get`, `wait` and `prune`
 
-use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Places, outcome, plain};
-use crate::cli::terminal::print_line;
+use super::{Places, outcome};
+use crate::cli::terminal::{plain, say};
 use crate::cli::{Error, duration};
 use crate::fanout::clock::Timestamp;
 use crate::jobs::job::{Job, State};
@@ -59,8 +58,7 @@ impl Get {
         let job = self.places.desk()?.find(&self.id)?;
         let job = job.ok_or_else(|| format!("there is no job {}", plain(&self.id)))?;
         let text = serde_json::to_string_pretty(&job_json(&job))?;
-        print_line(&mut io::stdout().lock(), &text)?;
-        Ok(())
+        say(&text)
     }
 }
 
@@ -84,10 +82,7 @@ impl Wait {
             };
             wrong += usize::from(job.state != State::Done);
             let (state, outcome) = (job.state.name(), outcome(&job));
-            print_line(
-                &mut io::stdout().lock(),
-                &format!("{} {state} {outcome}", plain(id)),
-            )?;
+            say(&format!("{} {state} {outcome}", plain(id)))?;
         }
         match wrong {
             0 => Ok(()),
@@ -101,7 +96,6 @@ impl Prune {
         let age = i64::try_from(self.older_than.as_nanos()).unwrap_or(i64::MAX);
         let before = Timestamp::from_nanos(Timestamp::now().nanos().saturating_sub(age));
         let count = self.places.desk()?.prune(before)?;
-        print_line(&mut io::stdout().lock(), &format!("{count} deleted"))?;
-        Ok(())
+        say(&format!("{count} deleted"))
     }
 }

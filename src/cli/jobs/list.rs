@@ -2,14 +2,14 @@
 
 use std::io::{self, BufWriter, Write};
 
-use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
-use super::{Places, outcome, plain};
+use super::{Places, outcome};
 use crate::cli::Error;
-use crate::cli::terminal::print_line;
-use crate::jobs::job::{self, Filter};
+use crate::cli::terminal::{plain, print_line, say};
+use crate::jobs::job::{Filter, State};
 use crate::jobs::wire::job_json;
 
 /// List jobs and their results, newest first
@@ -20,7 +20,8 @@ pub struct Args {
     #[arg(long, env = "MESSENGER_JSON")]
     json: bool,
     /// Only jobs in this state
-    #[arg(long, env = "MESSENGER_JOBS_STATE", value_name = "STATE")]
+    #[arg(long, env = "MESSENGER_JOBS_STATE", value_name = "STATE",
+          value_parser = PossibleValuesParser::new(State::ALL.map(State::name)).try_map(state))]
     state: Option<State>,
     /// Most jobs to list
     #[arg(
@@ -34,12 +35,8 @@ pub struct Args {
     places: Places,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum State {
-    Queued,
-    Done,
-    Failed,
-    Dead,
+fn state(name: String) -> Result<State, &'static str> {
+    State::named(&name).ok_or("no state")
 }
 
 const EXAMPLES: &str = "\
@@ -54,17 +51,12 @@ const SHOWN: usize = 60;
 impl Args {
     pub fn run(&self) -> Result<(), Error> {
         let filter = Filter {
-            state: self.state.map(|state| match state {
-                State::Queued => job::State::Queued,
-                State::Done => job::State::Done,
-                State::Failed => job::State::Failed,
-                State::Dead => job::State::Dead,
-            }),
+            state: self.state,
             limit: self.limit,
         };
         let desk = self.places.desk()?;
         if self.json {
-            return print_json(|show| Ok(desk.each_while(filter, |job| show(job_json(&job)))?));
+            return print_json(|show| Ok(desk.each(filter, |job| show(job_json(&job)))?));
         }
         let mut table = Table::new();
         let header = ["task", "state", "result", "attempts", "worker", "sent"];
@@ -78,9 +70,9 @@ impl Args {
                 job.worker.clone().unwrap_or_default(),
                 job.queued_at.map(|time| time.rfc3339()).unwrap_or_default(),
             ]);
+            true
         })?;
-        print_line(&mut io::stdout().lock(), &table.to_string())?;
-        Ok(())
+        say(&table.to_string())
     }
 }
 

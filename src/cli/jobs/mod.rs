@@ -9,6 +9,7 @@ mod work;
 
 use clap::ValueEnum;
 
+use super::terminal::plain;
 use super::{Error, data_dir};
 use crate::jobs::job::Job;
 use crate::jobs::queue::{self, Broker};
@@ -105,12 +106,6 @@ impl Places {
     pub fn desk(&self) -> Result<Desk, Error> {
         Ok(Desk::open(&self.queue()?, &self.store()?)?)
     }
-}
-
-/// Users' text for a terminal, with control characters escaped.
-fn plain(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(shown).collect()
 }
 
 /// The outcome of a job in words.

@@ -1,15 +1,15 @@
 //! `messenger jobs send`
 
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use super::{Places, plain};
-use crate::cli::terminal::print_line;
+use super::Places;
+use crate::cli::terminal::{plain, say};
 use crate::cli::{Error, duration};
-use crate::jobs::queue::{Queue, new_id};
+use crate::jobs::queue::Queue;
 use crate::jobs::{desk, task};
+use crate::key;
 
 /// Send tasks to the queue, and print them once the queue has confirmed them
 #[derive(clap::Args, Debug)]
@@ -50,7 +50,7 @@ impl Args {
             return Err("--id: there has to be one argument with tasks".into());
         }
         for text in &self.task {
-            let id = self.id.clone().unwrap_or_else(new_id);
+            let id = self.id.clone().unwrap_or_else(key::random);
             let text = text.as_bytes();
             messages.extend(match self.no_split {
                 true => desk::messages_as(&id, &task::escape(text))?,
@@ -63,7 +63,7 @@ impl Args {
             for part in task::parts(&message.id, &message.body) {
                 let text = String::from_utf8_lossy(&part.text);
                 let line = format!("sent {} {}", part.id, plain(&text));
-                print_line(&mut io::stdout().lock(), &line)?;
+                say(&line)?;
             }
         }
         Ok(())

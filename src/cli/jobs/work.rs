@@ -6,7 +6,8 @@ use std::time::Duration;
 use crossbeam_channel::select;
 use sd_notify::NotifyState;
 
-use super::{Places, outcome, plain};
+use super::{Places, outcome};
+use crate::cli::terminal::plain;
 use crate::cli::{Error, access, drain, duration, metrics, signals, tls};
 use crate::grpc::client::Settings;
 use crate::jobs::job::Job;

@@ -12,6 +12,7 @@ use super::{SETTLE, line, print_list, told};
 use crate::cli::{Error, signals, terminal};
 use crate::error::Error as Refusal;
 use crate::retry::Retry;
+use crate::sync::spawn;
 use crate::todo::client::TodoClient;
 use crate::todo::list::{Action, Change};
 
@@ -154,8 +155,7 @@ impl Menu<'_> {
 fn watch(client: &TodoClient) -> Result<Receiver<News>, Error> {
     let (sender, news) = bounded(1024);
     let client = client.clone();
-    let thread = thread::Builder::new().name("todo-watch".into());
-    thread.spawn(move || {
+    spawn("todo-watch", move || {
         // It ends with the menu, which has the other end.
         let _ = keep_watching(&client, &sender);
     })?;

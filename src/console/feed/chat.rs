@@ -1,19 +1,16 @@
 //! "web-chat": the chat's messages.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use super::{Feed, Link};
 use crate::chat::client::{ChatClient, Cursor};
-use crate::console::Config;
 use crate::console::event::Service;
 use crate::console::hub::Hub;
+use crate::console::{CALL_TIMEOUT, SETTLE};
 use crate::error::Error;
 
 pub struct ChatFeed {
     client: ChatClient,
-    call_timeout: Duration,
-    settle: Duration,
     /// An earlier stream was live, so messages may have been missed since, unless the
     /// server resumes there.
     lost: bool,
@@ -21,11 +18,9 @@ pub struct ChatFeed {
 }
 
 impl ChatFeed {
-    pub fn new(client: ChatClient, config: &Config) -> Self {
+    pub fn new(client: ChatClient) -> Self {
         Self {
             client,
-            call_timeout: config.call_timeout,
-            settle: config.settle,
             lost: false,
             cursor: None,
         }
@@ -34,11 +29,11 @@ impl ChatFeed {
 
 impl Feed for ChatFeed {
     const SERVICE: Service = Service::Chat;
-    const THREAD: &'static str = "web-chat";
 
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
-        let (after, wait) = (self.cursor.as_ref(), self.call_timeout);
-        let (mut stream, _) = self.client.subscribe_after(after, wait, self.settle)?;
+        let after = self.cursor.as_ref();
+        let subscribed = self.client.subscribe_after(after, CALL_TIMEOUT, SETTLE);
+        let (mut stream, _) = subscribed?;
         let handle = stream.abort_handle();
         link.opened(move || handle.abort());
         if std::mem::replace(&mut self.lost, true) && !stream.resumed() {

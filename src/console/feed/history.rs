@@ -15,7 +15,6 @@ pub struct HistoryFeed {
 
 impl Feed for HistoryFeed {
     const SERVICE: Service = Service::History;
-    const THREAD: &'static str = "web-history";
 
     /// The stream goes on after the newest message that was fetched, so none is
     /// missing. The senders are fetched afterwards: they may be ahead, and

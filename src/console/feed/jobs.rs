@@ -19,12 +19,10 @@ const LOOK: Duration = Duration::from_millis(500);
 
 pub struct JobsFeed {
     pub jobs: Arc<Desk>,
-    pub call_timeout: Duration,
 }
 
 impl Feed for JobsFeed {
     const SERVICE: Service = Service::Jobs;
-    const THREAD: &'static str = "web-jobs";
 
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
         let (end, ended) = bounded::<()>(0);
@@ -32,7 +30,7 @@ impl Feed for JobsFeed {
         let mut first = true;
         loop {
             if first || hub.has_pages() {
-                hub.jobs(&jobs::state(&self.jobs, self.call_timeout)?);
+                hub.jobs(&jobs::state(&self.jobs)?);
             }
             if std::mem::take(&mut first) {
                 link.live(hub, Service::Jobs);

@@ -11,7 +11,6 @@ mod todo;
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -19,15 +18,16 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use chat::ChatFeed;
 use todo::TodoFeed;
 
-use super::Config;
+use super::CALL_TIMEOUT;
 use super::event::Service;
 use super::hub::{Hub, NOT_CONNECTED};
 use crate::chat::client::ChatClient;
 use crate::error::{Code, Error};
 use crate::grpc::client::Connection;
 use crate::history::client::HistoryClient;
+use crate::jobs::client::Desk;
 use crate::retry::{Retry, supervised};
-use crate::sync::lock;
+use crate::sync::{self, lock};
 use crate::ticker::client::Symbol;
 use crate::todo::client::TodoClient;
 
@@ -43,7 +43,6 @@ const JOIN_WAIT: Duration = Duration::from_secs(2);
 /// One service's stream, reopened when it is lost.
 trait Feed: Send + 'static {
     const SERVICE: Service;
-    const THREAD: &'static str;
 
     /// Opens the stream, calls [`Link::live`], and publishes messages to the hub
     /// until the stream ends.
@@ -114,8 +113,8 @@ impl Feeds {
     /// When a thread cannot be started.
     pub fn start(
         connection: &Connection,
-        config: &Config,
         history: Option<HistoryClient>,
+        jobs: Option<Arc<Desk>>,
         hub: &Arc<Hub>,
         asks: Receiver<Symbol>,
     ) -> std::io::Result<Self> {
@@ -131,15 +130,11 @@ impl Feeds {
             stop,
             _over: over_sender,
         };
-        let call_timeout = config.call_timeout;
-        let (ticker, asker) = ticker::new(connection, call_timeout, asks);
+        let (ticker, asker) = ticker::new(connection, asks);
         let client = ChatClient::over(connection.clone());
-        feeds.add(&threads, ChatFeed::new(client, config))?;
-        let (client, settle) = (
-            TodoClient::over(connection.clone(), call_timeout),
-            config.settle,
-        );
-        feeds.add(&threads, TodoFeed { client, settle })?;
+        feeds.add(&threads, ChatFeed::new(client))?;
+        let client = TodoClient::over(connection.clone(), CALL_TIMEOUT);
+        feeds.add(&threads, TodoFeed { client })?;
         feeds.add(&threads, ticker)?;
         // Those of this server.
         let links = feeds.links.clone();
@@ -151,8 +146,8 @@ impl Feeds {
             Some(client) => feeds.add(&threads, history::HistoryFeed { client })?,
             None => missing(Service::History),
         }
-        match config.jobs.clone() {
-            Some(jobs) => feeds.add(&threads, jobs::JobsFeed { jobs, call_timeout })?,
+        match jobs {
+            Some(jobs) => feeds.add(&threads, jobs::JobsFeed { jobs })?,
             None => missing(Service::Jobs),
         }
         // These two may be in a call at the end, and it does not matter then.
@@ -161,7 +156,7 @@ impl Feeds {
         let (connection, pulse_hub) = (connection.clone(), hub.clone());
         spawn("web-ask", move || asker.run(&hub, &asker_stop))?;
         spawn("web-pulse", move || {
-            pulse::run(&connection, call_timeout, &links, &pulse_hub, &stop);
+            pulse::run(&connection, &links, &pulse_hub, &stop);
         })?;
         Ok(feeds)
     }
@@ -170,7 +165,8 @@ impl Feeds {
         let link = Arc::new(Link::default());
         self.links.push((F::SERVICE, link.clone()));
         let threads = threads.clone();
-        spawn(F::THREAD, move || keep(&mut feed, &threads, &link))
+        let name = format!("web-{}", F::SERVICE.name());
+        spawn(&name, move || keep(&mut feed, &threads, &link))
     }
 
     /// Ends the threads; they are not waited for longer than [`JOIN_WAIT`].
@@ -195,9 +191,7 @@ struct Threads {
 }
 
 fn spawn(name: &str, work: impl FnMut() + Send + 'static) -> std::io::Result<()> {
-    let work = move || supervised(work);
-    thread::Builder::new().name(name.into()).spawn(work)?;
-    Ok(())
+    sync::spawn(name, move || supervised(work)).map(drop)
 }
 
 fn keep<F: Feed>(feed: &mut F, threads: &Threads, link: &Link) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::Link;
+use crate::console::CALL_TIMEOUT;
 use crate::console::event::Service;
 use crate::console::hub::Hub;
 use crate::error::Code;
@@ -21,13 +22,12 @@ const INTERVAL: Duration = Duration::from_secs(5);
 /// streams are alive: they have the same connection, and would have ended.
 pub fn run(
     connection: &Connection,
-    timeout: Duration,
     links: &[(Service, Arc<Link>)],
     hub: &Hub,
     stop: &Receiver<()>,
 ) {
     while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-        let health = connection.check_health("", timeout);
+        let health = connection.check_health("", CALL_TIMEOUT);
         let code = health.err().map(|error| error.code);
         for (service, link) in links {
             match code {

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, select};
 
 use super::{Feed, Link};
-use crate::console::SYMBOLS;
 use crate::console::event::Service;
 use crate::console::hub::Hub;
+use crate::console::{CALL_TIMEOUT, SYMBOLS};
 use crate::error::{Code, Error};
 use crate::grpc::client::Connection;
 use crate::sync::lock;
@@ -53,7 +53,6 @@ struct Sending {
 pub struct TickerFeed {
     connection: Connection,
     client: TickerClient,
-    timeout: Duration,
     sending: Slot,
 }
 
@@ -63,16 +62,11 @@ pub struct Asker {
     asks: Receiver<Symbol>,
 }
 
-pub fn new(
-    connection: &Connection,
-    timeout: Duration,
-    asks: Receiver<Symbol>,
-) -> (TickerFeed, Asker) {
+pub fn new(connection: &Connection, asks: Receiver<Symbol>) -> (TickerFeed, Asker) {
     let sending = Slot::default();
     let feed = TickerFeed {
         connection: connection.clone(),
-        client: TickerClient::over(connection.clone(), timeout),
-        timeout,
+        client: TickerClient::over(connection.clone(), CALL_TIMEOUT),
         sending: sending.clone(),
     };
     (feed, Asker { sending, asks })
@@ -113,12 +107,11 @@ impl TickerFeed {
 
 impl Feed for TickerFeed {
     const SERVICE: Service = Service::Ticker;
-    const THREAD: &'static str = "web-ticker";
 
     fn follow(&mut self, hub: &Hub, link: &Link) -> Result<Infallible, Error> {
         // A stream without symbols sends nothing, so check the server's health.
         // Without a health service, the first update shows that it is live.
-        let mut live = match self.connection.check_health(wire::SERVICE, self.timeout) {
+        let mut live = match self.connection.check_health(wire::SERVICE, CALL_TIMEOUT) {
             Ok(()) => true,
             Err(error) if error.code == Code::Unimplemented => false,
             Err(error) if error.code == Code::NotFound => {

@@ -13,16 +13,17 @@ mod rabbitmq;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use futures_util::task::AtomicWaker;
 
-use crate::db;
+use crate::db::StartError;
 use crate::error::{Code, Error};
 use crate::fanout::clock::Timestamp;
 use crate::key;
+use crate::sync::spawn;
 
 pub use rabbitmq::{Broker, message};
 
@@ -56,16 +57,11 @@ impl Outgoing {
     /// A new task with an id of its own.
     pub fn new(body: Vec<u8>) -> Self {
         Self {
-            id: new_id(),
+            id: key::random(),
             body,
             queued_at: Timestamp::now(),
         }
     }
-}
-
-/// 128 random bits.
-pub fn new_id() -> String {
-    key::random()
 }
 
 /// A task that was delivered and has to be acknowledged or dead-lettered.
@@ -108,12 +104,20 @@ pub struct Depth {
 
 /// Dead letters that were looked at.
 #[derive(Debug)]
-pub struct Taken {
-    pub looked: usize,
-    /// How many of them can be put back.
-    pub taken: usize,
-    /// Those of them that have one.
-    pub ids: Vec<String>,
+pub struct Looked {
+    pub count: usize,
+    /// Those of them that are wanted.
+    pub dead: Vec<DeadLetter>,
+}
+
+/// Which dead letters to look at.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Whether to begin with the oldest, or else behind those of the last look.
+    pub oldest: bool,
+    pub limit: usize,
+    /// Those that are taken, until [`Queue::put_back`]; without it, all are only shown.
+    pub take: Option<Which>,
 }
 
 /// Which tasks in the dead-letter queue.
@@ -134,9 +138,7 @@ enum Command {
     DeadLetter(Token, Vec<DeadLetter>),
     Depth(Reply<Depth>),
     Waiting(usize, Reply<Vec<Outgoing>>),
-    /// Whether to begin with the oldest, and how many.
-    ListDead(bool, usize, Reply<Vec<DeadLetter>>),
-    TakeDead(Which, usize, Reply<Taken>),
+    LookAtDead(Look, Reply<Looked>),
     PutBack(Instant, Reply<u64>),
 }
 
@@ -153,15 +155,6 @@ struct Publication {
     tasks: Vec<Outgoing>,
     deadline: Instant,
     reply: Reply<()>,
-}
-
-/// Why a queue cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(transparent)]
-    Store(#[from] db::Error),
-    #[error("cannot start a thread: {0}")]
-    Thread(#[from] std::io::Error),
 }
 
 /// A queue. May be shared between threads; dropping it ends its owner within a second
@@ -188,7 +181,7 @@ impl Queue {
     ///
     /// # Errors
     /// A folder that cannot be written, or a thread that cannot be started.
-    pub fn open(place: &Place) -> Result<Self, OpenError> {
+    pub fn open(place: &Place) -> Result<Self, StartError> {
         let (sender, commands) = bounded(COMMANDS);
         let waker = Arc::new(AtomicWaker::new());
         let epoch = Arc::new(AtomicU64::new(0));
@@ -286,29 +279,13 @@ impl Queue {
         self.ask(within, |reply| Command::Waiting(limit, reply))
     }
 
-    /// The oldest tasks in the dead-letter queue, or else those behind the ones of the last
-    /// answer; the broker keeps all of them for this visitor until [`Queue::put_back`].
-    ///
-    /// # Errors
-    /// UNAVAILABLE without a broker, with the reason.
-    pub fn list_dead(
-        &self,
-        oldest: bool,
-        limit: usize,
-        within: Duration,
-    ) -> Result<Vec<DeadLetter>, Error> {
-        self.ask(within, |reply| Command::ListDead(oldest, limit, reply))
-    }
-
-    /// Looks at the next dead letters, and takes those of them that are asked for, until
+    /// Tasks in the dead-letter queue; the broker keeps all of them for this visitor until
     /// [`Queue::put_back`].
     ///
     /// # Errors
     /// UNAVAILABLE without a broker, with the reason.
-    pub fn take_dead(&self, which: &Which, limit: usize, within: Duration) -> Result<Taken, Error> {
-        self.ask(within, |reply| {
-            Command::TakeDead(which.clone(), limit, reply)
-        })
+    pub fn look_at_dead(&self, look: Look, within: Duration) -> Result<Looked, Error> {
+        self.ask(within, |reply| Command::LookAtDead(look, reply))
     }
 
     /// Moves what was taken back to the queue; returns how many. If nothing was taken, the
@@ -357,10 +334,6 @@ impl Drop for Queue {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    thread::Builder::new().name(name.into()).spawn(run)
-}
-
 impl Command {
     /// Answers a command that cannot be carried out now. An acknowledgement needs
     /// no answer, since its task will be redelivered.
@@ -371,8 +344,7 @@ impl Command {
             Self::Publish(publication) => drop(publication.reply.send(Err(error()))),
             Self::Depth(reply) => drop(reply.send(Err(error()))),
             Self::Waiting(_, reply) => drop(reply.send(Err(error()))),
-            Self::ListDead(_, _, reply) => drop(reply.send(Err(error()))),
-            Self::TakeDead(_, _, reply) => drop(reply.send(Err(error()))),
+            Self::LookAtDead(_, reply) => drop(reply.send(Err(error()))),
             Self::PutBack(_, reply) => drop(reply.send(Err(error()))),
             Self::Consume(_) | Self::Ack(_) | Self::DeadLetter(..) => {}
         }

@@ -3,16 +3,16 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crossbeam_channel::never;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::{COLUMNS, JobStore, MERGE, PRUNE, RETRIED, REVIVE, Seat, select};
-use crate::db::Error;
-use crate::db::address::{Address, MIGRATION};
+use crate::db::address::Address;
 use crate::db::connection::{Connection, Parameter};
+use crate::db::{Error, migrate};
 use crate::fanout::clock::Timestamp;
 use crate::jobs::job::{Filter, Job, State};
 
@@ -23,9 +23,6 @@ mod migrations {
 /// Timeout of connecting, and of each statement.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often to look whether another process has migrated the schema.
-const MIGRATING: Duration = Duration::from_millis(100);
-
 pub struct Postgres {
     address: Address,
     client: Option<Connection>,
@@ -34,17 +31,10 @@ pub struct Postgres {
 impl Postgres {
     pub fn open(url: &str) -> Result<Self, Error> {
         let address = Address::parse(url, "messenger jobs", TIMEOUT)?;
-        let deadline = Instant::now() + MIGRATION;
-        let migrate = || address.migrate(migrations::migrations::runner(), "jobs_schema_history");
-        loop {
-            match migrate() {
-                // Another process does, and tells nobody when it is done.
-                Err(Error::Migrating { .. }) if Instant::now() < deadline => {
-                    thread::sleep(MIGRATING);
-                }
-                done => break done?,
-            }
-        }
+        // Only another process that migrates it is waited for.
+        migrate(Duration::ZERO, &never(), || {
+            address.migrate(migrations::migrations::runner(), "jobs_schema_history")
+        })?;
         Ok(Self {
             address,
             client: None,
@@ -89,40 +79,24 @@ impl JobStore for Postgres {
         fn column<'a, T>(rows: &[&'a Job], value: impl Fn(&'a Job) -> T) -> Vec<T> {
             rows.iter().map(|job| value(job)).collect()
         }
+        const TEXTS: Type = Type::TEXT_ARRAY;
+        const NUMBERS: Type = Type::INT8_ARRAY;
         let nanos = |time: Option<Timestamp>| time.map(Timestamp::nanos);
+        fn text(text: Option<&String>) -> Option<Cow<'_, str>> {
+            text.map(|text| escaped(text))
+        }
         let columns: [(Parameter<'_>, Type); 11] = [
-            (&column(&rows, |job| escaped(&job.id)), Type::TEXT_ARRAY),
+            (&column(&rows, |job| escaped(&job.id)), TEXTS),
             (&column(&rows, |job| &*job.task), Type::BYTEA_ARRAY),
-            (&column(&rows, |job| job.state.name()), Type::TEXT_ARRAY),
-            (
-                &column(&rows, |job| job.result.as_deref().map(escaped)),
-                Type::TEXT_ARRAY,
-            ),
-            (
-                &column(&rows, |job| job.error.as_deref().map(escaped)),
-                Type::TEXT_ARRAY,
-            ),
-            (
-                &column(&rows, |job| i64::from(job.attempts)),
-                Type::INT8_ARRAY,
-            ),
-            (
-                &column(&rows, |job| job.worker.as_deref().map(escaped)),
-                Type::TEXT_ARRAY,
-            ),
-            (&column(&rows, |job| nanos(job.queued_at)), Type::INT8_ARRAY),
-            (
-                &column(&rows, |job| nanos(job.started_at)),
-                Type::INT8_ARRAY,
-            ),
-            (
-                &column(&rows, |job| nanos(job.finished_at)),
-                Type::INT8_ARRAY,
-            ),
-            (
-                &column(&rows, |job| job.sent_at().nanos()),
-                Type::INT8_ARRAY,
-            ),
+            (&column(&rows, |job| job.state.name()), TEXTS),
+            (&column(&rows, |job| text(job.result.as_ref())), TEXTS),
+            (&column(&rows, |job| text(job.error.as_ref())), TEXTS),
+            (&column(&rows, |job| i64::from(job.attempts)), NUMBERS),
+            (&column(&rows, |job| text(job.worker.as_ref())), TEXTS),
+            (&column(&rows, |job| nanos(job.queued_at)), NUMBERS),
+            (&column(&rows, |job| nanos(job.started_at)), NUMBERS),
+            (&column(&rows, |job| nanos(job.finished_at)), NUMBERS),
+            (&column(&rows, |job| job.sent_at().nanos()), NUMBERS),
         ];
         self.run(|client| client.execute(&insert, &columns))
             .map(drop)
@@ -179,7 +153,7 @@ fn job(row: &Row) -> Option<Job> {
         state: State::named(row.get(2))?,
         result: text(row, 3),
         error: text(row, 4),
-        attempts: attempts(row.get(5)),
+        attempts: u32::try_from(row.get::<_, i64>(5)).unwrap_or(u32::MAX),
         worker: text(row, 6),
         queued_at: time(7),
         started_at: time(8),
@@ -209,10 +183,6 @@ fn restored(text: String) -> String {
 
 fn text(row: &Row, column: usize) -> Option<String> {
     row.get::<_, Option<String>>(column).map(restored)
-}
-
-fn attempts(count: i64) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! `jobs.sqlite3` in the data folder.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension as _, Row, ToSql, params};
+use rusqlite::{Row, ToSql, params};
 
 use super::{COLUMNS, JobStore, MERGE, PRUNE, RETRIED, REVIVE, Seat, select};
-use crate::db::lock::Lock;
-use crate::db::{Error, OPENING, make_folder, sqlite};
+use crate::db::Error;
+use crate::db::sqlite::File;
 use crate::fanout::clock::Timestamp;
 use crate::jobs::job::{Filter, Job, State};
 
@@ -14,41 +14,22 @@ mod migrations {
     refinery::embed_migrations!("src/jobs/results/migrations/sqlite");
 }
 
-pub struct Sqlite {
-    file: PathBuf,
-    connection: Connection,
-}
+pub struct Sqlite(File);
 
 impl Sqlite {
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        make_folder(folder)?;
-        let file = folder.join("jobs.sqlite3");
-        // Two processes that start together would both bring the schema up.
-        let _opening = Lock::wait(&file, OPENING)?;
-        let connection = sqlite::open(&file, migrations::migrations::runner())?;
-        Ok(Self { file, connection })
-    }
-
-    fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
-        let file = self.file.clone();
-        move |reason| Error::Sqlite {
-            file: file.clone(),
-            reason,
-        }
+        let migrations = migrations::migrations::runner();
+        File::shared(folder, "jobs.sqlite3", migrations).map(Self)
     }
 }
 
 impl JobStore for Sqlite {
     fn commit(&mut self, jobs: &[Job]) -> Result<(), Error> {
-        let failed = self.failed();
         let insert = format!(
             "INSERT INTO jobs ({COLUMNS}) \
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) {MERGE}"
         );
-        let mut written = || -> rusqlite::Result<()> {
-            let transaction = self
-                .connection
-                .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        self.0.transaction(|transaction| {
             let mut statement = transaction.prepare_cached(&insert)?;
             for job in jobs {
                 statement.execute(params![
@@ -65,34 +46,22 @@ impl JobStore for Sqlite {
                     job.sent_at().nanos(),
                 ])?;
             }
-            drop(statement);
-            transaction.commit()
-        };
-        written().map_err(failed)
+            Ok(())
+        })
     }
 
     fn find(&mut self, id: &str) -> Result<Option<Job>, Error> {
-        let failed = self.failed();
         let select = format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1");
-        let find = || {
-            let mut statement = self.connection.prepare_cached(&select)?;
-            statement.query_row([id], job).optional()
-        };
-        find().map_err(failed)
+        Ok(self.0.select(&select, [id], job)?.pop())
     }
 
     fn revive(&mut self, ids: &[String]) -> Result<(), Error> {
-        let failed = self.failed();
-        let mut revived = || -> rusqlite::Result<()> {
-            let transaction = self
-                .connection
-                .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+        self.0.transaction(|transaction| {
             for id in ids {
                 transaction.prepare_cached(REVIVE)?.execute([id])?;
             }
-            transaction.commit()
-        };
-        revived().map_err(failed)
+            Ok(())
+        })
     }
 
     fn page(&mut self, filter: Filter, behind: Seat) -> Result<Vec<(Seat, Job)>, Error> {
@@ -102,25 +71,21 @@ impl JobStore for Sqlite {
         arguments.extend(state.iter().map(|state| state as &dyn ToSql));
         // SQLite numbers `$1` as it likes.
         let select = select(filter).replace('$', "?");
-        let listed = || -> rusqlite::Result<Vec<_>> {
-            let mut statement = self.connection.prepare_cached(&select)?;
-            let row = |row: &Row<'_>| Ok(((row.get(10)?, row.get(11)?), job(row)?));
-            statement.query_map(arguments.as_slice(), row)?.collect()
-        };
-        listed().map_err(self.failed())
+        let row = |row: &Row<'_>| Ok(((row.get(10)?, row.get(11)?), job(row)?));
+        self.0.select(&select, arguments.as_slice(), row)
     }
 
     fn retried(&mut self) -> Result<u64, Error> {
         let count = |row: &Row<'_>| row.get::<_, i64>(0);
-        let counted = self.connection.query_row(RETRIED, [], count);
-        counted.map(i64::unsigned_abs).map_err(self.failed())
+        let counted = self.0.run(|it| it.query_row(RETRIED, [], count));
+        counted.map(i64::unsigned_abs)
     }
 
     fn prune(&mut self, before: Timestamp, limit: usize) -> Result<u64, Error> {
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let arguments = params![before.nanos(), limit];
-        let deleted = self.connection.execute(&PRUNE.replace('$', "?"), arguments);
-        deleted.map(|count| count as u64).map_err(self.failed())
+        let (prune, arguments) = (PRUNE.replace('$', "?"), params![before.nanos(), limit]);
+        let deleted = self.0.run(|it| it.execute(&prune, arguments))?;
+        Ok(deleted as u64)
     }
 }
 

@@ -191,7 +191,7 @@ fn a_log_whose_answer_does_not_begin_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (over, given_up) = crossbeam_channel::bounded(1);
-    let client = HistoryClient::new(&address, None, Duration::from_millis(200));
+    let client = HistoryClient::new(&address, None, None, Duration::from_millis(200));
     thread::spawn(move || over.send(client.follow(0).map(drop)));
     let (mut connection, _) = listener.accept().unwrap();
     connection.write_all(b"HTTP/1.1 200 OK\r\n").unwrap();

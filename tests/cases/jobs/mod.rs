@@ -8,6 +8,7 @@ mod operator;
 mod poison;
 mod python;
 mod queues;
+mod results;
 mod several;
 
 use std::time::Duration;

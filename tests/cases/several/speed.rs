@@ -33,7 +33,7 @@ fn check(row: &Value, name: &str, least: f64, most: f64) -> f64 {
 #[test]
 fn rows_of_each_kind_have_their_figures() {
     let _machine = heavy();
-    let only = "append-3,latency-deaf,latency-standby,deliveries-2";
+    let only = "append-3,send-3,latency-deaf,latency-standby,deliveries-2";
     let said = bench(&["--only", only, "--in-flight", "20", "--json"]);
     let rows: Vec<Value> = serde_json::from_str(&said.concat()).unwrap();
     let names: Vec<_> = rows
@@ -53,14 +53,17 @@ fn rows_of_each_kind_have_their_figures() {
     check(append, "postgresCpuUs", 0.0, 1e5);
     check(append, "appendOnlyPostgresCpuUs", 0.0, 1e5);
 
-    for latency in &rows[1..3] {
+    check(&rows[1], "perSecond", 1.0, 1e6);
+    check(&rows[1], "serverCpuUs", 0.0, 1e5);
+
+    for latency in &rows[2..4] {
         for place in ["answer", "sameServer", "otherServers"] {
             let half = check(latency, &format!("{place}P50Us"), 10.0, 1e7);
             check(latency, &format!("{place}P99Us"), half, 1e7);
         }
     }
 
-    let deliveries = &rows[3];
+    let deliveries = &rows[4];
     assert_eq!(
         (&deliveries["servers"], &deliveries["readers"]),
         (&2.into(), &5.into())

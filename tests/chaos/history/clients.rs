@@ -39,7 +39,7 @@ pub struct Client {
 impl Client {
     pub fn new(seed: u64, number: usize, ports: &[u16], pen: Pen<HistoryEvent>) -> Self {
         let next = 1_000_000 * (number as u64 + 1);
-        let client = |port| HistoryClient::new(&format!("127.0.0.1:{port}"), None, TIMEOUT);
+        let client = |port| HistoryClient::new(&format!("127.0.0.1:{port}"), None, None, TIMEOUT);
         Self {
             rng: Rng::with_seed(seed ^ (next << 32)),
             replicas: ports.iter().map(client).collect(),
@@ -249,7 +249,7 @@ pub fn row(shown: Message) -> Row {
         message: message(&shown.text),
         sender: shown.sender,
         count: shown.sender_count,
-        at: shown.sent_at.nanos(),
+        at: shown.sent_at,
     }
 }
 

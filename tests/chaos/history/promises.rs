@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use messenger::fanout::clock::Timestamp;
 use messenger::history::client::Message;
 use messenger::history::load::check::Book;
 use messenger::history::wire;
@@ -217,7 +216,7 @@ fn tens(view: &View) -> Vec<Shown> {
         let message = |row: &Row| Message {
             sender: row.sender.clone(),
             text: text(row.message),
-            sent_at: Timestamp::from_nanos(row.at),
+            sent_at: row.at,
             number: row.number,
             sender_count: row.count,
         };

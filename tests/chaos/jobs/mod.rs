@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use messenger::compare::load::postgres::Cluster;
-use messenger::jobs::queue::new_id;
+use messenger::key;
 
 use super::disk::Disk;
 use super::record::Recorder;
@@ -100,7 +100,7 @@ impl<const EMBEDDED: bool> World for Jobs<EMBEDDED> {
         let site = Site {
             // By default it takes 20 s until a broker gives up a client that is silent.
             broker: broker.map(|it| it.url() + "/%2f?heartbeat=3"),
-            queue: format!("chaos-{}", new_id()),
+            queue: format!("chaos-{}", key::random()),
             folder: disk.path().to_owned(),
             store: postgres.as_ref().map(Cluster::url),
         };

@@ -43,7 +43,10 @@ impl Watch {
         };
         if self
             .desk
-            .each(filter, |job| jobs.push(listed(&job)))
+            .each(filter, |job| {
+                jobs.push(listed(&job));
+                true
+            })
             .is_ok()
         {
             self.compare(jobs);

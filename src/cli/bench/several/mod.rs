@@ -1,28 +1,25 @@
 //! `messenger bench several`: what one chat over several servers costs. Each row has servers
 //! of its own, on an empty database.
 
-use std::thread;
-use std::time::{Duration, Instant};
+mod append;
+
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use postgres::{Client, NoTls};
 use serde_json::{Value, json};
 
 use super::Output;
 use crate::cli::rows::{Column, table};
 use crate::cli::{Error, duration};
 use crate::compare::load::chat::{Config, Load, run};
-use crate::compare::load::figures::{Figures, Stopwatch};
+use crate::compare::load::figures::Figures;
 use crate::compare::load::postgres::{Cluster, create};
 use crate::compare::load::process::Program;
-use crate::db::address::Address;
-use crate::db::log::{Draft, Log as _, PostgresLog, Table};
-use crate::latency::Latencies;
 
 /// By kind and number of servers, or what is special.
 #[rustfmt::skip]
-const ROWS: [&str; 8] = [
-    "append-1", "append-3", "latency", "latency-deaf", "latency-standby",
+const ROWS: [&str; 10] = [
+    "append-1", "append-3", "send-1", "send-3", "latency", "latency-deaf", "latency-standby",
     "deliveries-1", "deliveries-2", "deliveries-3",
 ];
 
@@ -42,23 +39,11 @@ const TEXT: usize = 100;
 /// Nobody answers there.
 const NOBODY: &str = "postgresql://postgres@127.0.0.1:1/none";
 
-/// What the database may take.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// The table of the servers.
-const MESSAGES: Table = Table {
-    name: "chat_messages",
-    counts: false,
-};
-
-/// A batch is a transaction.
-const BATCH: &str =
-    "SELECT count(*)::float8 / greatest(count(DISTINCT xmin::text), 1) FROM chat_messages";
-
 /// Measure one chat over several servers on one PostgreSQL
 ///
-/// append-1, append-3: so many servers get all messages that they take; beside it, as many
-/// clients append such batches with no server there. latency: 500 messages a second to three
+/// append-1, append-3: so many servers append all messages that they can, in this process and
+/// without gRPC; beside it, as many clients append such batches, and nobody reads them. send-1,
+/// send-3: all that so many servers take over gRPC. latency: 500 messages a second to three
 /// servers with three readers each; -deaf is with LISTEN cut off, -standby with a synchronous
 /// standby. deliveries-1, -2, -3: readers of Subscribe share so many servers; where these share
 /// a few processors, it shows what a delivery costs, and no speed-up.
@@ -80,7 +65,7 @@ pub struct Args {
     /// Duration of each measurement
     #[arg(long, env = "MESSENGER_BENCH_SECONDS", default_value = "5", value_name = "SECONDS", value_parser = duration::parse)]
     seconds: Duration,
-    /// Calls in flight at each server, in rows of append
+    /// Messages in flight at each server, in rows of append and send
     #[arg(long, env = "MESSENGER_BENCH_IN_FLIGHT", default_value_t = 512, value_name = "N",
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     in_flight: u16,
@@ -101,7 +86,7 @@ Examples:
 
 /// A table for each kind of rows.
 #[rustfmt::skip]
-const TABLES: [(&str, &[Column]); 3] = [
+const TABLES: [(&str, &[Column]); 4] = [
     ("append", &[
         ("", "row", 1.0, 0),
         ("messages/s", "perSecond", 1.0, 0),
@@ -110,7 +95,15 @@ const TABLES: [(&str, &[Column]); 3] = [
         ("part of it %", "partOfAppendOnly", 0.01, 0),
         ("PostgreSQL CPU us/message", "postgresCpuUs", 1.0, 1),
         ("append only", "appendOnlyPostgresCpuUs", 1.0, 1),
-        ("servers' CPU", "serverCpuUs", 1.0, 1),
+        ("servers' CPU", "loadCpuUs", 1.0, 1),
+        ("others' CPU %", "foreignCpu", 0.01, 1),
+    ]),
+    ("send", &[
+        ("", "row", 1.0, 0),
+        ("messages/s", "perSecond", 1.0, 0),
+        ("servers' CPU us/message", "serverCpuUs", 1.0, 1),
+        ("PostgreSQL CPU", "postgresCpuUs", 1.0, 1),
+        ("load CPU", "loadCpuUs", 1.0, 1),
         ("others' CPU %", "foreignCpu", 0.01, 1),
     ]),
     ("latency", &[
@@ -180,8 +173,11 @@ impl Args {
             seconds: self.seconds,
         };
         let count = special.parse().unwrap_or(3);
+        let calls = u64::from(self.in_flight) * count as u64;
+        let ahead = calls;
         let (readers, load, flags): (_, _, &[&str]) = match (kind, special) {
-            ("append", _) => return place.append(count, self.in_flight),
+            ("append", _) => return append::measure(&place, count, self.in_flight.into()),
+            ("send", _) => (0, Load::InFlight { calls, ahead }, &[]),
             ("latency", "deaf") => (LISTENERS * count, RATE, &["--listen-url", NOBODY]),
             ("latency", _) => (LISTENERS * count, RATE, &[]),
             _ => (self.readers as usize, FANOUT, &[]),
@@ -199,17 +195,20 @@ struct Place {
 }
 
 impl Place {
-    /// A new database with so many servers.
+    /// Of a new database.
+    fn name(&self) -> String {
+        format!("messenger_bench_{:08x}", fastrand::u32(..))
+    }
+
+    /// So many servers on a new database.
     fn servers(&self, count: usize, flags: &[&str]) -> Result<(String, Vec<Program>), Error> {
-        let name = format!("messenger_bench_{:08x}", fastrand::u32(..));
-        let url = create(&self.url, &name)?;
+        let url = create(&self.url, &self.name())?;
         let flags = [&["--services", "chat", "--database-url", &url], flags].concat();
         let flags: Vec<_> = flags.into_iter().map(str::to_owned).collect();
         let servers: Result<_, _> = (0..count).map(|_| super::server(&flags)).collect();
         Ok((url, servers?))
     }
 
-    /// What all rows have.
     fn run(&self, servers: &[Program], readers: usize, load: Load) -> Result<Value, Error> {
         let config = Config {
             readers,
@@ -220,16 +219,9 @@ impl Place {
             behind: self.postgres,
         };
         let figures = run(&servers.iter().collect::<Vec<_>>(), &config)?;
-        let mut row = json!({
-            "servers": servers.len(),
-            "readers": readers,
-            // Deliveries if there are readers, or else messages.
-            "perSecond": figures.per_second(),
-            "serverCpuUs": figures.server_cpu,
-            "postgresCpuUs": figures.behind_cpu,
-            "loadCpuUs": figures.load_cpu,
-            "foreignCpu": figures.foreign_cpu,
-        });
+        let mut row = row(&figures);
+        row["servers"] = servers.len().into();
+        row["readers"] = readers.into();
         let places = ["answer", "sameServer", "otherServers"];
         for (place, latencies) in places.iter().zip(&figures.places) {
             // Not where nobody reads.
@@ -239,57 +231,16 @@ impl Place {
         }
         Ok(row)
     }
+}
 
-    fn append(&self, count: usize, in_flight: u16) -> Result<Value, Error> {
-        let (url, servers) = self.servers(count, &[])?;
-        let calls = u64::from(in_flight) * count as u64;
-        let load = Load::InFlight {
-            calls,
-            ahead: calls,
-        };
-        let mut row = self.run(&servers, 0, load)?;
-        drop(servers);
-        let mut database = Client::connect(&url, NoTls)?;
-        let batch: f64 = database.query_one(BATCH, &[])?.try_get(0)?;
-        let only = self.append_only(count, batch.round() as usize)?;
-        row["messagesPerBatch"] = batch.into();
-        row["appendOnlyPerSecond"] = only.per_second().into();
-        row["partOfAppendOnly"] = row["perSecond"]
-            .as_f64()
-            .map(|full| full / only.per_second())
-            .into();
-        row["appendOnlyPostgresCpuUs"] = only.behind_cpu.into();
-        Ok(row)
-    }
-
-    /// So many clients that do nothing but append such batches.
-    fn append_only(&self, clients: usize, batch: usize) -> Result<Figures, Error> {
-        // Makes the schema.
-        let (url, servers) = self.servers(1, &[])?;
-        drop(servers);
-        let address = Address::parse(&url, "messenger bench", PATIENCE)?;
-        let draft = Draft {
-            sender: "bench".into(),
-            text: "x".repeat(TEXT),
-            key: None,
-        };
-        let logs = (0..clients).map(|_| PostgresLog::open(&address, MESSAGES));
-        let logs: Vec<_> = logs.collect::<Result<_, _>>()?;
-        let stopwatch = Stopwatch::start(&[], self.postgres)?;
-        let append = |mut log: PostgresLog| {
-            let (started, mut appended) = (Instant::now(), 0);
-            while started.elapsed() < self.seconds {
-                let all = log.append(&mut vec![draft.clone(); batch]);
-                appended += all.map_err(|failure| failure.reason)?.entries.len() as u64;
-            }
-            Ok::<_, crate::db::Error>(appended)
-        };
-        let appended = thread::scope(|scope| {
-            let clients = logs.into_iter().map(|log| scope.spawn(|| append(log)));
-            let clients: Vec<_> = clients.collect();
-            let appended = clients.into_iter().map(|it| it.join().expect("no panic"));
-            appended.sum::<Result<u64, _>>()
-        });
-        Ok(stopwatch.stop(appended?, Latencies::new()?)?)
-    }
+/// What all rows have.
+fn row(figures: &Figures) -> Value {
+    json!({
+        // Deliveries if there are readers, or else messages.
+        "perSecond": figures.per_second(),
+        "serverCpuUs": figures.server_cpu,
+        "postgresCpuUs": figures.behind_cpu,
+        "loadCpuUs": figures.load_cpu,
+        "foreignCpu": figures.foreign_cpu,
+    })
 }

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 
 use crate::db::lock::Lock;
 use crate::db::{Error, OPENING, make_folder};
-use crate::jobs::queue::new_id;
+use crate::key;
 
-/// This process as a consumer, until it is dropped.
+const FOLDER: &str = "consumers";
+const ENDING: &str = ".lock";
+
+/// This process as a consumer, or one that has died. Dropping this removes its file.
 pub struct Consumer {
-    name: String,
+    pub name: String,
     file: PathBuf,
     _lock: Lock,
 }
@@ -19,20 +22,22 @@ impl Consumer {
     /// # Errors
     /// A folder that cannot be written.
     pub fn start(folder: &Path) -> Result<Self, Error> {
-        let folder = folder.join(FOLDER);
-        make_folder(&folder)?;
-        let name = new_id();
-        let lock = Lock::wait(&folder.join(&name), OPENING)?;
-        let file = folder.join(format!("{name}{ENDING}"));
-        Ok(Self {
-            name,
-            file,
-            _lock: lock,
-        })
+        make_folder(&folder.join(FOLDER))?;
+        let take = |file: &Path| Lock::wait(file, OPENING);
+        Self::locked(folder, key::random(), take)
     }
 
-    pub fn name(&self) -> &str {
-        &self.name
+    fn locked(
+        folder: &Path,
+        name: String,
+        take: impl FnOnce(&Path) -> Result<Lock, Error>,
+    ) -> Result<Self, Error> {
+        let folder = folder.join(FOLDER);
+        Ok(Self {
+            _lock: take(&folder.join(&name))?,
+            file: folder.join(format!("{name}{ENDING}")),
+            name,
+        })
     }
 }
 
@@ -43,25 +48,10 @@ impl Drop for Consumer {
     }
 }
 
-const FOLDER: &str = "consumers";
-const ENDING: &str = ".lock";
-
-/// A consumer that has died. Dropping this removes its file.
-pub struct Left {
-    pub name: String,
-    file: PathBuf,
-    _lock: Lock,
-}
-
-impl Drop for Left {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.file);
-    }
-}
-
 /// The consumers of these whose processes have died.
-pub fn dead(folder: &Path, names: Vec<String>) -> Vec<Left> {
-    let locked = names.into_iter().map(|name| lock(folder, name));
+pub fn dead(folder: &Path, names: Vec<String>) -> Vec<Consumer> {
+    let locked = names.into_iter();
+    let locked = locked.map(|name| Consumer::locked(folder, name, Lock::take));
     locked.flatten().collect()
 }
 
@@ -74,16 +64,6 @@ pub fn count(folder: &Path) -> u64 {
         }
     });
     live.count() as u64
-}
-
-fn lock(folder: &Path, name: String) -> Option<Left> {
-    let file = folder.join(FOLDER).join(&name);
-    let lock = Lock::take(&file).ok()?;
-    Some(Left {
-        file: folder.join(FOLDER).join(format!("{name}{ENDING}")),
-        name,
-        _lock: lock,
-    })
 }
 
 fn names(folder: &Path) -> Vec<String> {

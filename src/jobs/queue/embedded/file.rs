@@ -1,13 +1,12 @@
 //! The tables of `queue.sqlite3`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+use rusqlite::{Row, Transaction, params};
 
-use super::consumers::Left;
+use super::consumers::Consumer;
 use super::{EPOCH, Settled};
-use crate::db::lock::Lock;
-use crate::db::{Error, OPENING, make_folder, sqlite};
+use crate::db::{Error, sqlite};
 use crate::fanout::clock::Timestamp;
 use crate::jobs::queue::{DeadLetter, Delivery, Depth, Outgoing, Token};
 
@@ -16,8 +15,7 @@ mod migrations {
 }
 
 pub struct File {
-    path: PathBuf,
-    connection: Connection,
+    tables: sqlite::File,
     /// Whether a commit does an fsync.
     synced: bool,
 }
@@ -26,14 +24,9 @@ const WAITING: &str = "owner IS NULL AND reason IS NULL";
 
 impl File {
     pub fn open(folder: &Path) -> Result<Self, Error> {
-        make_folder(folder)?;
-        let path = folder.join("queue.sqlite3");
-        // Two processes that start together would both bring the schema up.
-        let _opening = Lock::wait(&path, OPENING)?;
-        let connection = sqlite::open(&path, migrations::migrations::runner())?;
+        let migrations = migrations::migrations::runner();
         Ok(Self {
-            path,
-            connection,
+            tables: sqlite::File::shared(folder, "queue.sqlite3", migrations)?,
             synced: true,
         })
     }
@@ -49,14 +42,14 @@ impl File {
         tasks: &[&Outgoing],
         settled: &[Settled],
         consumer: Option<(&str, usize)>,
-        left: &[Left],
+        left: &[Consumer],
     ) -> Result<Vec<Delivery>, Error> {
         let idle = consumer.is_none_or(|(_, room)| room == 0) && left.is_empty();
         if idle && tasks.is_empty() && settled.is_empty() {
             return Ok(Vec::new());
         }
         self.sync(!tasks.is_empty())?;
-        self.transaction(|transaction| {
+        self.tables.transaction(|transaction| {
             for task in tasks {
                 let insert = "INSERT INTO tasks (id, body, queued_at) VALUES (?1, ?2, ?3)";
                 let values = params![task.id, task.body, task.queued_at.nanos()];
@@ -78,15 +71,15 @@ impl File {
 
     /// All consumers that have tasks.
     pub fn owners(&mut self) -> Result<Vec<String>, Error> {
-        let select = "SELECT DISTINCT owner FROM tasks WHERE owner IS NOT NULL LIMIT ?1";
-        self.select(select, usize::MAX, |row| row.get(0))
+        let select = "SELECT DISTINCT owner FROM tasks WHERE owner IS NOT NULL";
+        self.tables.select(select, [], |row| row.get(0))
     }
 
     /// Frees everything that this consumer has.
     pub fn release(&mut self, consumer: &str) -> Result<(), Error> {
         let free = "UPDATE tasks SET owner = NULL WHERE owner = ?1";
-        let freed = self.connection.execute(free, [consumer]);
-        freed.map(drop).map_err(self.failed())
+        let freed = self.tables.run(|it| it.execute(free, [consumer]));
+        freed.map(drop)
     }
 
     pub fn depth(&mut self) -> Result<Depth, Error> {
@@ -101,8 +94,7 @@ impl File {
                 dead: count(row, 1)?,
             })
         };
-        let depth = self.connection.query_row(&select, [], depth);
-        depth.map_err(self.failed())
+        self.tables.run(|it| it.query_row(&select, [], depth))
     }
 
     /// The newest tasks, including those that a consumer has.
@@ -116,46 +108,30 @@ impl File {
                 queued_at: Timestamp::from_nanos(row.get(2)?),
             })
         };
-        self.select(select, limit, task)
+        self.tables.select(select, [bound(limit)], task)
     }
 
-    /// Dead letters behind this one, oldest first, and which was the last.
-    pub fn list_dead(&mut self, seq: i64, limit: usize) -> Result<(i64, Vec<DeadLetter>), Error> {
-        let select = format!(
-            "SELECT id, body, reason, attempts, seq FROM tasks \
-             WHERE reason IS NOT NULL AND seq > {seq} ORDER BY seq LIMIT ?1"
-        );
-        let mut last = seq;
+    /// Dead letters behind this one, oldest first.
+    pub fn dead_after(&mut self, seq: i64, limit: usize) -> Result<Vec<(i64, DeadLetter)>, Error> {
+        let select = "SELECT seq, id, body, reason, attempts FROM tasks \
+                      WHERE reason IS NOT NULL AND seq > ?1 ORDER BY seq LIMIT ?2";
         let dead = |row: &Row<'_>| {
-            last = row.get(4)?;
-            Ok(DeadLetter {
-                id: row.get(0)?,
-                body: row.get(1)?,
-                reason: row.get(2)?,
-                attempts: row.get(3)?,
-            })
+            let dead = DeadLetter {
+                id: row.get(1)?,
+                body: row.get(2)?,
+                reason: row.get(3)?,
+                attempts: row.get(4)?,
+            };
+            Ok((row.get(0)?, dead))
         };
-        let dead = self.select(&select, limit, dead)?;
-        Ok((last, dead))
-    }
-
-    /// Dead letters behind this one, oldest first, with their ids.
-    pub fn dead_after(
-        &mut self,
-        seq: i64,
-        limit: usize,
-    ) -> Result<Vec<(i64, Option<String>)>, Error> {
-        let select = format!(
-            "SELECT seq, id FROM tasks WHERE reason IS NOT NULL AND seq > {seq} ORDER BY seq LIMIT ?1"
-        );
-        self.select(&select, limit, |row| Ok((row.get(0)?, row.get(1)?)))
+        self.tables.select(select, [seq, bound(limit)], dead)
     }
 
     pub fn requeue(&mut self, dead: &[i64]) -> Result<u64, Error> {
         let update = "UPDATE tasks SET reason = NULL, attempts = 0, deliveries = 0 \
                       WHERE reason IS NOT NULL AND seq = ?1";
         self.sync(true)?;
-        self.transaction(|transaction| {
+        self.tables.transaction(|transaction| {
             let mut statement = transaction.prepare_cached(update)?;
             let updated = dead.iter().map(|seq| statement.execute([seq]));
             Ok(updated.sum::<rusqlite::Result<usize>>()? as u64)
@@ -167,49 +143,17 @@ impl File {
     fn sync(&mut self, synced: bool) -> Result<(), Error> {
         if self.synced != synced {
             let level = if synced { "FULL" } else { "NORMAL" };
-            let set = self.connection.pragma_update(None, "synchronous", level);
-            set.map_err(self.failed())?;
+            self.tables
+                .run(|it| it.pragma_update(None, "synchronous", level))?;
             self.synced = synced;
         }
         Ok(())
     }
+}
 
-    fn transaction<T>(
-        &mut self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
-    ) -> Result<T, Error> {
-        let failed = self.failed();
-        let done = || {
-            let behavior = TransactionBehavior::Immediate;
-            let transaction = self.connection.transaction_with_behavior(behavior)?;
-            let result = work(&transaction)?;
-            transaction.commit()?;
-            Ok(result)
-        };
-        done().map_err(failed)
-    }
-
-    fn select<T>(
-        &mut self,
-        select: &str,
-        limit: usize,
-        row: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
-    ) -> Result<Vec<T>, Error> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let selected = || {
-            let mut statement = self.connection.prepare_cached(select)?;
-            statement.query_map([limit], row)?.collect::<Result<_, _>>()
-        };
-        selected().map_err(self.failed())
-    }
-
-    fn failed(&self) -> impl Fn(rusqlite::Error) -> Error + use<> {
-        let file = self.path.clone();
-        move |reason| Error::Sqlite {
-            file: file.clone(),
-            reason,
-        }
-    }
+/// For `LIMIT`.
+fn bound(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// SQLite's numbers have a sign; those here are never below zero.
@@ -263,9 +207,8 @@ fn claim(
             redelivered: row.get::<_, i64>(4)? > 1,
         })
     };
-    let room = i64::try_from(room).unwrap_or(i64::MAX);
     let mut statement = transaction.prepare_cached(&claim)?;
-    let claimed = statement.query_map(params![consumer, room], delivery)?;
+    let claimed = statement.query_map(params![consumer, bound(room)], delivery)?;
     let mut claimed = claimed.collect::<rusqlite::Result<Vec<_>>>()?;
     // RETURNING promises no order.
     claimed.sort_by_key(|delivery| delivery.token.tag);

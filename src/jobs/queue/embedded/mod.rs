@@ -19,7 +19,8 @@ use crossbeam_channel::{Sender, select};
 
 use super::failpoint::{self, Point};
 use super::{
-    Command, DeadLetter, Delivery, Outgoing, Owned, Publication, Subscription, Taken, Token, Which,
+    Command, DeadLetter, Delivery, Look, Looked, Outgoing, Owned, Publication, Subscription, Token,
+    Which,
 };
 use crate::db;
 use crate::error::Error;
@@ -64,7 +65,7 @@ struct Claim {
     name: String,
     room: usize,
     /// Whose tasks are free now. Their locks are held until that is written.
-    left: Vec<consumers::Left>,
+    left: Vec<Consumer>,
 }
 
 /// How a delivery was settled.
@@ -106,7 +107,7 @@ impl Owner {
         }
         // What was delivered and is not settled is free for others.
         if let Some(consuming) = self.consuming.take() {
-            let name = consuming.consumer.name().to_owned();
+            let name = consuming.consumer.name.clone();
             if let Err(error) = self.file.release(&name) {
                 tracing::warn!("{error}");
             }
@@ -151,16 +152,8 @@ impl Owner {
             Command::Waiting(limit, reply) => {
                 let _ = reply.send(self.file.waiting(limit).map_err(unavailable));
             }
-            Command::ListDead(oldest, limit, reply) => {
-                let behind = if oldest { 0 } else { self.looked_at };
-                let listed = self.file.list_dead(behind, limit).map(|(last, dead)| {
-                    self.looked_at = last;
-                    dead
-                });
-                let _ = reply.send(listed.map_err(unavailable));
-            }
-            Command::TakeDead(which, limit, reply) => {
-                let _ = reply.send(self.take_dead(&which, limit).map_err(unavailable));
+            Command::LookAtDead(look, reply) => {
+                let _ = reply.send(self.look_at_dead(&look).map_err(unavailable));
             }
             Command::PutBack(_, reply) => {
                 let taken = std::mem::take(&mut self.taken);
@@ -173,21 +166,18 @@ impl Owner {
         }
     }
 
-    fn take_dead(&mut self, which: &Which, limit: usize) -> Result<Taken, db::Error> {
+    fn look_at_dead(&mut self, look: &Look) -> Result<Looked, db::Error> {
+        let behind = if look.oldest { 0 } else { self.looked_at };
+        let mut dead = self.file.dead_after(behind, look.limit)?;
+        let count = dead.len();
+        self.looked_at = dead.last().map_or(behind, |(seq, _)| *seq);
+        if let Some(Which::Ids(ids)) = &look.take {
+            dead.retain(|(_, dead)| dead.id.as_ref().is_some_and(|id| ids.contains(id)));
+        }
+        let (taken, dead) = dead.into_iter().unzip();
         // A requeue that was given up is forgotten.
-        if !std::mem::take(&mut self.taken).is_empty() {
-            self.looked_at = 0;
-        }
-        let mut dead = self.file.dead_after(self.looked_at, limit)?;
-        let looked = dead.len();
-        self.looked_at = dead.last().map_or(self.looked_at, |(seq, _)| *seq);
-        if let Which::Ids(ids) = which {
-            dead.retain(|(_, id)| id.as_ref().is_some_and(|id| ids.contains(id)));
-        }
-        let ids;
-        (self.taken, ids) = dead.into_iter().unzip::<_, _, _, Vec<_>>();
-        let (ids, taken) = (ids.into_iter().flatten().collect(), self.taken.len());
-        Ok(Taken { looked, taken, ids })
+        self.taken = look.take.as_ref().map_or(Vec::new(), |_| taken);
+        Ok(Looked { count, dead })
     }
 
     fn consume(&mut self, wanted: Subscription) {
@@ -258,7 +248,7 @@ impl Owner {
     /// What this process may take now.
     fn claim(&mut self) -> Option<Claim> {
         let consuming = self.consuming.as_mut()?;
-        let name = consuming.consumer.name().to_owned();
+        let name = consuming.consumer.name.clone();
         let busy = consuming.unsettled.saturating_sub(self.settled.len());
         let room = consuming.prefetch.saturating_sub(busy);
         let due = consuming

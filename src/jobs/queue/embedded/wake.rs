@@ -8,12 +8,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use rustix::fs::inotify;
 
 use crate::db::Error;
+use crate::sync::spawn;
 
 pub struct Wake {
     path: PathBuf,
@@ -64,8 +65,7 @@ impl Wake {
             let watch = inotify::init(inotify::CreateFlags::CLOEXEC)?;
             inotify::add_watch(&watch, &self.path, inotify::WatchFlags::MODIFY)?;
             let (sender, over) = (self.sender.clone(), self.over.clone());
-            let thread = thread::Builder::new().name("queue-watch".into());
-            thread.spawn(move || forward(&watch, &sender, &over))
+            spawn("queue-watch", move || forward(&watch, &sender, &over))
         };
         self.watcher = Some(watch().map_err(failed(&self.path))?);
         Ok(())

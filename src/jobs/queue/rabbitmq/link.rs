@@ -9,7 +9,6 @@ use std::time::Instant;
 
 use futures_util::future::try_join_all;
 use futures_util::stream::{self, FuturesUnordered, Stream as _};
-use lapin::message::Delivery as Message;
 use lapin::options::{
     BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
     ConfirmSelectOptions, QueueDeclareOptions,
@@ -22,10 +21,10 @@ use lapin::{
 use super::batch::{Batch, Content, Due};
 use super::broker::{Broker, connect, dead_name};
 use super::exchange::{CONFIRM, EXCHANGE, GOODBYE, Over, within};
-use super::message::{dead_letter, id, queued_at};
+use super::message::{id, queued_at};
 use super::visit::{CHUNK, Events, Visit};
 use crate::jobs::queue::failpoint::{self, Point};
-use crate::jobs::queue::{DeadLetter, Delivery, Depth, Publication, Reply, Taken, Token, Which};
+use crate::jobs::queue::{DeadLetter, Delivery, Depth, Look, Looked, Publication, Reply, Token};
 
 /// The answer to one message of a batch.
 type Confirming = Pin<Box<dyn Future<Output = (u64, usize, lapin::Result<Confirmation>)> + Send>>;
@@ -55,7 +54,6 @@ pub enum Arrival {
     Written(Content),
     /// Something is to be written again.
     Refused,
-    Lost(Over),
 }
 
 impl Link {
@@ -202,10 +200,9 @@ impl Link {
         let until = Instant::now() + EXCHANGE;
         while self.batches.values().any(Batch::is_burying) {
             let left = until.saturating_duration_since(Instant::now());
-            match within(left, poll_fn(|cx| self.poll(cx)))? {
-                Arrival::Written(content) => self.finish(content)?,
-                Arrival::Lost(over) => return Err(over),
-                Arrival::Delivery(_) | Arrival::Refused => {}
+            let arrival = within(left, poll_fn(|cx| self.poll(cx)))??;
+            if let Arrival::Written(content) = arrival {
+                self.finish(content)?;
             }
         }
         Ok(())
@@ -283,31 +280,17 @@ impl Link {
         })
     }
 
-    /// Looks at the oldest dead letters or the next ones; they go back to their places when
-    /// nothing is [`put_back`](Link::put_back).
-    pub fn list_dead(&mut self, oldest: bool, limit: usize) -> Result<Vec<DeadLetter>, Over> {
-        if oldest {
+    /// Looks at dead letters; they go back to their places when nothing of them is
+    /// [`put_back`](Link::put_back).
+    pub fn look_at_dead(&mut self, look: &Look) -> Result<Looked, Over> {
+        if look.oldest {
             self.visit.end()?;
-        } else if !self.visit.has_begun() {
+        } else if look.take.is_none() && !self.visit.has_begun() {
             return Err(Over::lost("the connection was lost meanwhile"));
         }
-        Ok(self.next_dead(limit)?.iter().map(dead_letter).collect())
-    }
-
-    /// Looks at the next dead letters, and keeps those of them that [`Link::put_back`]
-    /// is to requeue. A requeue that was given up is forgotten.
-    pub fn take_dead(&mut self, which: &Which, limit: usize) -> Result<Taken, Over> {
-        if self.visit.has_taken() {
-            self.visit.end()?;
-        }
-        let messages = self.next_dead(limit)?;
-        Ok(self.visit.keep(messages, which))
-    }
-
-    fn next_dead(&mut self, limit: usize) -> Result<Vec<Message>, Over> {
         let queue = dead_name(&self.queue);
         self.visit
-            .next(&self.connection, &mut self.events, &queue, limit)
+            .next(&self.connection, &mut self.events, &queue, look)
     }
 
     /// Moves what was taken back to the queue that it comes from. If nothing was, the
@@ -329,15 +312,8 @@ impl Link {
         self.batches.values().map(Batch::next).min()
     }
 
-    /// The next arrival.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arrival> {
-        self.poll_broker(cx).map(|arrival| match arrival {
-            Ok(arrival) => arrival,
-            Err(over) => Arrival::Lost(over),
-        })
-    }
-
-    fn poll_broker(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrival, Over>> {
+    /// The next arrival, or how the connection ended.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Arrival, Over>> {
         while let Poll::Ready(event) = self.events.as_mut().poll_next(cx) {
             match event {
                 Some(lapin::Event::Error(error)) => return Poll::Ready(Err(error.into())),

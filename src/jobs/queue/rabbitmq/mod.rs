@@ -48,7 +48,7 @@ pub struct Owner {
 /// What the owner waits for.
 enum Event {
     Command(Command),
-    Arrival(Arrival),
+    Arrival(Result<Arrival, Over>),
     Deadline,
     Closed,
 }
@@ -255,16 +255,17 @@ impl Owner {
     fn handle(&mut self, link: &mut Link, event: Event) -> Result<(), Over> {
         match event {
             Event::Command(command) => self.obey(link, command)?,
-            Event::Arrival(Arrival::Delivery(delivery)) => {
-                if let Some(consumer) = &self.consumer {
-                    // The broker keeps to the prefetch: the room that there is.
-                    let room = consumer.deliveries.try_send(delivery);
-                    room.map_err(|_| Over::lost("nobody takes the deliveries"))?;
+            Event::Arrival(arrival) => match arrival? {
+                Arrival::Delivery(delivery) => {
+                    if let Some(consumer) = &self.consumer {
+                        // The broker keeps to the prefetch: the room that there is.
+                        let room = consumer.deliveries.try_send(delivery);
+                        room.map_err(|_| Over::lost("nobody takes the deliveries"))?;
+                    }
                 }
-            }
-            Event::Arrival(Arrival::Written(content)) => link.finish(content)?,
-            Event::Arrival(Arrival::Refused) => {}
-            Event::Arrival(Arrival::Lost(over)) => return Err(over),
+                Arrival::Written(content) => link.finish(content)?,
+                Arrival::Refused => {}
+            },
             Event::Deadline => link.look()?,
             Event::Closed => {
                 link.drain()?;
@@ -287,12 +288,7 @@ impl Owner {
             Command::DeadLetter(token, dead) => link.dead_letter(token, dead)?,
             Command::Depth(reply) => answer(&reply, link.depth())?,
             Command::Waiting(_, reply) => drop(reply.send(Ok(Vec::new()))),
-            Command::ListDead(oldest, limit, reply) => {
-                answer(&reply, link.list_dead(oldest, limit))?;
-            }
-            Command::TakeDead(which, limit, reply) => {
-                answer(&reply, link.take_dead(&which, limit))?;
-            }
+            Command::LookAtDead(look, reply) => answer(&reply, link.look_at_dead(&look))?,
             Command::PutBack(deadline, reply) => link.put_back(deadline, reply)?,
         }
         Ok(())

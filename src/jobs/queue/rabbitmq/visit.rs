@@ -13,8 +13,8 @@ use lapin::{Channel, Connection};
 use smol::future::or;
 
 use super::exchange::{EXCHANGE, Over, within};
-use super::message::id;
-use crate::jobs::queue::{Taken, Which};
+use super::message::{dead_letter, id};
+use crate::jobs::queue::{Look, Looked, Which};
 
 /// Messages that are written, or asked for, before waiting for the first answer.
 pub const CHUNK: usize = 256;
@@ -35,20 +35,20 @@ impl Visit {
         self.channel.is_some()
     }
 
-    /// The next messages of this queue.
+    /// The next messages of this queue; keeps those of them that are to be requeued.
     pub fn next(
         &mut self,
         connection: &Connection,
         events: &mut Events,
         queue: &str,
-        limit: usize,
-    ) -> Result<Vec<Message>, Over> {
+        look: &Look,
+    ) -> Result<Looked, Over> {
         let channel = match self.channel.take() {
             Some(channel) => channel,
             None => within(EXCHANGE, connection.create_channel())??,
         };
         let channel = self.channel.insert(channel);
-        let gets = (0..limit.min(CHUNK)).map(|_| {
+        let gets = (0..look.limit.min(CHUNK)).map(|_| {
             let queue = queue.into();
             channel.basic_get(queue, BasicGetOptions::default())
         });
@@ -66,30 +66,17 @@ impl Visit {
             }
         };
         let messages = within(EXCHANGE, or(try_join_all(gets), end))??;
-        Ok(messages
-            .into_iter()
-            .flatten()
-            .map(|it| it.delivery)
-            .collect())
-    }
-
-    /// Keeps those of them that are to be requeued.
-    pub fn keep(&mut self, mut messages: Vec<Message>, which: &Which) -> Taken {
-        let looked = messages.len();
-        if let Which::Ids(ids) = which {
+        let found = messages.into_iter().flatten().map(|it| it.delivery);
+        let mut messages: Vec<Message> = found.collect();
+        let count = messages.len();
+        if let Some(Which::Ids(ids)) = &look.take {
             let ids: HashSet<_> = ids.iter().collect();
             messages.retain(|message| id(&message.properties).is_some_and(|id| ids.contains(&id)));
         }
-        let ids = messages
-            .iter()
-            .filter_map(|message| id(&message.properties));
-        let (ids, taken) = (ids.collect(), messages.len());
-        self.taken = messages;
-        Taken { looked, taken, ids }
-    }
-
-    pub fn has_taken(&self) -> bool {
-        !self.taken.is_empty()
+        let dead = messages.iter().map(dead_letter).collect();
+        // A requeue that was given up is forgotten.
+        self.taken = look.take.as_ref().map_or(Vec::new(), |_| messages);
+        Ok(Looked { count, dead })
     }
 
     /// Those that were kept.
