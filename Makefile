@@ -26,7 +26,7 @@ unexport MAKEFLAGS
 .NOTPARALLEL:
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-quick check doc docs deny msrv bench chaos mutants histories fuzz soak overload shuttle compare shadow build-needs test-needs
+.PHONY: help run test test-quick check doc docs deny msrv bench chaos rolling mutants histories fuzz soak overload shuttle compare shadow build-needs test-needs
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -85,6 +85,10 @@ chaos: build-needs test-needs ## services under faults, judged; MINUTES=15 SEED=
 	$(CARGO) test --release --locked --test integration --no-run
 	$(CHAOS) $(CARGO) test --release --locked --test integration -- \
 		--ignored --exact --nocapture chaos::cases::$(if $(JUDGE),judge_again,chaos)
+
+rolling: build-needs test-needs ## three servers of one chat are replaced under 500 messages/s and 1,000 readers
+	$(CARGO) test --release --locked --test integration -- \
+		--ignored --nocapture several::rolling
 
 mutants: build-needs test-needs ## plants defects, one at a time, which the runs of chaos have to find; MUTANT= RUNS=20
 	$(CARGO) test --release --locked --test integration --no-run

@@ -48,9 +48,13 @@ pub type Later<T> = BoxFuture<'static, Result<T, Error>>;
 
 /// One order of messages. Called on completion-queue threads: nothing here blocks.
 pub trait Order: Send + Sync {
-    /// Names the order now: a cursor of another epoch may have no place in it, and a key
-    /// of another one is not known.
+    /// Names the order now: a cursor of another epoch may have no place in it.
     fn epoch(&self) -> Arc<str>;
+
+    /// Whether keys are known that were sent in this epoch.
+    fn knows(&self, epoch: &[u8]) -> bool {
+        *epoch == *self.epoch().as_bytes()
+    }
 
     /// Gives a message its place, and answers, now or later. Readers wait until what is
     /// returned is dropped. What was sent with its key before has a place.

@@ -119,8 +119,7 @@ impl Chat {
 
     fn checked_key(&self, (key, epoch): &Once) -> Result<String, Error> {
         let key = key::checked(key)?;
-        let is_own = |epoch: &Vec<u8>| epoch == self.order.epoch().as_bytes();
-        if !epoch.as_ref().is_none_or(is_own) {
+        if !epoch.as_ref().is_none_or(|epoch| self.order.knows(epoch)) {
             let other = "the server has another epoch, and does not know what was sent before";
             let reason = format!("{}: {other}", wire::EPOCH_METADATA);
             return Err(Error::new(Code::FailedPrecondition, reason));

@@ -93,17 +93,19 @@ impl Address {
                 return refused(reason);
             }
         };
+        let hosts = config.get_hosts().len().max(1);
         config
             .ssl_mode(mode)
             .application_name(application)
-            .connect_timeout(timeout)
+            // One host that is gone leaves time for the others.
+            .connect_timeout(timeout / u32::try_from(hosts).unwrap_or(1))
             // A machine that vanished is given up as soon as a statement. The kernel
             // takes whole seconds, of which 0 is refused.
             .tcp_user_timeout(timeout)
             .keepalives_idle(timeout.max(SECOND))
             .keepalives_interval((timeout / 3).max(SECOND))
             .keepalives_retries(2);
-        if config.get_hosts().len() > 1 && !url.contains("target_session_attrs") {
+        if hosts > 1 && !url.contains("target_session_attrs") {
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         }
         let files = named_in_url(&given, ["sslrootcert", "sslcert", "sslkey"]);

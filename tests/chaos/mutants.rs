@@ -21,7 +21,7 @@ struct Mutant {
     promise: &'static str,
 }
 
-const MUTANTS: [Mutant; 10] = [
+const MUTANTS: [Mutant; 14] = [
     Mutant {
         name: "denied-gap",
         says: "our client takes a stream with a gap for one that was resumed",
@@ -153,6 +153,67 @@ const MUTANTS: [Mutant; 10] = [
         world: "chat",
         seconds: 15,
         promise: "times rise in each stream",
+    },
+    Mutant {
+        name: "asynchronous",
+        says: "commits do not wait for the standby, and one that lacks some is promoted",
+        edits: &[
+            (
+                "tests/chaos/several/nodes.rs",
+                "ALTER SYSTEM SET synchronous_standby_names = '*'",
+                "ALTER SYSTEM SET synchronous_standby_names = ''",
+            ),
+            (
+                "tests/chaos/several/nodes.rs",
+                "WHERE state = 'streaming'
+             AND sync_state = 'sync' AND flush_lsn >= '{written}'\"",
+                "WHERE '{written}' <> ''\"",
+            ),
+        ],
+        world: "several",
+        seconds: 15,
+        promise: "what was answered or delivered stays",
+    },
+    Mutant {
+        name: "keys-apart",
+        says: "a batch in which some message has no key is appended without keys",
+        edits: &[(
+            "src/db/log/postgres.rs",
+            "let keys = keys.iter().any(Option::is_some).then_some(keys);",
+            "let keys = keys.iter().all(Option::is_some).then_some(keys);",
+        )],
+        world: "several",
+        seconds: 15,
+        promise: "a message is stored once",
+    },
+    Mutant {
+        name: "own-order",
+        says: "a server has the first two of its own messages the other way round",
+        edits: &[(
+            "src/chat/shared/owner.rs",
+            "let wakeups = self.publish(entries);",
+            "let mut entries = entries;
+        if let [a, b, ..] = &mut entries[..] {
+            mem::swap(&mut a.text, &mut b.text);
+        }
+        let wakeups = self.publish(entries);",
+        )],
+        world: "several",
+        seconds: 15,
+        promise: "all streams have one order",
+    },
+    Mutant {
+        name: "same-time",
+        says: "the clock that gives times ticks 20 times a second, and the last time is not \
+               looked at",
+        edits: &[(
+            "src/chat/shared/migrations/V1__chat.sql",
+            "first_time := greatest(first_time + 1, (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint);",
+            "first_time := (extract(epoch FROM clock_timestamp()) * 20)::bigint * 50000000;",
+        )],
+        world: "several",
+        seconds: 15,
+        promise: "a time is given once",
     },
 ];
 

@@ -46,7 +46,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// A link to the program with this port; returns the link's own port.
+    /// A link to the program with this port; returns the link's own port. Links of one name
+    /// are disturbed together.
     pub fn link(&mut self, name: &'static str, server: u16) -> u16 {
         let proxy = Proxy::start(server);
         let port = proxy.port();
@@ -94,7 +95,11 @@ impl Stage {
 
     pub fn menu(&self) -> Menu {
         Menu {
-            links: self.links.iter().map(|(name, _)| *name).collect(),
+            links: {
+                let mut links: Vec<_> = self.links.iter().map(|(name, _)| *name).collect();
+                links.dedup();
+                links
+            },
             programs: self.programs.iter().map(|kept| kept.name).collect(),
             clock: self.clock.is_some(),
             own: self.own.iter().map(|(name, n, _)| (*name, *n)).collect(),
@@ -161,8 +166,9 @@ impl Stage {
     }
 
     fn set(&self, link: &str, weather: Weather) {
-        let mut named = self.links.iter().filter(|(name, _)| *name == link);
-        named.next().expect("a link").1.set(weather);
+        for (_, proxy) in self.links.iter().filter(|(name, _)| *name == link) {
+            proxy.set(weather);
+        }
     }
 
     fn signal(&mut self, program: &str, signal: Signal) {

@@ -13,6 +13,7 @@ pub mod http;
 pub mod jobs;
 pub mod lossy;
 pub mod metrics;
+pub mod nodes;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod process;

@@ -137,17 +137,29 @@ impl Reader {
         }
     }
 
-    fn join(&mut self, join: Join) {
-        let time = join.after.as_ref().and_then(|after| self.hub.time(after));
+    fn join(&mut self, mut join: Join) {
         let number = loop {
-            let Some(time) = time else { break None };
+            let Some(after) = &join.after else { break None };
             if join.joined.is_canceled() {
                 return;
             }
-            if let Some(number) = self.tried(|log| log.number_at(time.nanos())) {
+            let (time, hub) = (after.1.nanos(), self.hub.clone());
+            let find = |log: &mut PostgresLog| match hub.time(after) {
+                Some(_) => log.number_at(time),
+                // A stream outlives its epoch. The message that it had last is there, if it
+                // came later; if it is one of those that were lost, it is not.
+                None => number_of(time, log),
+            };
+            if let Some(number) = self.tried(find) {
                 break number;
             }
         };
+        if let (Some(_), Some((epoch, time))) = (number, &mut join.after)
+            && self.hub.time(&(epoch.clone(), *time)).is_none()
+        {
+            *epoch = self.hub.epoch().to_string();
+        }
+        let time = join.after.as_ref().and_then(|after| self.hub.time(after));
         let wanted = self.wanted.clone();
         let joined = self.hub.join(&join.after, |up_to, bell| {
             let (after, time) = number.zip(time)?;
@@ -169,6 +181,20 @@ impl Reader {
         });
         join.answer(joined);
     }
+}
+
+/// The number of the message of exactly this time.
+fn number_of(time: i64, log: &mut PostgresLog) -> Result<Option<i64>, Error> {
+    let Some(number) = log.number_at(time)? else {
+        return Ok(None);
+    };
+    let page = log.page(log::Page {
+        from: From::Before(number + 1),
+        limit: 1,
+        bytes: 0,
+    })?;
+    let is_it = page.first().is_some_and(|it| it.sent_at == time);
+    Ok(is_it.then_some(number))
 }
 
 impl Place {

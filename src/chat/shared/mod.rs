@@ -252,6 +252,11 @@ impl Hub {
         (!epochs.get(at + 1).is_some_and(lost)).then_some(*time)
     }
 
+    fn knows(&self, epoch: &[u8]) -> bool {
+        let epochs = lock(&self.epochs);
+        epochs.iter().any(|it| it.name.as_bytes() == epoch)
+    }
+
     /// Lets a subscriber in. To be called behind a look that began after it came.
     fn join(
         &self,
@@ -279,6 +284,11 @@ impl Join {
 impl Order for Shared {
     fn epoch(&self) -> Arc<str> {
         self.hub.epoch()
+    }
+
+    /// Keys are in the table, whichever epoch it was.
+    fn knows(&self, epoch: &[u8]) -> bool {
+        self.hub.knows(epoch)
     }
 
     fn publish(&self, sent: Sent, answer: Answer) -> Option<Wakeups> {

@@ -262,8 +262,8 @@ impl Owner {
     fn join(&self, join: Join) {
         let joined = self.hub.join(&join.after, |_, _| None);
         let has_gap = joined.as_ref().is_ok_and(|joined| joined.start.gap);
-        let time = join.after.as_ref().and_then(|it| self.hub.time(it));
-        if has_gap && time.is_some() {
+        let epoch = join.after.as_ref().map(|(epoch, _)| epoch.as_bytes());
+        if has_gap && epoch.is_some_and(|epoch| self.hub.knows(epoch)) {
             // The table may have it.
             let _ = self.reader.send(Wanted::Join(join));
         } else {

@@ -3,8 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use super::failover::read_on;
 use super::outages::{a_while, send_on};
 use super::three;
 use crate::cases::subscribe::Subscriber;
@@ -14,7 +14,7 @@ use crate::support::metrics::Scrape;
 use crate::support::process::Signal;
 use crate::support::programs::{Bridge, Program};
 use crate::support::rpc::{client, receive, send, subscribe};
-use crate::support::{SOON, heavy};
+use crate::support::{SOON, eventually, heavy};
 
 const METRICS: &[&str] = &["--metrics-port", "0"];
 
@@ -103,4 +103,27 @@ fn what_a_connection_sends_goes_to_the_server_at_which_it_reads() {
         let time = http::send(bridge.port(), "a", &text);
         assert_eq!(http::flush(bridge.port()), [seen("a", &text, time)]);
     }
+}
+
+/// Reads up to the end, at the next server when one ends; and how long it was away at most.
+fn read_on(mut subscriber: Subscriber, addresses: &[String; 3]) -> (Vec<Seen>, Duration) {
+    let (mut read, mut longest, mut at) = (Vec::<Seen>::new(), Duration::ZERO, 0);
+    while read.last().is_none_or(|last| last.author != "end") {
+        if let Ok(message) = subscriber.next() {
+            read.push(message);
+            continue;
+        }
+        let began = Instant::now();
+        eventually(SOON, "another server takes it", || {
+            at += 1;
+            let again = Subscriber::try_open(&addresses[at % 3], &subscriber.place);
+            again.is_some_and(|again| {
+                assert!(!again.gap);
+                subscriber = again;
+                true
+            })
+        });
+        longest = longest.max(began.elapsed());
+    }
+    (read, longest)
 }

@@ -1,15 +1,12 @@
 //! A standby is promoted: nothing is lost, or those who were sent what is lost are told.
 
-use std::thread;
-use std::time::{Duration, Instant};
+use messenger::chat::client::ChatClient;
 
-use super::outages::{a_while, nothing_is_lost, send_on};
+use super::outages::{a_while, nothing_is_lost};
 use super::server;
 use crate::cases::subscribe::Subscriber;
-use crate::support::http::{Seen, seen};
-use crate::support::postgres::Database;
-use crate::support::process::Signal;
-use crate::support::programs::{Program, Server, free_port};
+use crate::support::http::{request, seen};
+use crate::support::programs::Program;
 use crate::support::rpc::{client, send};
 use crate::support::standby::Pair;
 use crate::support::{SOON, eventually, heavy};
@@ -22,6 +19,7 @@ fn a_synchronous_standby_that_is_promoted_has_all_and_nobody_is_told_of_a_gap() 
     let url = pair.create();
     let servers = [(); 3].map(|()| server(&url, &[]));
     let before = Subscriber::live(&servers[1].address()).place;
+    let mut through = Subscriber::live(&servers[1].address());
     nothing_is_lost(&servers, || {
         a_while();
         pair.order("crash_a");
@@ -37,6 +35,21 @@ fn a_synchronous_standby_that_is_promoted_has_all_and_nobody_is_told_of_a_gap() 
         assert!(!back.gap);
         assert_ne!(back.place.epoch, before.epoch, "another one has begun");
         while back.next().unwrap().nanos != last {}
+    }
+    // Who was there all the time was never told of the new epoch.
+    while through.next().unwrap().nanos != last {}
+    let next = send(&client(&servers[0].address()), "a", "next");
+    for server in servers.iter().chain([&fresh]) {
+        let address = server.address();
+        let at = |nanos| Subscriber::open(&address, Some(through.place.at(nanos).cursor()));
+        let mut back = at(last);
+        assert_eq!((back.gap, back.place.nanos), (false, last));
+        assert_eq!(back.next().unwrap(), seen("a", "next", next));
+        // What was not sent is no place.
+        assert!(at(last - 1).gap && at(next + 1).gap);
+        let epoch = Some(&*before.epoch);
+        let sent = client(&address).send_once(Some("key"), epoch, "a", "with a key", SOON);
+        assert_eq!(at(next).next().unwrap().nanos, sent.unwrap().nanos());
     }
 }
 
@@ -80,66 +93,32 @@ fn who_was_sent_what_an_asynchronous_standby_lacks_is_told_of_a_gap() {
 }
 
 #[test]
-fn servers_are_replaced_one_by_one_while_readers_go_on() {
-    const READERS: usize = 40;
-    let _machine = heavy();
-    let database = Database::new();
-    let ports = [(); 3].map(|()| free_port());
-    let start = |port| Server::start_on(port, &["--database-url", &database.url]);
-    let mut servers = ports.map(start);
-    let addresses = ports.map(|port| format!("127.0.0.1:{port}"));
-    let over = std::sync::atomic::AtomicBool::new(false);
-    let live = (0..READERS).map(|n| Subscriber::live(&addresses[n % 3]));
-    let live: Vec<_> = live.collect();
-    thread::scope(|scope| {
-        let (addresses, over) = (&addresses, &over);
-        let senders =
-            ["a", "b", "c"].map(|author| scope.spawn(move || send_on(author, addresses, over)));
-        let readers: Vec<_> = live
-            .into_iter()
-            .map(|subscriber| scope.spawn(move || read_on(subscriber, addresses)))
-            .collect();
-        for (server, port) in servers.iter_mut().zip(ports) {
-            a_while();
-            server.signal(Signal::TERM);
-            assert_eq!(server.wait_exit(SOON), 0);
-            *server = start(port);
-        }
-        a_while();
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
-        let sent = senders.into_iter().map(|it| it.join().expect("a sender"));
-        let mut sent: Vec<Seen> = sent.flatten().collect();
-        sent.sort_by_key(|message| message.nanos);
-        sent.push(seen("end", "", send(&client(&addresses[0]), "end", "")));
-        let mut longest = Duration::ZERO;
-        for reader in readers {
-            let (read, away) = reader.join().expect("a reader");
-            assert!(read == sent, "a reader sees another order");
-            longest = longest.max(away);
-        }
-        println!("{} messages, away for {longest:?} at most", sent.len());
+fn what_the_primary_alone_has_after_a_crash_is_not_answered_before_the_standby_has_it() {
+    let mut pair = Pair::of_compose();
+    let url = pair.create();
+    let server = server(&url, &["--database-timeout", "1s", "--metrics-port", "0"]);
+    let sender = client(&server.address());
+    let once = |sender: &ChatClient| sender.send_once(Some("key"), None, "a", "b", SOON);
+    pair.order("stop_b");
+    once(&sender).unwrap_err();
+    // It did not wait to the end, and is seen afterwards.
+    pair.order("crash_a");
+    pair.order("start_a");
+    let ready = || request("GET", server.metrics_port(), "/readyz", &[], "").status;
+    eventually(SOON, "the database is back", || ready() == 200);
+    let unclear = once(&sender).unwrap_err();
+    assert!(
+        unclear.message.contains("may have been stored"),
+        "{unclear}"
+    );
+    pair.order("start_b");
+    let mut time = None;
+    eventually(SOON, "the standby has it", || {
+        time = once(&sender).ok();
+        time.is_some()
     });
-}
-
-/// Reads up to the end, at the next server when one ends; and how long it was away at most.
-pub fn read_on(mut subscriber: Subscriber, addresses: &[String; 3]) -> (Vec<Seen>, Duration) {
-    let (mut read, mut longest, mut at) = (Vec::<Seen>::new(), Duration::ZERO, 0);
-    while read.last().is_none_or(|last| last.author != "end") {
-        if let Ok(message) = subscriber.next() {
-            read.push(message);
-            continue;
-        }
-        let began = Instant::now();
-        eventually(SOON, "another server takes it", || {
-            at += 1;
-            let again = Subscriber::try_open(&addresses[at % 3], &subscriber.place);
-            again.is_some_and(|again| {
-                assert!(!again.gap);
-                subscriber = again;
-                true
-            })
-        });
-        longest = longest.max(began.elapsed());
-    }
-    (read, longest)
+    pair.wait_until_replicated();
+    pair.order("crash_a");
+    pair.order("promote_b");
+    eventually(SOON, "it is still there", || once(&sender).ok() == time);
 }

@@ -8,6 +8,7 @@ mod order;
 mod outages;
 mod pooler;
 mod resume;
+mod rolling;
 mod speed;
 
 use std::thread;

@@ -1,5 +1,6 @@
 //! Servers killed and paused, the database crashed, away or silent.
 
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,6 +20,17 @@ use crate::support::{SOON, eventually, heavy};
 
 /// Sends with keys, each until it is answered, at one server after the other, until `over`.
 pub fn send_on(author: &str, addresses: &[String], over: &AtomicBool) -> Vec<Seen> {
+    send_each(Duration::ZERO, author, addresses, over)
+}
+
+/// The same, one message in so long a time.
+pub fn send_each(
+    pace: Duration,
+    author: &str,
+    addresses: &[String],
+    over: &AtomicBool,
+) -> Vec<Seen> {
+    let mut due = Instant::now();
     let clients: Vec<_> = addresses.iter().map(|it| client(it)).collect();
     let mut sent = Vec::new();
     while !over.load(Ordering::Relaxed) {
@@ -34,6 +46,8 @@ pub fn send_on(author: &str, addresses: &[String], over: &AtomicBool) -> Vec<See
             answer.ok()
         });
         sent.push(seen(author, &text, time.expect("an answer").nanos()));
+        due += pace;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
     }
     sent
 }
@@ -165,4 +179,29 @@ fn a_silent_database_is_in_doubt_and_a_key_tells() {
     assert_eq!(subscriber.next().unwrap(), seen("a", "b", known.nanos()));
     let last = send(&sender, "a", "last");
     assert_eq!(subscriber.next().unwrap(), seen("a", "last", last));
+}
+
+/// A port of a machine that is gone: nothing answers who wants to connect. It lasts as long
+/// as what is returned beside it.
+fn gone() -> (u16, (TcpListener, Vec<TcpStream>)) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let wait = Duration::from_millis(200);
+    // The kernel drops what comes when nobody accepts these.
+    let connect = || TcpStream::connect_timeout(&address, wait).ok();
+    let waiting = std::iter::from_fn(connect).collect();
+    (address.port(), (listener, waiting))
+}
+
+#[test]
+fn a_machine_that_is_gone_does_not_keep_servers_from_the_next_one() {
+    let database = Database::new();
+    let (port, _gone) = gone();
+    let hosts = format!("@127.0.0.1:{port},");
+    let url = database.url.replacen('@', &hosts, 1);
+    let server = server(&url, &["--database-timeout", "2s"]);
+    let mut subscriber = Subscriber::live(&server.address());
+    let time = send(&client(&server.address()), "a", "b");
+    assert_eq!(subscriber.next().unwrap(), seen("a", "b", time));
 }

@@ -1,6 +1,7 @@
 //! Who comes back at another server goes on where it was, or is told of a gap.
 
 use std::thread;
+use std::time::Instant;
 
 use super::{send_at_all, server, three};
 use crate::cases::subscribe::Subscriber;
@@ -159,4 +160,27 @@ fn a_cursor_of_another_database_or_of_the_future_is_a_gap() {
     for subscriber in &mut subscribers {
         assert_eq!(subscriber.next().unwrap().nanos, next);
     }
+}
+
+#[test]
+fn a_place_is_found_without_compiling_a_plan() {
+    let (database, servers) = three(&[]);
+    let place = Subscriber::live(&servers[0].address()).place;
+    send_at_all(&servers, 1, 10);
+    let mut client = Store::postgres_connection(&database.url);
+    let look = format!("SELECT * FROM number_in_chat_messages({})", place.nanos);
+    // The planner takes the cost of a scan that is turned off for that of a large query.
+    let mut median = |jit| {
+        client.batch_execute(&format!("SET jit = {jit}")).unwrap();
+        let mut times = [(); 21].map(|()| {
+            let began = Instant::now();
+            client.query(&look, &[]).unwrap();
+            began.elapsed()
+        });
+        times.sort_unstable();
+        times[10]
+    };
+    let (with, without) = (median("on"), median("off"));
+    println!("{with:?}, without compilation {without:?}");
+    assert!(with < 10 * without, "{with:?} and {without:?}");
 }

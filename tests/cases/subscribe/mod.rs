@@ -26,7 +26,7 @@ pub(super) struct Place {
 }
 
 impl Place {
-    fn of(cursor: &Cursor) -> Self {
+    pub(super) fn of(cursor: &Cursor) -> Self {
         let time = cursor.send_time.as_ref().expect("a time");
         Self {
             epoch: cursor.epoch.clone(),
@@ -54,7 +54,8 @@ impl Place {
     }
 }
 
-fn call(client: &Client, after: Option<Cursor>) -> Stream<SubscribeResponse> {
+/// The call alone, for those who read without a thread.
+pub(super) fn call(client: &Client, after: Option<Cursor>) -> Stream<SubscribeResponse> {
     let request = SubscribeRequest {
         after: after.into(),
         ..Default::default()

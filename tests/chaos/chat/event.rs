@@ -49,6 +49,10 @@ pub enum ChatEvent {
     Pauses {
         stream: u64,
     },
+    /// Its client, which wants to go on where it was, is told that it cannot.
+    Gap {
+        stream: u64,
+    },
     /// By the server or by the transport.
     Ended {
         stream: u64,
@@ -62,6 +66,11 @@ pub enum ChatEvent {
     /// before it was asked for, and not ended or left, has to deliver it.
     Last {
         message: u64,
+    },
+    /// What the table of several servers holds when all clients are gone, in its order.
+    Stored {
+        message: u64,
+        time: i64,
     },
 }
 
@@ -99,9 +108,11 @@ impl Event for ChatEvent {
                 time,
             } => format!("stream {stream} delivers {message} of {time}"),
             Self::Pauses { stream } => format!("pauses on stream {stream}"),
+            Self::Gap { stream } => format!("stream {stream} cannot go on where it was"),
             Self::Ended { stream, end } => format!("stream {stream} ends: {end:?}"),
             Self::Left { stream } => format!("leaves stream {stream}"),
             Self::Last { message } => format!("{message} is the last one"),
+            Self::Stored { message, time } => format!("the table has {message} of {time}"),
         }
     }
 }

@@ -179,7 +179,13 @@ impl<'a> View<'a> {
                     stream.end = Some(index);
                 }
             }
-            ChatEvent::Last { .. } | ChatEvent::Again { .. } => {}
+            // What is in the table is in the order, whoever was told.
+            ChatEvent::Stored { message, time } => {
+                for order in &mut self.orders {
+                    order.entry(time).or_insert((message, index));
+                }
+            }
+            ChatEvent::Last { .. } | ChatEvent::Again { .. } | ChatEvent::Gap { .. } => {}
         }
     }
 
@@ -250,9 +256,9 @@ fn one_order(history: &Chat) -> Verdict {
             let mut records = stream.records();
             records.push(it.index);
             let others = match view.event(other) {
-                ChatEvent::Delivered { message, .. } | ChatEvent::Answered { message, .. } => {
-                    view.proof(*message, other)
-                }
+                ChatEvent::Delivered { message, .. }
+                | ChatEvent::Answered { message, .. }
+                | ChatEvent::Stored { message, .. } => view.proof(*message, other),
                 _ => vec![other],
             };
             records.extend(others);
@@ -476,17 +482,16 @@ fn at_most_once(history: &Chat) -> Verdict {
 
 fn refused_never(history: &Chat) -> Verdict {
     let view = View::new(history);
-    for stream in view.streams.values() {
-        for it in &stream.delivered {
-            let ended = view.sent.get(&it.message).and_then(|sent| sent.ended);
-            let Some(ended) = ended else { continue };
-            if matches!(view.event(ended), ChatEvent::Refused { .. }) {
-                let mut records = stream.records();
-                records.push(it.index);
-                records.extend(view.proof(it.message, it.index));
-                let says = format!("message {} was refused", it.message);
-                return Err(Violation::new(says, records));
-            }
+    for (index, _, event) in history.events() {
+        let (ChatEvent::Delivered { message, .. } | ChatEvent::Stored { message, .. }) = event
+        else {
+            continue;
+        };
+        let ended = view.sent.get(message).and_then(|sent| sent.ended);
+        let Some(ended) = ended else { continue };
+        if matches!(view.event(ended), ChatEvent::Refused { .. }) {
+            let says = format!("message {message} was refused");
+            return Err(Violation::new(says, view.proof(*message, index)));
         }
     }
     Ok(())

@@ -105,6 +105,8 @@ enum Next {
     /// The subscription is confirmed.
     Live,
     Message(Message),
+    /// It cannot go on where it was.
+    Gap,
     End(End),
     NothingYet,
 }
@@ -178,11 +180,14 @@ fn ours(addresses: &[String], resumes: bool) -> Source {
             return Box::new(move || end.take().map_or(Next::NothingYet, Next::End));
         }
     };
-    let (mut is_live, mut cursor) = (false, None);
+    let (mut is_live, mut cursor, mut gone) = (false, None, None);
     Box::new(move || {
         if !is_live {
             is_live = true;
             return Next::Live;
+        }
+        if let Some(end) = gone.take() {
+            return Next::End(end);
         }
         match feed.poll(LOOK) {
             Some(Ok(Some((message, place)))) => {
@@ -195,13 +200,17 @@ fn ours(addresses: &[String], resumes: bool) -> Source {
                 let again = after.and_then(|after| {
                     (0..clients.len()).find_map(|_| {
                         clients.rotate_left(1);
-                        subscribe(&clients[0], Some(after)).ok().flatten()
+                        subscribe(&clients[0], Some(after)).ok()
                     })
                 });
                 match again {
-                    Some(again) => {
+                    Some(Some(again)) => {
                         feed = again;
                         Next::NothingYet
+                    }
+                    Some(None) => {
+                        gone = Some(lost(&error));
+                        Next::Gap
                     }
                     None => Next::End(lost(&error)),
                 }
@@ -243,6 +252,7 @@ fn follow<E: Event + From<ChatEvent>>(
                 newest = Some(message);
                 is_live = true;
             }
+            Next::Gap => pen.note(ChatEvent::Gap { stream }),
             Next::End(end) => {
                 pen.note(ChatEvent::Ended { stream, end });
                 return false;

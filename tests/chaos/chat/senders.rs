@@ -117,9 +117,10 @@ impl Bursts {
 }
 
 /// Whether the server says with this that it has not taken the message. UNAVAILABLE
-/// may also be the transport's.
+/// may also be the transport's; a server on a database says which it is.
 fn is_refusal(error: &Error) -> bool {
-    matches!(error.code, Code::InvalidArgument | Code::ResourceExhausted)
+    let is_refused = matches!(error.code, Code::InvalidArgument | Code::ResourceExhausted);
+    is_refused || error.message.contains("was not stored")
 }
 
 /// The last message of a run, for which all readers wait.

@@ -1,21 +1,26 @@
-//! Three chat servers on one PostgreSQL: one order over all of them, whatever happens to
-//! one, or to the database. Judged by the promises of the chat, as one server.
+//! Three chat servers on a PostgreSQL with a synchronous standby: one order over all of
+//! them, whatever happens to one, or to the database. Judged by the promises of the chat, as
+//! one server, and by what a database adds: what was answered is there in the end, whichever
+//! node was promoted, and nobody is told of a gap.
+
+mod nodes;
+mod planted;
+mod promises;
 
 use std::cell::Cell;
 use std::thread;
 use std::time::Duration;
 
-use url::Url;
-
 use super::chat::event::ChatEvent;
-use super::chat::{keys, promises, readers, senders};
-use super::history::on_postgres;
+use super::chat::{keys, readers, senders};
 use super::record::Recorder;
 use super::run::{Stop, World};
 use super::stage::Stage;
 use super::verdict::Promise;
 use crate::support::clock::{Clock, borrowed};
+use crate::support::history::Store;
 use crate::support::programs::{Server, free_port, messenger_with};
+use nodes::Nodes;
 
 /// None of them is the one of [`super::chat::SERVER`]: none has an order of its own.
 const SERVERS: [&str; 3] = ["server a", "server b", "server c"];
@@ -45,6 +50,7 @@ pub struct Several {
     /// Past all links.
     servers: [u16; 3],
     clients: [u16; 3],
+    nodes: nodes::Shared,
 }
 
 impl World for Several {
@@ -54,21 +60,19 @@ impl World for Several {
 
     fn open(_seed: u64) -> (Stage, Self) {
         let mut stage = Stage::default();
-        let url = on_postgres(&mut stage, "messenger server");
-        let mut behind = Url::parse(&url).expect("a URL");
-        let database = behind.port().expect("a port");
+        let nodes = nodes::on_stage(&mut stage, "messenger server");
         // The last server's clock is never stepped: between them lie hours.
         let clock = Clock::new("+0");
         let servers = SERVERS.map(|_| free_port());
         for (index, port) in servers.into_iter().enumerate() {
-            let link = stage.link(DATABASE_LINKS[index], database);
-            behind.set_port(Some(link)).expect("a URL with a host");
+            let ports = nodes.lock().expect("no fault yet").ports();
+            let url = Nodes::url(&ports.map(|it| stage.link(DATABASE_LINKS[index], it)));
             let mut variables = if index < 2 {
                 clock.variables()
             } else {
                 Vec::new()
             };
-            variables.push(("MESSENGER_CHAT_DATABASE_URL", behind.to_string()));
+            variables.push(("MESSENGER_CHAT_DATABASE_URL", url));
             let tries = Cell::new(1);
             stage.restarted(SERVERS[index], move || {
                 let port = port.to_string();
@@ -83,7 +87,12 @@ impl World for Several {
         stage.clock(clock);
         let [a, b] = [0, 1].map(|index| stage.link(CLIENT_LINKS[index], servers[index]));
         let clients = [a, b, servers[2]];
-        (stage, Self { servers, clients })
+        let world = Self {
+            servers,
+            clients,
+            nodes,
+        };
+        (stage, world)
     }
 
     fn load(&self, seed: u64, recorder: &Recorder<ChatEvent>, stop: &Stop) {
@@ -112,6 +121,14 @@ impl World for Several {
             }
             last.send(self.servers[0], recorder.pen("the last sender"));
         });
+        let url = self.nodes.lock().expect("no fault any more").primary();
+        let table = "SELECT text, sent_at FROM chat_messages ORDER BY number";
+        let rows = Store::postgres_connection(&url).query(table, &[]);
+        let mut pen = recorder.pen("the table");
+        for row in rows.expect("the table") {
+            let (message, time) = (senders::message(row.get(0)), row.get(1));
+            pen.note(ChatEvent::Stored { message, time });
+        }
     }
 
     fn promises() -> Vec<Promise<ChatEvent>> {
