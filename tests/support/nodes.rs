@@ -1,18 +1,12 @@
 //! Two nodes "a" and "b" of a PostgreSQL, of which either can be made anew as a standby of
 //! the other one, and be promoted then.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use messenger::compare::load::postgres::Cluster;
 
-use messenger::compare::load::postgres::create;
-
-use super::programs::free_port;
 use super::{missing, need};
 
-/// As that of `messenger::compare::load::postgres`, whose standby is promoted once.
+/// Another one than [`Cluster::start`] has, whose standby is promoted once.
 const SHELL: &str = r#"
-PATH="$PATH:$(ls -d /usr/lib/postgresql/*/bin 2>&1 | sort -rV | tr '\n' ':')"
 folder=$(mktemp -d -t messenger-standby-XXXXXX)
 options="-h 127.0.0.1 -c unix_socket_directories= -c max_connections=100 -c fsync=off"
 # A standby that was away for a while, or whose link was cut, is soon back.
@@ -50,72 +44,30 @@ for node in a b; do crash $node; done
 rm -rf "$folder"
 "#;
 
-/// PostgreSQL refuses to run as root.
-const AS_OWNER: &str = r#"
-[ "$(id -u)" = 0 ] || exec "$@"
-owner=$(id -un postgres || echo nobody)
-exec setpriv --reuid="$owner" --regid="$(id -g "$owner")" --clear-groups "$@"
-"#;
-
 /// Both are stopped and removed when this is dropped.
-pub struct Nodes {
-    ports: [u16; 2],
-    shell: Child,
-    answers: BufReader<ChildStdout>,
-}
+pub struct Nodes(Cluster);
 
 impl Nodes {
     /// "a" without a standby.
     pub fn alone() -> Self {
         need("PostgreSQL", true);
-        let ports = [free_port(), free_port()];
-        let mut command = Command::new("sh");
-        let [a, b] = [("a", ports[0]), ("b", ports[1])].map(|(name, it)| format!("{name}={it}"));
-        command.args(["-c", AS_OWNER, "sh", "env", "LC_ALL=C", &a, &b]);
-        command.args(["sh", "-c", SHELL]);
-        command.current_dir("/").process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut shell = command.stderr(Stdio::null()).spawn().expect("a shell");
-        let answers = BufReader::new(shell.stdout.take().expect("a pipe"));
-        let mut nodes = Self {
-            ports,
-            shell,
-            answers,
-        };
-        nodes.answer();
-        nodes
+        let nodes = Cluster::scripted(SHELL, &[]);
+        Self(nodes.unwrap_or_else(|error| missing(&error.to_string())))
     }
 
     /// `start`, `stop`, `crash` or `promote` and a node, or `follow NODE FROM OVER`; returns
     /// when it is done.
     pub fn order(&mut self, order: &str) {
-        let stdin = self.shell.stdin.as_mut().expect("a pipe");
-        writeln!(stdin, "{order}").expect("a shell that reads");
-        self.answer();
-    }
-
-    fn answer(&mut self) {
-        let mut said = String::new();
-        self.answers.read_line(&mut said).expect("an answer");
-        if said != "done\n" {
-            missing(&format!("PostgreSQL with a standby ({said})"));
-        }
+        let done = self.0.order(order);
+        done.unwrap_or_else(|error| panic!("{order}: {error}"));
     }
 
     pub fn ports(&self) -> [u16; 2] {
-        self.ports
+        self.0.ports()
     }
 
     /// A new database at "a".
     pub fn create(&self) {
-        let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", self.ports[0]);
-        create(&url, "chat").expect("a database to be made");
-    }
-}
-
-impl Drop for Nodes {
-    fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        let _ = self.shell.wait();
+        self.0.create("chat").expect("a database to be made");
     }
 }

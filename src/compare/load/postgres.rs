@@ -46,7 +46,7 @@ copy_b() {
 }
 initdb --username=postgres --auth=trust --encoding=UTF8 --no-locale --no-sync "$folder/a" >&2
 start && echo done || cat "$folder"/*.log
-while read -r order; do "$order" && echo done || cat "$folder"/*.log; done
+while read -r order; do $order && echo done || cat "$folder"/*.log; done
 crash
 [ ! -e "$folder/b" ] || control b "$b" -m immediate stop
 rm -rf "$folder"
@@ -72,6 +72,16 @@ impl Cluster {
     /// # Errors
     /// When PostgreSQL is not installed, or does not start.
     pub fn start(variables: &[(&str, &str)]) -> io::Result<Self> {
+        Self::scripted(SHELL, variables)
+    }
+
+    /// As [`Cluster::start`], by another script for `sh`. It makes what it wants in a folder
+    /// of its own, for ports $a and $b, says "done" or what is wrong, and does so behind each
+    /// order that it reads; when there are none any more, it clears up.
+    ///
+    /// # Errors
+    /// What the script says.
+    pub fn scripted(script: &str, variables: &[(&str, &str)]) -> io::Result<Self> {
         let ports = [free_port()?, free_port()?];
         let variables = variables
             .iter()
@@ -80,7 +90,7 @@ impl Cluster {
         command.args(["-c", AS_OWNER, "sh", "env", "LC_ALL=C"]);
         command.args(variables);
         command.args([format!("a={}", ports[0]), format!("b={}", ports[1])]);
-        command.args(["sh", "-c", &format!("{PATH}\n{SHELL}")]);
+        command.args(["sh", "-c", &format!("{PATH}\n{script}")]);
         command.env("primary", include_str!("../../../docker/primary.sh"));
         command.env("standby", include_str!("../../../docker/standby.sh"));
         // A folder that the owner may enter; and Ctrl-C is for us alone.
