@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, SystemTime};
 
 use crate::retry::supervised;
-use crate::sync::{lock, unpoisoned};
+use crate::sync::{lock, spawn, unpoisoned};
 
 /// How often it is looked whether files have changed.
 const LOOK: Duration = Duration::from_millis(250);
@@ -116,8 +116,7 @@ impl<T: Send + Sync + 'static> Live<T> {
         }
         let mut all = lock(&ALL);
         if all.watched.is_empty() {
-            let thread = std::thread::Builder::new().name("reload".into());
-            thread.spawn(|| supervised(run))?;
+            spawn("reload", || supervised(run))?;
         }
         all.watched.push(Watched { files, seen, read });
         Ok(live)

@@ -24,7 +24,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::retry::supervised;
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
 
 /// The default bound of a file.
 pub const MOST_BYTES: u64 = 256 << 20;
@@ -215,7 +215,7 @@ pub fn start(file: &Path, most: u64, name: &str) -> io::Result<Trace> {
     let utc = chrono::Utc::now().to_rfc3339();
     writer.mark(&format!("the trace begins, {utc}"))?;
     writer.flush()?;
-    thread::Builder::new().name("trace".into()).spawn(move || {
+    spawn("trace", move || {
         let _over = over;
         supervised(|| writer.run());
     })?;

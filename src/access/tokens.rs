@@ -19,7 +19,7 @@ use crate::error::{Code, Error};
 use crate::key::is_visible;
 use crate::reload::Live;
 use crate::retry::supervised;
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
 
 /// How often it is looked whether what runs on a token may go on.
 const LOOK: Duration = Duration::from_millis(250);
@@ -125,8 +125,7 @@ impl Access {
                 }
             }
         };
-        let thread = thread::Builder::new().name("access-timer".into());
-        thread.spawn(move || supervised(&work))?;
+        spawn("access-timer", move || supervised(&work))?;
         Ok(Self(shared))
     }
 

@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::bounded;
@@ -10,6 +9,7 @@ use grpcio::{ChannelBuilder, Environment, ResourceQuota, ServerBuilder, Service}
 
 use super::stream::Streams;
 use super::{blocking, credentials};
+use crate::sync::spawn;
 
 pub use super::config::{Config, PORT};
 
@@ -90,8 +90,7 @@ impl Server {
         }
         let (over_sender, over) = bounded(1);
         let ended = self.server.shutdown();
-        let waiter = thread::Builder::new().name("grpc-shutdown".into());
-        let waiting = waiter.spawn(move || {
+        let waiting = spawn("grpc-shutdown", move || {
             blocking::wait(ended, Some(FINISHING + CANCELLING));
             let _ = over_sender.send(());
         });

@@ -27,6 +27,7 @@ use super::stream::Streams;
 use super::wait::{Line, Lines};
 use crate::metrics;
 use crate::retry::supervised;
+use crate::sync::spawn;
 
 /// Connections that the kernel completes before they are accepted.
 const BACKLOG: i32 = 1024;
@@ -143,9 +144,9 @@ impl Front {
         let listener = TcpListener::from(self.socket);
         listener.set_nonblocking(true)?;
         let for_accept = Arc::clone(&shared);
-        let accept = thread::Builder::new()
-            .name("http-accept".into())
-            .spawn(move || supervised(|| accept::run(&listener, &woken, &for_accept)))?;
+        let accept = spawn("http-accept", move || {
+            supervised(|| accept::run(&listener, &woken, &for_accept));
+        })?;
         Ok(Serving {
             local_addr: self.local_addr,
             shared,

@@ -24,6 +24,7 @@ use super::message::{Request, Response};
 use super::receipt::{Attached, NUMBER_HEADER, Receipts, WAITED_HEADER};
 use crate::access_log;
 use crate::retry::supervised;
+use crate::sync::spawn;
 use crate::trace::{self, Point};
 
 use rustix::fs::{Mode, OFlags};
@@ -84,11 +85,9 @@ impl Lanes {
             let server = Arc::clone(&lanes.server);
             let stopping = Arc::clone(&lanes.stopping);
             let receipts = Arc::clone(receipts);
-            lanes
-                .threads
-                .push(thread::Builder::new().name(name).spawn(move || {
-                    supervised(|| run(&server, &stopping, &receipts, &mut handler));
-                })?);
+            lanes.threads.push(spawn(name, move || {
+                supervised(|| run(&server, &stopping, &receipts, &mut handler));
+            })?);
         }
         Ok(lanes)
     }
@@ -135,9 +134,9 @@ fn path_of(open: &impl AsRawFd) -> PathBuf {
 /// tiny_http names no thread, and a thread without a name takes its parent's.
 /// So the parent is a thread that is made for the name.
 fn start_tiny_http(listener: UnixListener) -> io::Result<tiny_http::Server> {
-    let start = thread::Builder::new()
-        .name("http-tiny".into())
-        .spawn(move || tiny_http::Server::from_listener(listener, None))?;
+    let start = spawn("http-tiny", move || {
+        tiny_http::Server::from_listener(listener, None)
+    })?;
     match start.join() {
         Ok(server) => server.map_err(io::Error::other),
         Err(_) => Err(io::Error::other("tiny_http panicked at start")),

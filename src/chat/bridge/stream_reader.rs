@@ -2,7 +2,6 @@
 //! stream is lost goes on behind the last message, if the server can.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -15,6 +14,7 @@ use crate::fanout::clock::Timestamp;
 use crate::grpc::client::Proof;
 use crate::metrics;
 use crate::retry::{Retry, supervised};
+use crate::sync::spawn;
 use crate::trace::{self, Point, Way};
 
 /// The first and the longest wait between two tries. A server that was restarted
@@ -67,9 +67,7 @@ impl StreamReader {
             dropped_logged: None,
             _over: over_sender,
         };
-        thread::Builder::new()
-            .name("stream-reader".into())
-            .spawn(move || supervised(|| work.run()))?;
+        spawn("stream-reader", move || supervised(|| work.run()))?;
         let link = link.clone();
         Ok(Self {
             link,

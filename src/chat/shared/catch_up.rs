@@ -16,6 +16,7 @@ use crate::fanout::broadcast::{Bell, Envelope, Gone, Stored};
 use crate::fanout::clock::Timestamp;
 use crate::grpc::method::Encoded;
 use crate::retry::{Retry, supervised};
+use crate::sync::spawn;
 
 /// The most that a subscriber is given at once; one message always.
 const PAGE: i64 = 1024;
@@ -84,8 +85,7 @@ pub fn start(hub: Arc<Hub>, address: Address) -> io::Result<Sender<Wanted>> {
         log: None,
         retry: Retry::new(BACKOFF.0, BACKOFF.1),
     };
-    let thread = thread::Builder::new().name("chat-reader".into());
-    thread.spawn(move || supervised(|| reader.run()))?;
+    spawn("chat-reader", move || supervised(|| reader.run()))?;
     Ok(wanted)
 }
 

@@ -42,7 +42,7 @@ use crate::grpc::stream::Pair;
 use crate::metrics;
 use crate::readiness::Readiness;
 use crate::retry::{Retry, supervised};
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
 
 mod schema {
     refinery::embed_migrations!("src/chat/shared/migrations");
@@ -138,9 +138,7 @@ impl Shared {
         let mut owner = owner::Owner::new(&hub, &config, (commands, looks), reader, ring);
         owner.open()?;
         let owner = move || supervised(|| owner.run());
-        thread::Builder::new()
-            .name("chat-owner".into())
-            .spawn(owner)?;
+        spawn("chat-owner", owner)?;
         let listens = listen(config.listen.clone(), address.clone(), rings, look)?;
         select! {
             // Nobody would notice that messages of other servers come late.
@@ -233,8 +231,7 @@ fn listen(
             thread::sleep(retry.next_wait());
         }
     };
-    let thread = thread::Builder::new().name("chat-bell".into());
-    thread.spawn(move || supervised(&mut listen))?;
+    spawn("chat-bell", move || supervised(&mut listen))?;
     Ok(started)
 }
 

@@ -1,7 +1,6 @@
 //! What a check is, and how it is run with a bound.
 
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, bounded};
@@ -10,6 +9,7 @@ use super::case::Case;
 use super::subject::Subject;
 use super::trouble::{Tried, Trouble, said};
 use crate::compare::report::Outcome;
+use crate::sync::spawn;
 
 /// What a check gets to notice its own deadline.
 const GRACE: Duration = Duration::from_secs(2);
@@ -92,9 +92,7 @@ impl Check {
         let bound = Duration::from_secs(self.seconds);
         let (run, case) = (self.run.clone(), case(bound));
         let (sender, receiver) = bounded(1);
-        let spawned = thread::Builder::new()
-            .name(self.name.into())
-            .spawn(move || drop(sender.send(run(&case))));
+        let spawned = spawn(self.name, move || drop(sender.send(run(&case))));
         let tried = match spawned.map(|_| receiver.recv_timeout(bound + GRACE)) {
             Ok(Ok(tried)) => tried,
             Ok(Err(RecvTimeoutError::Timeout)) => Err(Trouble::Hang),

@@ -14,6 +14,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::judge::{Answer, GONE, Judge};
 use super::sequence::of;
 use super::{ANSWER_TIME, Place, Watch};
+use crate::sync::spawn;
 
 const READ: usize = 64 * 1024;
 /// Clients' connections; further ones are closed.
@@ -58,8 +59,7 @@ pub fn start(host: &str, place: &Place, watch: &Arc<Watch>) -> io::Result<Socket
 }
 
 fn on_thread(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    let thread = thread::Builder::new().name("shadow-http".into());
-    thread.spawn(work).map(drop)
+    spawn("shadow-http", work).map(drop)
 }
 
 /// Serves a client until either end closes.

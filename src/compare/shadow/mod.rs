@@ -16,7 +16,7 @@ mod sequence;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
@@ -24,6 +24,7 @@ use crossbeam_channel::{Sender, bounded};
 use crate::budget::{Budget, Hold};
 use crate::grpc::host::StartError;
 use crate::grpc::server::Server;
+use crate::sync::spawn;
 
 use judge::{Job, Judge};
 pub use report::Report;
@@ -100,9 +101,8 @@ pub fn start(
         uncompared: AtomicU64::new(0),
     });
     let judge = Judge::new(watch.clone(), report)?;
-    let thread = thread::Builder::new().name("shadow-judge".into());
     Ok(Handle {
-        judge: thread.spawn(move || judge.run(&left, &stopped))?,
+        judge: spawn("shadow-judge", move || judge.run(&left, &stopped))?,
         server: grpc.map(|it| grpc::start(host, it, &watch)).transpose()?,
         http: http.map(|it| http::start(host, it, &watch)).transpose()?,
         stop,

@@ -4,7 +4,6 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -12,7 +11,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::{Log, Retain};
 use crate::db::{BACKOFF, Error};
 use crate::retry::{Retry, supervised};
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -51,9 +50,7 @@ impl Keeper {
             log: None,
             retry: Retry::new(BACKOFF.0, BACKOFF.1),
         };
-        thread::Builder::new()
-            .name(name.into())
-            .spawn(move || supervised(|| work.run()))?;
+        spawn(name, move || supervised(|| work.run()))?;
         Ok(keeper)
     }
 

@@ -12,7 +12,6 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
@@ -20,7 +19,7 @@ use futures_util::task::AtomicWaker;
 use grpcio::{Channel, Client, Environment};
 
 use crate::retry::supervised;
-use crate::sync::lock;
+use crate::sync::{lock, spawn};
 
 /// How many tasks are woken before the completion queue's other events have their
 /// turn, unary calls among them.
@@ -63,14 +62,13 @@ impl WakeQueues {
         let count = environment.completion_queues().len();
         // A queue waits in it once at most.
         let (later, queues) = bounded::<Weak<WakeQueue>>(count);
-        let thread = thread::Builder::new().name("stream-waker".into());
         let wake = move || {
             queues
                 .iter()
                 .filter_map(|queue| queue.upgrade())
                 .for_each(|it| it.runner.wake());
         };
-        thread.spawn(move || supervised(&wake))?;
+        spawn("stream-waker", move || supervised(&wake))?;
         let queues = (0..count).map(|_| {
             let queue = Arc::new(WakeQueue {
                 waiting: Mutex::default(),

@@ -27,6 +27,7 @@ use crate::compare::shadow::{ANSWER_TIME, OVERHEAD, Side};
 use crate::grpc::blocking;
 use crate::grpc::method::Encoded;
 use crate::status;
+use crate::sync::spawn;
 
 /// Requests of a call that the second side has not taken.
 const REQUESTS: usize = 64;
@@ -228,7 +229,6 @@ impl Stream {
         let (second, number, at) = (stream.clone(), stream.number, call.method.name);
         let opened = call.watch.leave(0, move |judge, _| {
             judge.opened(number, at);
-            let thread = thread::Builder::new().name("shadow-stream".into());
             let side = second.call.watch.first.other();
             let work = move || {
                 let told = |message: &Encoded| second.message(side, message);
@@ -245,7 +245,7 @@ impl Stream {
                 });
                 second.end(side, end);
             };
-            if thread.spawn(work).is_err() {
+            if spawn("shadow-stream", work).is_err() {
                 judge.forget(number);
             }
         });
