@@ -16,6 +16,13 @@ use tokio_postgres::{Client, Config, Row};
 
 use super::Error;
 
+/// For the FROM of a statement: its commit is on the disk when it returns, whatever the
+/// session is set to. Behind a pooler in transaction mode, that may be what another client
+/// wanted for itself.
+pub const DURABLE: &str = "(SELECT set_config('synchronous_commit',
+    CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on'
+    END, true)) AS durable";
+
 /// A parameter of a statement.
 pub type Parameter<'a> = &'a (dyn ToSql + Sync);
 

@@ -12,6 +12,10 @@ use super::{SOON, eventually, need};
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 const FILE: &str = "pgbouncer.ini";
 
+/// Each transaction in the next session, whether or not another one waits for the last.
+pub const TRANSACTION: &str =
+    "pool_mode = transaction\nserver_round_robin = 1\nignore_startup_parameters = options\n";
+
 /// It ends when this is dropped.
 pub struct PgBouncer {
     port: u16,

@@ -4,10 +4,12 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread;
 
 use messenger::compare::load::postgres::{Cluster, create};
+use postgres::{Client, NoTls};
 
-use super::{missing, need};
+use super::{SOON, eventually, missing, need};
 
 /// An empty database.
 pub struct Database {
@@ -45,4 +47,24 @@ impl Database {
             _cluster: Some(cluster),
         }
     }
+}
+
+/// From now on, commits of this PostgreSQL wait for a standby, which never comes.
+pub fn commits_wait_for_nobody(url: &str) {
+    let connect = || Client::connect(url, NoTls).expect("PostgreSQL");
+    let (mut client, mut writer) = (connect(), connect());
+    for setting in [
+        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
+        "SELECT pg_reload_conf()",
+    ] {
+        client.batch_execute(setting).expect("a superuser");
+    }
+    thread::spawn(move || {
+        let tables = (0..).map(|n| format!("CREATE TABLE t{n} ()"));
+        { tables }.all(|table| writer.batch_execute(&table).is_ok())
+    });
+    eventually(SOON, "one waits", || {
+        let waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        !client.query(waiting, &[]).expect("an answer").is_empty()
+    });
 }

@@ -9,7 +9,7 @@ use tokio_postgres::types::Type;
 use super::{Appended, Draft, Entry, Failure, Log, Page, Retain, Sender, Stored, page_statement};
 use crate::db::Error;
 use crate::db::address::Address;
-use crate::db::connection::{Connection, Parameter};
+use crate::db::connection::{Connection, DURABLE, Parameter};
 
 /// A connection that was idle for so long is checked first, so that nothing is
 /// lost to a closed one.
@@ -59,7 +59,8 @@ impl PostgresLog {
     /// # Errors
     /// What the database says.
     pub fn epochs(&mut self, seen: i64) -> Result<Vec<Epoch>, Error> {
-        let epochs = format!("SELECT name, after FROM epochs_of_{}($1)", self.table.name);
+        let name = self.table.name;
+        let epochs = format!("SELECT name, after FROM {DURABLE}, epochs_of_{name}($1)");
         let rows = self.client.query(&epochs, &[(&seen, Type::INT8)])?;
         let epoch = |row: &Row| {
             Ok(Epoch {
@@ -112,7 +113,8 @@ impl Log for PostgresLog {
         let texts: Vec<_> = batch.iter().map(|draft| &*draft.text).collect();
         let keys: Vec<_> = batch.iter().map(|draft| draft.key.as_deref()).collect();
         let keys = keys.iter().any(Option::is_some).then_some(keys);
-        let append = format!("SELECT * FROM append_{}($1, $2, $3)", self.table.name);
+        let name = self.table.name;
+        let append = format!("SELECT it.* FROM {DURABLE}, append_{name}($1, $2, $3) AS it");
         let given: [Parameter<'_>; 3] = [&senders, &texts, &keys];
         let given = given.map(|array| (array, Type::TEXT_ARRAY));
         let rows = self

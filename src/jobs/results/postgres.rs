@@ -11,7 +11,7 @@ use tokio_postgres::types::Type;
 
 use super::{COLUMNS, JobStore, MERGE, PRUNE, RETRIED, REVIVE, Seat, select};
 use crate::db::address::Address;
-use crate::db::connection::{Connection, Parameter};
+use crate::db::connection::{Connection, DURABLE, Parameter};
 use crate::db::{Error, migrate};
 use crate::fanout::clock::Timestamp;
 use crate::jobs::job::{Filter, Job, State};
@@ -72,9 +72,9 @@ impl JobStore for Postgres {
             })
             .collect();
         let insert = format!(
-            "INSERT INTO jobs ({COLUMNS}) SELECT * FROM unnest($1::text[], $2::bytea[], \
-             $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bigint[], \
-             $9::bigint[], $10::bigint[], $11::bigint[]) {MERGE}"
+            "INSERT INTO jobs ({COLUMNS}) SELECT it.* FROM {DURABLE}, unnest($1::text[], \
+             $2::bytea[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], \
+             $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[]) AS it {MERGE}"
         );
         fn column<'a, T>(rows: &[&'a Job], value: impl Fn(&'a Job) -> T) -> Vec<T> {
             rows.iter().map(|job| value(job)).collect()

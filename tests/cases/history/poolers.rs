@@ -4,8 +4,8 @@ use std::thread;
 
 use crate::support::history::{Store, assert_clean, load, say};
 use crate::support::http::request;
-use crate::support::pgbouncer::PgBouncer;
-use crate::support::postgres::cluster;
+use crate::support::pgbouncer::{PgBouncer, TRANSACTION};
+use crate::support::postgres::{cluster, commits_wait_for_nobody};
 use crate::support::programs::Log;
 use crate::support::{SOON, eventually};
 
@@ -63,4 +63,28 @@ fn replicas_are_exact_behind_a_pooler_that_gives_each_transaction_another_backen
     assert_eq!(through.check(&outcome.answered), 500);
     let page = request("GET", replicas[0].port(), "/messages?limit=3", &[], "");
     assert_eq!(page.json().as_array().map(Vec::len), Some(3));
+}
+
+#[test]
+fn an_answer_means_committed_whatever_the_sessions_of_a_pooler_have_been_told() {
+    let cluster = cluster(&[]);
+    let url = cluster.create("log").unwrap();
+    let pooler = PgBouncer::with(&url, TRANSACTION);
+    let through = pooler.before(&url);
+    let log = Store::Url(through.clone()).replica(&["--database-timeout", "1s"], &[]);
+    assert_eq!(say(log.port(), "anna", "first").status, 200);
+    commits_wait_for_nobody(&url);
+    let mut neighbour = Store::postgres_connection(&through);
+    for _ in 0..10 {
+        neighbour
+            .batch_execute("SET synchronous_commit = off")
+            .unwrap();
+    }
+    let answer = say(log.port(), "anna", "next");
+    assert_eq!(answer.status, 503, "{}", answer.body);
+    assert!(
+        answer.body.contains("may have been stored"),
+        "{}",
+        answer.body
+    );
 }

@@ -4,7 +4,9 @@ use messenger::fanout::clock::Timestamp;
 use messenger::jobs::job::{Filter, Job, State};
 use messenger::jobs::results::{FIRST, JobStore, Place, open};
 
-use crate::support::postgres::Database;
+use crate::support::history::Store;
+use crate::support::pgbouncer::{PgBouncer, TRANSACTION};
+use crate::support::postgres::{Database, cluster, commits_wait_for_nobody};
 
 /// A test for each kind of store, which is empty.
 macro_rules! on_both_databases {
@@ -30,6 +32,24 @@ on_both_databases!(
     only_the_dead_come_back,
     old_results_are_deleted_and_what_is_open_is_not,
 );
+
+#[test]
+fn what_is_stored_is_committed_whatever_the_sessions_of_a_pooler_have_been_told() {
+    let cluster = cluster(&[]);
+    let url = cluster.create("jobs").unwrap();
+    let pooler = PgBouncer::with(&url, TRANSACTION);
+    let through = pooler.before(&url);
+    let mut store = open(&Place::Postgres(through.clone())).unwrap();
+    store.commit(&[job("first", 1, State::Done, "r")]).unwrap();
+    commits_wait_for_nobody(&url);
+    let mut neighbour = Store::postgres_connection(&through);
+    for _ in 0..10 {
+        let off = "SET synchronous_commit = off";
+        neighbour.batch_execute(off).unwrap();
+    }
+    let next = store.commit(&[job("next", 2, State::Done, "r")]);
+    assert!(next.is_err(), "it waits for a standby");
+}
 
 fn job(id: &str, sent_at: i64, state: State, outcome: &str) -> Job {
     let (result, error) = match state {

@@ -1,8 +1,6 @@
 //! A pooler between the servers and PostgreSQL that gives each transaction another session:
 //! what a session is asked to hear or to remember is lost there, or is another's.
 
-use std::thread;
-
 use super::keys::keys_hold;
 use super::order::all_see_one_order;
 use super::outages::{a_while, nothing_is_lost};
@@ -13,15 +11,12 @@ use crate::chaos::proxy::Proxy;
 use crate::chaos::schedule::Weather;
 use crate::support::history::Store;
 use crate::support::http::seen;
-use crate::support::pgbouncer::PgBouncer;
-use crate::support::postgres::{Database, cluster};
+use crate::support::pgbouncer::{PgBouncer, TRANSACTION};
+use crate::support::postgres::{Database, cluster, commits_wait_for_nobody};
 use crate::support::programs::Server;
 use crate::support::rpc::{client, send};
 use crate::support::{SOON, eventually, heavy};
 
-/// Each transaction in the next session, whether or not another one waits for the last.
-const TRANSACTION: &str =
-    "pool_mode = transaction\nserver_round_robin = 1\nignore_startup_parameters = options\n";
 const SESSION: &str = "pool_mode = session\n";
 /// While it does not reach the database; by itself it has clients wait for a minute.
 const SOON_REFUSED: &str = "client_login_timeout = 2\nserver_login_retry = 1\n";
@@ -161,27 +156,11 @@ fn a_slow_database_is_taken_for_no_pooler() {
 fn an_answer_means_committed_whatever_the_sessions_of_a_pooler_have_been_told() {
     let cluster = cluster(&[]);
     let url = cluster.create("chat").unwrap();
-    let mut table = Store::postgres_connection(&url);
     let pooler = PgBouncer::with(&url, TRANSACTION);
     let flags = ["--listen-url", &url, "--database-timeout", "1s"];
     let server = server(&pooler.before(&url), &flags);
     let sender = client(&server.address());
-    // From now on commits wait for a standby, which never comes.
-    for setting in [
-        "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
-        "SELECT pg_reload_conf()",
-    ] {
-        table.batch_execute(setting).unwrap();
-    }
-    let mut writer = Store::postgres_connection(&url);
-    thread::spawn(move || {
-        let tables = (0..).map(|n| format!("CREATE TABLE t{n} ()"));
-        { tables }.all(|table| writer.batch_execute(&table).is_ok())
-    });
-    eventually(SOON, "one waits", || {
-        let waiting = "SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-        !table.query(waiting, &[]).unwrap().is_empty()
-    });
+    commits_wait_for_nobody(&url);
     // What a client of the pooler sets for itself befalls those who come next.
     let mut other = Store::postgres_connection(&pooler.before(&url));
     for _ in 0..10 {

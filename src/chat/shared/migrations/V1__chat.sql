@@ -22,26 +22,17 @@ CREATE TABLE chat_epochs (
     after    bigint NOT NULL  -- the time of the last message before the epoch
 );
 
--- Held until the transaction is committed. What a session was told with its start, a
--- pooler in transaction mode may have dropped; and what another client has set, it leaves.
+-- Held until the transaction is committed.
 CREATE FUNCTION lock_chat_messages() RETURNS void LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
-    -- One condition for all that is right nearly always.
-    IF current_setting('transaction_isolation') <> 'read committed'
-       OR current_setting('synchronous_commit') NOT IN ('on', 'remote_apply')
-       OR current_setting('statement_timeout') = '0' THEN
-        IF current_setting('transaction_isolation') <> 'read committed' THEN
-            RAISE 'the chat sees too little in a transaction that is %: behind a pooler that drops settings, ALTER ROLE % SET default_transaction_isolation = ''read committed''',
-                current_setting('transaction_isolation'), quote_ident(current_user)
-                USING ERRCODE = 'invalid_transaction_state';
-        END IF;
-        IF current_setting('synchronous_commit') <> 'remote_apply' THEN
-            SET LOCAL synchronous_commit = on;
-        END IF;
-        -- Without a limit, who was given up waits for the lock for ever, and appends then.
-        IF current_setting('statement_timeout') = '0' THEN
-            SET LOCAL lock_timeout = '4s';
-        END IF;
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE 'the chat sees too little in a transaction that is %: behind a pooler that drops settings, ALTER ROLE % SET default_transaction_isolation = ''read committed''',
+            current_setting('transaction_isolation'), quote_ident(current_user)
+            USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+    -- Without a limit, who was given up waits for the lock for ever, and appends then.
+    IF current_setting('statement_timeout') = '0' THEN
+        SET LOCAL lock_timeout = '4s';
     END IF;
     -- 'mlog', and which table.
     PERFORM pg_advisory_xact_lock((1835822951::bigint << 32) + 'chat_messages'::regclass::oid::bigint);
