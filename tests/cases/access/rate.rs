@@ -221,7 +221,7 @@ fn a_connection_over_the_rate_has_no_thread() {
             stream
         })
         .collect();
-    assert_eq!(bridge.threads_named("http-conn"), 1);
+    bridge.wait_for_threads("http-conn", 1);
     drop(refused);
     first
         .write_all(b"GET /x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
