@@ -18,7 +18,7 @@ use crate::support::{SOON, heavy};
 
 /// Readers share connections, as behind a balancer.
 const CONNECTIONS: usize = 8;
-const SENDERS: usize = 10;
+const SENDERS: usize = 40;
 
 /// How long a reader may be away.
 const AWAY: Duration = Duration::from_secs(10);
