@@ -18,7 +18,8 @@ use super::Error;
 
 /// For the FROM of a statement: its commit is on the disk when it returns, whatever the
 /// session is set to. Behind a pooler in transaction mode, that may be what another client
-/// wanted for itself.
+/// wanted for itself. A statement that nobody is answered for keeps the session's setting,
+/// which is made with the connection.
 pub const DURABLE: &str = "(SELECT set_config('synchronous_commit',
     CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on'
     END, true)) AS durable";

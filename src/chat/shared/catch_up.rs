@@ -154,12 +154,15 @@ impl Reader {
                 break number;
             }
         };
-        if let (Some(_), Some((epoch, time))) = (number, &mut join.after)
-            && self.hub.time(&(epoch.clone(), *time)).is_none()
+        let time = |join: &Join| self.hub.time(join.after.as_ref()?);
+        if number.is_some()
+            && time(&join).is_none()
+            && let Some((epoch, _)) = &mut join.after
         {
+            // Found all the same: so it has a place in the order of now.
             *epoch = self.hub.epoch().to_string();
         }
-        let time = join.after.as_ref().and_then(|after| self.hub.time(after));
+        let time = time(&join);
         let wanted = self.wanted.clone();
         let joined = self.hub.join(&join.after, |up_to, bell| {
             let (after, time) = number.zip(time)?;

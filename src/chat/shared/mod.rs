@@ -48,7 +48,8 @@ mod schema {
     refinery::embed_migrations!("src/chat/shared/migrations");
 }
 
-const TABLE: Table = Table {
+/// Where all messages are.
+pub const TABLE: Table = Table {
     name: "chat_messages",
     counts: false,
 };

@@ -52,6 +52,8 @@ fn rows_of_each_kind_have_their_figures() {
     // A short run may take less CPU time than the kernel counts.
     check(append, "postgresCpuUs", 0.0, 1e5);
     check(append, "appendOnlyPostgresCpuUs", 0.0, 1e5);
+    check(append, "serverCpuUs", 0.1, 1e5);
+    assert!(append["loadCpuUs"].is_null(), "{append}");
 
     check(&rows[1], "perSecond", 1.0, 1e6);
     check(&rows[1], "serverCpuUs", 0.0, 1e5);

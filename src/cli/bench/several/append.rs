@@ -11,12 +11,11 @@ use serde_json::Value;
 
 use super::{Place, TEXT, row};
 use crate::chat::order::{Order as _, Sent};
-use crate::chat::shared::{Config, Shared};
+use crate::chat::shared::{Config, Shared, TABLE};
 use crate::cli::Error;
 use crate::compare::load::figures::{Figures, Stopwatch};
-use crate::compare::load::postgres::create;
 use crate::db::address::Address;
-use crate::db::log::{Draft, Log as _, PostgresLog, Retain, Table};
+use crate::db::log::{Draft, Log as _, PostgresLog, Retain};
 use crate::fanout::broadcast::Capacity;
 use crate::fanout::replay::Bound;
 use crate::grpc::blocking;
@@ -27,12 +26,6 @@ use crate::readiness::Readiness;
 /// What the database may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The table of the servers.
-const MESSAGES: Table = Table {
-    name: "chat_messages",
-    counts: false,
-};
-
 /// A batch is a transaction.
 const BATCH: &str =
     "SELECT count(*)::float8 / greatest(count(DISTINCT xmin::text), 1) FROM chat_messages";
@@ -40,7 +33,7 @@ const BATCH: &str =
 /// So many servers without gRPC, each with so many messages in flight; and as many clients
 /// that do nothing but append batches as large as theirs.
 pub fn measure(place: &Place, servers: usize, in_flight: usize) -> Result<Value, Error> {
-    let url = create(&place.url, &place.name())?;
+    let url = place.database()?;
     let address = Address::parse(&url, "messenger bench", PATIENCE)?;
     let full = orders(place, &address, servers, in_flight)?;
     let mut database = Client::connect(&url, NoTls)?;
@@ -49,6 +42,9 @@ pub fn measure(place: &Place, servers: usize, in_flight: usize) -> Result<Value,
     let only = clients(place, &address, servers, batch.round() as usize)?;
     let mut row = row(&full);
     row["servers"] = servers.into();
+    // They are in this process, which is the load elsewhere.
+    row["serverCpuUs"] = full.load_cpu.into();
+    row["loadCpuUs"] = Value::Null;
     row["messagesPerBatch"] = batch.into();
     row["appendOnlyPerSecond"] = only.per_second().into();
     row["partOfAppendOnly"] = (full.per_second() / only.per_second()).into();
@@ -116,7 +112,7 @@ fn clients(
         key: None,
     };
     together(place, &vec![(); clients], |()| {
-        let mut log = PostgresLog::open(address, MESSAGES)?;
+        let mut log = PostgresLog::open(address, TABLE)?;
         let (started, mut appended) = (Instant::now(), 0);
         while started.elapsed() < place.seconds {
             let all = log.append(&mut vec![draft.clone(); batch]);

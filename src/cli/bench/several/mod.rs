@@ -95,7 +95,7 @@ const TABLES: [(&str, &[Column]); 4] = [
         ("part of it %", "partOfAppendOnly", 0.01, 0),
         ("PostgreSQL CPU us/message", "postgresCpuUs", 1.0, 1),
         ("append only", "appendOnlyPostgresCpuUs", 1.0, 1),
-        ("servers' CPU", "loadCpuUs", 1.0, 1),
+        ("servers' CPU", "serverCpuUs", 1.0, 1),
         ("others' CPU %", "foreignCpu", 0.01, 1),
     ]),
     ("send", &[
@@ -182,7 +182,7 @@ impl Args {
             ("latency", _) => (LISTENERS * count, RATE, &[]),
             _ => (self.readers as usize, FANOUT, &[]),
         };
-        place.run(&place.servers(count, flags)?.1, readers, load)
+        place.run(&place.servers(count, flags)?, readers, load)
     }
 }
 
@@ -195,18 +195,20 @@ struct Place {
 }
 
 impl Place {
-    /// Of a new database.
-    fn name(&self) -> String {
-        format!("messenger_bench_{:08x}", fastrand::u32(..))
+    /// A new one.
+    fn database(&self) -> Result<String, Error> {
+        create(
+            &self.url,
+            &format!("messenger_bench_{:08x}", fastrand::u32(..)),
+        )
     }
 
     /// So many servers on a new database.
-    fn servers(&self, count: usize, flags: &[&str]) -> Result<(String, Vec<Program>), Error> {
-        let url = create(&self.url, &self.name())?;
+    fn servers(&self, count: usize, flags: &[&str]) -> Result<Vec<Program>, Error> {
+        let url = self.database()?;
         let flags = [&["--services", "chat", "--database-url", &url], flags].concat();
         let flags: Vec<_> = flags.into_iter().map(str::to_owned).collect();
-        let servers: Result<_, _> = (0..count).map(|_| super::server(&flags)).collect();
-        Ok((url, servers?))
+        (0..count).map(|_| super::server(&flags)).collect()
     }
 
     fn run(&self, servers: &[Program], readers: usize, load: Load) -> Result<Value, Error> {
